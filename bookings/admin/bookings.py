@@ -1,0 +1,247 @@
+"""Bookings: what dispatch works with, and the story of each."""
+
+import re
+import secrets
+from typing import Any, cast
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Case, F, Model, OuterRef, QuerySet, Subquery, Value, When
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from unfold.decorators import display
+
+from bookings import history
+from bookings.admin import asking
+from bookings.admin.filters import AskedFilter, DayFilter
+from bookings.admin.forms import BookingForm
+from bookings.admin.mixins import OUTCOME_LABELS, STATE_LABELS, KeptAdmin, phone_column, show_phone
+from bookings.dispatch import CannotBook
+from bookings.models import (
+    Booking,
+    BookingState,
+    InboundMessage,
+    Kind,
+    MessageState,
+    OutboundMessage,
+    Outcome,
+    lock_customer,
+)
+
+_NONCE = re.compile(r"[A-Za-z0-9_-]{16,40}")
+
+
+@admin.register(Booking)
+class BookingAdmin(KeptAdmin):
+    empty_says = (
+        "Deliveries come in by manage.py import_bookings, by the notify form,"
+        " or one by one here: choose Add booking."
+    )
+    form = BookingForm
+    list_display = [
+        *("reference", "customer_name", "phone", "day", "window", "place"),
+        *("state_shown", "sms", "answer"),
+    ]
+    list_select_related = ["slot"]
+    list_filter = [DayFilter.on("slot__date"), AskedFilter, "state", "slot__place"]
+    date_hierarchy = "slot__date"
+    phone_fields = ("msisdn",)
+    search_fields = ["reference", "customer_name"]
+    search_help_text = "Reference, name or phone number, however it is written"
+    actions = ["notify_customers"]
+    phone = phone_column("msisdn", "phone number")
+
+    # The list
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        of_it = {"booking": OuterRef("pk")}
+        asked = OutboundMessage.objects.filter(kind=Kind.NOTIFICATION, **of_it).order_by("-pk")
+        answers = InboundMessage.objects.filter(**of_it).order_by("-pk")
+        bookings: QuerySet[Any] = super().get_queryset(request)
+        told: QuerySet[Any] = bookings.annotate(
+            sms_state=Subquery(asked.values("state")[:1]),
+            answer_outcome=Subquery(answers.values("outcome")[:1]),
+        )
+        return told
+
+    def get_ordering(self, request: HttpRequest) -> list[Any]:
+        """What lies ahead first, in the order in which it is delivered."""
+        is_past = Case(When(slot__date__lt=timezone.localdate(), then=Value(1)), default=Value(0))
+        return [is_past, F("slot__date").asc(), F("slot__window_start").asc(), "reference"]
+
+    @display(description="date", ordering="slot__date")
+    def day(self, booking: Booking) -> str:
+        date = booking.slot.date
+        return f"{date:%a} {date.day} {date:%b %Y}"
+
+    @display(description="window", ordering="slot__window_start")
+    def window(self, booking: Booking) -> str:
+        return booking.slot.window
+
+    @display(description="place", ordering="slot__place")
+    def place(self, booking: Booking) -> str:
+        return booking.slot.get_place_display()
+
+    @display(description="state", ordering="state", label={BookingState.CANCELLED: "danger"})
+    def state_shown(self, booking: Booking) -> tuple[str, str]:
+        return booking.state, booking.get_state_display()
+
+    @display(description="notified", label=STATE_LABELS)
+    def sms(self, booking: Any) -> tuple[str, str] | None:
+        state = booking.sms_state
+        return (state, MessageState(state).label) if state else None
+
+    @display(description="answer", label=OUTCOME_LABELS)
+    def answer(self, booking: Any) -> tuple[str, str] | None:
+        outcome = booking.answer_outcome
+        return (outcome, Outcome(outcome).label) if outcome else None
+
+    # One booking
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        asked = ["reference", "customer_name", "msisdn", "slot", "language", "notes"]
+        if obj is None:
+            return asked
+        if self.has_change_permission(request, obj):
+            return [*asked, "cancelled"]
+        return ["reference", "customer_name", "phone", "slot", "language", "notes", "state"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        return ["reference"] if obj else []  # printed in texts, and what an import knows it by
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """When it is going to be changed: as it stands with its customer's locks taken."""
+        booking = super().get_object(request, object_id, from_field)
+        if booking is not None and request.method == "POST":
+            lock_customer(booking.msisdn)
+            return super().get_object(request, object_id, from_field)
+        return booking
+
+    def get_form(self, request: HttpRequest, obj: Any = None, *args: Any, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, *args, **kwargs)
+        form.refused = getattr(request, "refused", "")
+        return form
+
+    def changeform_view(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Dispatch may refuse what a form asks for: then nothing is stored, and the form says why."""
+        try:
+            return cast("HttpResponse", super().changeform_view(request, *args, **kwargs))
+        except CannotBook as error:
+            request.refused = str(error)
+            return cast("HttpResponse", super().changeform_view(request, *args, **kwargs))
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
+        if change:
+            form.carry_out(request.user)
+        else:
+            obj.pk = form.book().pk
+        obj.refresh_from_db()
+
+    def construct_change_message(
+        self,
+        request: HttpRequest,
+        form: Any,
+        formsets: Any,
+        add: bool = False,  # noqa: FBT001, FBT002
+    ) -> Any:
+        return (
+            super().construct_change_message(request, form, formsets, add) if add else form.said()
+        )
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        return super().log_change(request, obj, message) if message else None
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        booking = kwargs.get("obj")
+        if booking is not None:
+            steps = history.timeline(booking)
+            context |= {
+                "steps": steps,
+                "why": history.why(steps),
+                "may_notify": self.has_notify_permission(request),
+            }
+        return cast("HttpResponse", super().render_change_form(request, context, *args, **kwargs))
+
+    # Asking customers
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.notify_view)
+        return [path("notify/", view, name="bookings_booking_notify"), *super().get_urls()]
+
+    def has_notify_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("bookings.notify_booking")
+
+    @admin.action(description="Notify customers …", permissions=["notify"])
+    def notify_customers(
+        self, request: HttpRequest, queryset: QuerySet[Any]
+    ) -> HttpResponse | None:
+        """Show who will be texted what, and who not and why."""
+        count = queryset.count()
+        if count > asking.MOST_AT_ONCE:
+            self.message_user(
+                request,
+                f"{count} bookings are chosen, and at most {asking.MOST_AT_ONCE} can be notified at"
+                " once. Nothing was sent. Choose fewer, or use manage.py send_notifications.",
+                messages.WARNING,
+            )
+            return None
+        return self._confirmation(request, queryset)
+
+    def notify_view(self, request: HttpRequest) -> HttpResponse:
+        """Without a nonce the confirmation page, with the nonce of one the sending."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_notify_permission(request):
+            raise PermissionDenied
+        keys = [key for key in request.POST.get("bookings", "").split(",") if key.isdecimal()]
+        bookings = Booking.objects.filter(pk__in=keys[: asking.MOST_AT_ONCE])
+        nonce, sender = request.POST.get("nonce", ""), request.POST.get("sender", "")
+        if not _NONCE.fullmatch(nonce) or sender not in _senders():
+            return self._confirmation(request, bookings)
+        self._send(request, bookings.select_related("slot").order_by("pk"), nonce, sender)
+        return redirect("admin:bookings_booking_changelist")
+
+    def _confirmation(self, request: HttpRequest, bookings: QuerySet[Any]) -> HttpResponse:
+        chosen = list(bookings.select_related("slot"))
+        senders = _senders()
+        sender = request.POST.get("sender", "")
+        sender = sender if sender in senders else senders[0]
+        asked, refusals = asking.preview(chosen, sender)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Notify customers",
+            "opts": self.opts,
+            "media": self.media,
+            "asked": asked,
+            "parts": sum(one.plan.parts for one in asked),
+            "refusals": refusals,
+            "keys": ",".join(str(booking.pk) for booking in chosen),
+            "nonce": secrets.token_urlsafe(18),
+            "sender": sender,
+            "senders": [(number, show_phone(number)) for number in senders],
+        }
+        return TemplateResponse(request, "admin/bookings/booking/notify.html", context)
+
+    def _send(self, request: HttpRequest, bookings: QuerySet[Any], nonce: str, sender: str) -> None:
+        asked = asking.ask(bookings, nonce=nonce, user=cast("Any", request.user), sender=sender)
+        if asked.count:
+            self.message_user(request, f"Texts queued: {asked.count}.", messages.SUCCESS)
+        if asked.before:
+            sentence = f"This page had been sent before: {asked.before} not texted again."
+            self.message_user(request, sentence, messages.INFO)
+        for refusal in asked.refusals[:20]:
+            sentence = f"{refusal.booking.reference} not texted: {refusal.reason}"
+            self.message_user(request, sentence, messages.WARNING)
+
+
+def _senders() -> list[str]:
+    """Our numbers that customers can reply to; the first is the usual one."""
+    return [number for number in settings.VONAGE_NUMBERS if number.isdecimal()]

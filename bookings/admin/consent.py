@@ -1,0 +1,33 @@
+"""Who opted out or in again, and by which words."""
+
+from django.contrib import admin
+from unfold.decorators import display
+
+from bookings.admin.mixins import (
+    HistoryAdminMixin,
+    KeptAdmin,
+    moment_column,
+    phone_column,
+    text_column,
+)
+from bookings.models import ConsentChange
+
+
+@admin.register(ConsentChange)
+class ConsentChangeAdmin(HistoryAdminMixin, KeptAdmin):
+    empty_says = "Nobody has opted out of the company's texts."
+    changed_at = moment_column("created_at", "changed")
+    phone = phone_column("msisdn", "phone number")
+    words_shown = text_column("words", "words")
+    fields = ["changed_at", "phone", "consent", "words_shown", "inbound", "receipt", "user"]
+    list_display = ["changed_at", "phone", "consent", "words_shown", "user"]
+    list_select_related = ["user"]
+    list_filter = ["is_opted_out", "created_at"]
+    date_hierarchy = "created_at"
+    phone_fields = ("msisdn",)
+    search_fields = ["words"]
+    search_help_text = "Phone number, or words"
+
+    @display(description="from then on", label={"out": "danger", "in": "success"})
+    def consent(self, change: ConsentChange) -> tuple[str, str]:
+        return ("out", "opted out") if change.is_opted_out else ("in", "may be texted")

@@ -1,0 +1,133 @@
+"""Filters by day, by how far a customer was asked, and by what needs a person."""
+
+import datetime as dt
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from bookings.models import InboundMessage, Kind, MessageState, Notification, OutboundMessage
+from bookings.models.standing import LOST
+
+
+class DayFilter(admin.SimpleListFilter):
+    """By the day of a delivery: what matters lies ahead."""
+
+    title = "day"
+    parameter_name = "day"
+    field = "slot__date"
+
+    @classmethod
+    def on(cls, field: str) -> "type[DayFilter]":
+        return type("DayFilter", (cls,), {"field": field})
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("today", "today"),
+            ("tomorrow", "tomorrow"),
+            ("coming", "today and later"),
+            ("past", "past"),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        today = timezone.localdate()
+        days = {
+            "today": Q(**{self.field: today}),
+            "tomorrow": Q(**{self.field: today + dt.timedelta(days=1)}),
+            "coming": Q(**{f"{self.field}__gte": today}),
+            "past": Q(**{f"{self.field}__lt": today}),
+        }
+        return queryset.filter(days.get(self.value() or "", Q()))
+
+
+class AskedFilter(admin.SimpleListFilter):
+    """How far a booking's customer has been asked, and has answered."""
+
+    title = "customer"
+    parameter_name = "asked"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("not_asked", "not asked"),
+            ("waiting", "asked, no answer"),
+            ("answered", "answered"),
+            ("not_reached", "not reached by SMS"),
+            ("attention", "needs attention"),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        of_booking = {"booking": OuterRef("pk")}
+        asked = Exists(Notification.objects.filter(**of_booking))
+        answers = InboundMessage.objects.filter(**of_booking)
+        lost = OutboundMessage.objects.filter(kind=Kind.NOTIFICATION, state__in=LOST, **of_booking)
+        match self.value():
+            case "not_asked":
+                return queryset.filter(~asked)
+            case "waiting":
+                return queryset.filter(asked, ~Exists(answers))
+            case "answered":
+                return queryset.filter(Exists(answers))
+            case "not_reached":
+                return queryset.filter(Exists(lost))
+            case "attention":
+                return queryset.filter(Exists(answers.needing_attention()))
+        return queryset
+
+
+class AttentionFilter(admin.SimpleListFilter):
+    title = "attention"
+    parameter_name = "attention"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "needs attention"), ("no", "needs none")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "yes":
+                return queryset.exclude(attention="")
+            case "no":
+                return queryset.filter(attention="")
+        return queryset
+
+
+class ParkedFilter(admin.SimpleListFilter):
+    title = "match"
+    parameter_name = "match"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "about a message of ours"), ("no", "matches nothing")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "yes":
+                return queryset.exclude(attempt=None)
+            case "no":
+                return queryset.filter(attempt=None)
+        return queryset
+
+
+class StuckFilter(admin.SimpleListFilter):
+    """Texts that a person may have to do something about."""
+
+    title = "trouble"
+    parameter_name = "trouble"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("lost", "not delivered"),
+            ("unknown", "outcome unknown"),
+            ("late", "queued over 10 min"),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "lost":
+                return queryset.filter(state__in=LOST)
+            case "unknown":
+                return queryset.filter(state=MessageState.UNKNOWN)
+            case "late":
+                since = timezone.now() - dt.timedelta(minutes=10)
+                return queryset.filter(state=MessageState.QUEUED, due_at__lt=since)
+        return queryset

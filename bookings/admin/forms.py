@@ -1,0 +1,126 @@
+"""The form of a booking: what staff change goes through `dispatch`, never by a plain save."""
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.models import User
+from django.db.models import Q
+from django.utils import timezone
+from unfold.widgets import UnfoldBooleanSwitchWidget
+
+from bookings import dispatch
+from bookings.admin.slots import SLOT_LOAD
+from bookings.history import CANCELLED, REINSTATED
+from bookings.models import Booking, Slot
+from bookings.models.fields import parse_msisdn, show_msisdn
+
+#: Saved as they are: nobody has been told of them.
+_PLAIN = ("customer_name", "language", "notes")
+
+
+class BookingForm(forms.ModelForm):
+    """A new booking, or changes to one. `seen` says what the page showed, so that nothing is undone."""
+
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
+    cancelled = forms.BooleanField(
+        required=False,
+        widget=UnfoldBooleanSwitchWidget,
+        help_text="Withdraws the open question and cancels texts that still wait.",
+    )
+
+    #: Why `dispatch` refused what this form asked for; set by the admin when it shows it again.
+    refused = ""
+
+    class Meta:
+        model = Booking
+        fields = ["reference", "customer_name", "msisdn", "slot", "language", "notes"]
+        help_texts = {"msisdn": "In any usual formatting."}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        booking = self.instance
+        self.slot_was = booking.slot if booking.pk else None
+        self.msisdn_was, self.was_scheduled = booking.msisdn, booking.is_scheduled
+        self.initial.update(seen=self._as_stored(), cancelled=not self.was_scheduled)
+        if booking.pk:
+            self.initial["msisdn"] = show_msisdn(booking.msisdn)
+        slots: Any = self.fields.get("slot")
+        if slots is not None:
+            slots.queryset = _choosable(self.slot_was)
+            slots.label_from_instance = _slot_and_load
+
+    def clean_msisdn(self) -> str:
+        return parse_msisdn(self.cleaned_data["msisdn"])
+
+    def clean(self) -> dict[str, Any]:
+        super().clean()
+        seen = self.cleaned_data.get("seen")
+        if self.instance.pk and seen and seen != self._as_stored():
+            self.add_error(
+                None,
+                f"This booking changed while you had it open: it is now on {self.slot_was}."
+                " Open it again, then change it.",
+            )
+        if self.refused:
+            self.add_error(None, self.refused)
+        return self.cleaned_data
+
+    def _as_stored(self) -> str:
+        slot = self.slot_was.pk if self.slot_was else ""
+        return f"{slot}-{self.msisdn_was}-{self.was_scheduled}"
+
+    @property
+    def _is_moved(self) -> bool:
+        return bool(self.cleaned_data["slot"] != self.slot_was)
+
+    @property
+    def _is_phone_changed(self) -> bool:
+        return bool(self.cleaned_data["msisdn"] != self.msisdn_was)
+
+    @property
+    def _is_cancelled(self) -> bool:
+        return bool(self.cleaned_data["cancelled"])
+
+    def said(self) -> str:
+        """What was changed, in sentences, for the log. Moves have rows of their own."""
+        before, after = show_msisdn(self.msisdn_was), show_msisdn(self.cleaned_data["msisdn"])
+        labels = [str(self.fields[name].label) for name in _PLAIN if name in self.changed_data]
+        sentences = [
+            (bool(labels), f"Changed: {', '.join(labels)}."),
+            (self._is_phone_changed, f"Phone number changed from {before} to {after}."),
+            (self._is_cancelled and self.was_scheduled, CANCELLED),
+            (not self._is_cancelled and not self.was_scheduled, REINSTATED),
+        ]
+        return " ".join(sentence for is_so, sentence in sentences if is_so)
+
+    def book(self) -> Booking:
+        """Store the new booking. Raises CannotBook."""
+        fields = (*_PLAIN, "reference", "msisdn", "slot")
+        return dispatch.book(**{name: self.cleaned_data[name] for name in fields})
+
+    def carry_out(self, user: User) -> None:
+        """Do what was changed, in the transaction of the caller. Raises CannotBook."""
+        booking: Booking = self.instance
+        booking.save(update_fields=[name for name in _PLAIN if name in self.changed_data])
+        if self._is_moved:
+            dispatch.move(booking, self.cleaned_data["slot"], user=user)
+        if self._is_phone_changed:
+            dispatch.change_phone(booking, self.cleaned_data["msisdn"])
+        if self._is_cancelled and self.was_scheduled:
+            dispatch.cancel(booking, user=user)
+        if not self._is_cancelled and not self.was_scheduled:
+            dispatch.reinstate(booking)
+
+
+def _choosable(current: Slot | None) -> Any:
+    """Slots of today and later, and the one it is in."""
+    lies_ahead = Q(date__gte=timezone.localdate())
+    slots = Slot.objects.filter(lies_ahead | Q(pk=current.pk) if current else lies_ahead)
+    return slots.annotate(load_now=SLOT_LOAD).order_by("date", "window_start", "place")
+
+
+def _slot_and_load(slot: Any) -> str:
+    if slot.capacity == 0:
+        return f"{slot} (closed)"
+    of = "" if slot.capacity is None else f" of {slot.capacity}"
+    return f"{slot} ({slot.load_now}{of} booked)"

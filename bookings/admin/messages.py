@@ -1,0 +1,215 @@
+"""Every SMS out and in, each try to hand one over, and its receipts."""
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from unfold.admin import TabularInline
+from unfold.decorators import display
+
+from bookings.admin.filters import AttentionFilter, ParkedFilter, StuckFilter
+from bookings.admin.mixins import (
+    OUTCOME_LABELS,
+    STATE_LABELS,
+    HistoryAdminMixin,
+    KeptAdmin,
+    booking_link,
+    moment_column,
+    phone_column,
+    show_text,
+    text_column,
+)
+from bookings.history import moment
+from bookings.models import (
+    DeliveryReceipt,
+    InboundMessage,
+    OutboundMessage,
+    SendAttempt,
+    SlotChange,
+)
+
+
+class AttemptInline(HistoryAdminMixin, TabularInline):
+    model = SendAttempt
+    extra = 0
+    verbose_name_plural = "tries to hand it over"
+    called_at = moment_column("call_started_at", "call started")
+    settled = moment_column("settled_at", "settled")
+    fields = readonly_fields = [
+        *("number", "called_at", "settled", "verdict", "code", "reason"),
+        *("state", "client_ref", "parts_shown", "receipts_shown"),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        attempts: QuerySet[Any] = super().get_queryset(request)
+        return attempts.select_related("message").prefetch_related("parts", "receipts")
+
+    @display(description="gateway message ids")
+    def parts_shown(self, attempt: SendAttempt) -> str:
+        return format_html_join(
+            " ", "{}", [(part.gateway_message_id,) for part in attempt.parts.all()]
+        )
+
+    @display(description="receipts")
+    def receipts_shown(self, attempt: SendAttempt) -> str:
+        said = [
+            (moment(row.received_at), row.status, row.err_code) for row in attempt.receipts.all()
+        ]
+        return format_html_join("", "<div>{} {} {}</div>", said)
+
+
+@admin.register(OutboundMessage)
+class OutboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
+    empty_says = (
+        "Nothing has been sent yet: texts appear here when customers are notified or answered."
+    )
+    queued = moment_column("queued_at", "queued")
+    due = moment_column("due_at", "due")
+    true_until = moment_column("valid_until", "true until")
+    phone = phone_column("msisdn", "to")
+    sent_from = phone_column("sender", "from")
+    text_shown = text_column("text", "text")
+    booking_link = booking_link
+    fields = [
+        *("queued", "kind", "booking_link", "phone", "sent_from", "text_shown", "parts"),
+        *("state_shown", "reason", "due", "true_until", "gateway", "in_reply_to", "user", "ref"),
+    ]
+    inlines = [AttemptInline]
+    list_display = [
+        *("queued", "phone", "kind", "text_shown", "state_shown"),
+        *("reason", "booking_link", "parts", "user"),
+    ]
+    list_display_links = ["queued"]
+    list_select_related = ["booking", "user"]
+    list_filter = [StuckFilter, "state", "kind", "gateway", "queued_at"]
+    date_hierarchy = "queued_at"
+    phone_fields = ("msisdn",)
+    search_fields = [
+        *("booking__reference", "booking__customer_name", "text", "ref"),
+        *("attempts__client_ref", "attempts__parts__gateway_message_id"),
+    ]
+    search_help_text = (
+        "Phone number, reference, words of the text, gateway message id or client-ref"
+    )
+
+    @display(description="state", ordering="state", label=STATE_LABELS)
+    def state_shown(self, message: OutboundMessage) -> tuple[str, str]:
+        return message.state, message.get_state_display()
+
+
+@admin.register(InboundMessage)
+class InboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
+    empty_says = "No customer has written yet. Link the inbound webhook to your number, or reply in the simulator."
+    received = moment_column("received_at", "received")
+    pushed = moment_column("sent_at", "sent by the gateway")
+    phone = phone_column("msisdn", "from")
+    sent_to = phone_column("virtual_number", "to")
+    text_shown = text_column("text", "text")
+    attention_shown = text_column("attention", "needs attention")
+    booking_link = booking_link
+    fields = [
+        *("received", "pushed", "phone", "sent_to", "text_shown", "type", "how_read"),
+        *("outcome_shown", "attention_shown", "moved", "booking_link", "notification", "option"),
+        *(
+            "answers_shown",
+            "gateway_message_id",
+            "part_ref",
+            "part_number",
+            "part_total",
+            "came_as",
+        ),
+    ]
+    list_display = [
+        *("received", "phone", "text_shown", "how_read", "outcome_shown"),
+        *("moved", "booking_link", "attention_shown"),
+    ]
+    list_display_links = ["received"]
+    list_select_related = ["booking"]
+    list_filter = [AttentionFilter, "outcome", "reading", "received_at"]
+    date_hierarchy = "received_at"
+    phone_fields = ("msisdn",)
+    search_fields = ["booking__reference", "booking__customer_name", "text", "gateway_message_id"]
+    search_help_text = "Phone number, reference, words of the text or gateway message id"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        moves = ("slot_changes__from_slot", "slot_changes__to_slot")
+        inbound: QuerySet[Any] = super().get_queryset(request)
+        return inbound.prefetch_related(*moves)
+
+    @display(description="outcome", ordering="outcome", label=OUTCOME_LABELS)
+    def outcome_shown(self, inbound: InboundMessage) -> tuple[str, str]:
+        return inbound.outcome, inbound.get_outcome_display() or "not decided yet"
+
+    @display(description="how read", ordering="reading")
+    def how_read(self, inbound: InboundMessage) -> str | None:
+        if not inbound.reading:
+            return None
+        return format_html(
+            "{}<div class=detail>rule: {}</div><div class=detail>matched: {}</div>",
+            inbound.reading,
+            inbound.rule or "-",
+            show_text(inbound.matched) if inbound.matched else "-",
+        )
+
+    @display(description="slot before and after")
+    def moved(self, inbound: InboundMessage) -> str | None:
+        changes: list[SlotChange] = list(inbound.slot_changes.all())
+        rows = [(change.from_slot, change.to_slot) for change in changes]
+        return format_html_join("", "<div>{}</div><div>→ {}</div>", rows) or None
+
+    @display(description="answered with")
+    def answers_shown(self, inbound: InboundMessage) -> str | None:
+        return (
+            format_html_join("", "{}", [(show_text(m.text),) for m in inbound.answers.all()])
+            or None
+        )
+
+    @display(description="as it came")
+    def came_as(self, inbound: InboundMessage) -> str:
+        return show_text(json.dumps(inbound.raw, indent=1, ensure_ascii=False))
+
+
+@admin.register(DeliveryReceipt)
+class DeliveryReceiptAdmin(HistoryAdminMixin, KeptAdmin):
+    empty_says = "No receipt yet. Vonage sends them to the delivery receipt webhook once its address is set there."
+    received = moment_column("received_at", "received")
+    pushed = moment_column("sent_at", "sent by the gateway")
+    phone = phone_column("msisdn", "customer")
+    status_shown = text_column("status", "status")
+    fields = [
+        *("received", "pushed", "phone", "status_shown", "err_code", "message_shown", "text_shown"),
+        *("gateway_message_id", "client_ref", "price", "network_code", "scts", "came_as"),
+    ]
+    list_display = [
+        *("received", "phone", "status_shown", "err_code", "booking_shown", "message_shown"),
+        *("gateway_message_id", "client_ref", "price", "network_code"),
+    ]
+    list_display_links = ["received"]
+    list_select_related = ["attempt__message__booking"]
+    list_filter = [ParkedFilter, "status", "err_code", "received_at"]
+    date_hierarchy = "received_at"
+    phone_fields = ("msisdn",)
+    search_fields = [
+        *("gateway_message_id", "client_ref", "status"),
+        *("attempt__message__booking__reference", "attempt__message__text"),
+    ]
+    search_help_text = "Phone number, reference, gateway message id or client-ref"
+
+    @display(description="booking", ordering="attempt__message__booking__reference")
+    def booking_shown(self, receipt: DeliveryReceipt) -> str | None:
+        return booking_link(self, receipt.attempt.message) if receipt.attempt else None
+
+    @display(description="about")
+    def message_shown(self, receipt: DeliveryReceipt) -> str:
+        return receipt.attempt.message.get_kind_display() if receipt.attempt else "nothing of ours"
+
+    @display(description="text")
+    def text_shown(self, receipt: DeliveryReceipt) -> str | None:
+        return show_text(receipt.attempt.message.text) if receipt.attempt else None
+
+    @display(description="as it came")
+    def came_as(self, receipt: DeliveryReceipt) -> str:
+        return show_text(json.dumps(receipt.raw, indent=1, ensure_ascii=False))

@@ -1,0 +1,107 @@
+"""The questions put to customers."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+from django.utils.html import format_html_join
+from unfold.admin import TabularInline
+from unfold.decorators import display
+
+from bookings.admin.mixins import (
+    OUTCOME_LABELS,
+    STATE_LABELS,
+    HistoryAdminMixin,
+    KeptAdmin,
+    booking_link,
+    moment_column,
+    phone_column,
+)
+from bookings.models import (
+    InboundMessage,
+    Kind,
+    MessageState,
+    Notification,
+    NotificationState,
+    OutboundMessage,
+    Outcome,
+    SlotOption,
+)
+
+NOTIFICATION_LABELS = {
+    NotificationState.OPEN: "success",
+    NotificationState.CLOSED: "info",
+    NotificationState.WITHDRAWN: "warning",
+}
+
+
+class OptionInline(HistoryAdminMixin, TabularInline):
+    model = SlotOption
+    extra = 0
+    fields = readonly_fields = ["digit", "words", "slot", "is_held"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        options: QuerySet[Any] = super().get_queryset(request)
+        return options.select_related("slot", "notification")
+
+
+@admin.register(Notification)
+class NotificationAdmin(HistoryAdminMixin, KeptAdmin):
+    empty_says = (
+        "Nobody has been asked yet. Tick bookings in their list and choose"
+        " “Notify customers”, or use the notify form."
+    )
+    asked_at = moment_column("created_at", "asked")
+    open_until = moment_column("closes_at", "answer until")
+    handed_over = moment_column("handed_over_at", "handed over")
+    ended_at = moment_column("closed_at", "ended")
+    phone = phone_column("msisdn", "phone number")
+    sent_from = phone_column("virtual_number", "from")
+    booking_link = booking_link
+    fields = [
+        *("booking_link", "phone", "sent_from", "slot", "state_shown", "withdrawn_because"),
+        *("asked_at", "handed_over", "open_until", "ended_at", "asked_by"),
+    ]
+    inlines = [OptionInline]
+    list_display = [
+        *("asked_at", "booking_link", "phone", "slot", "options_shown"),
+        *("state_shown", "sms", "answer", "open_until", "asked_by"),
+    ]
+    list_display_links = ["asked_at"]
+    list_select_related = ["booking", "slot", "asked_by"]
+    list_filter = ["state", "slot__place", "created_at", "asked_by"]
+    date_hierarchy = "created_at"
+    phone_fields = ("msisdn",)
+    search_fields = ["booking__reference", "booking__customer_name", "outbound_messages__text"]
+    search_help_text = "Reference, name, phone number or words of the text"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        of_it = {"notification": OuterRef("pk")}
+        sent = OutboundMessage.objects.filter(kind=Kind.NOTIFICATION, **of_it).order_by("-pk")
+        answers = InboundMessage.objects.filter(**of_it).order_by("-pk")
+        notifications: QuerySet[Any] = super().get_queryset(request)
+        told: QuerySet[Any] = notifications.prefetch_related("options").annotate(
+            sms_state=Subquery(sent.values("state")[:1]),
+            answer_outcome=Subquery(answers.values("outcome")[:1]),
+        )
+        return told
+
+    @display(description="options")
+    def options_shown(self, notification: Notification) -> str:
+        options = [(option.digit, option.words) for option in notification.options.all()]
+        return format_html_join("", '<div class="option">{} <bdi>{}</bdi></div>', options) or "none"
+
+    @display(description="state", ordering="state", label=NOTIFICATION_LABELS)
+    def state_shown(self, notification: Notification) -> tuple[str, str]:
+        return notification.state, notification.get_state_display()
+
+    @display(description="SMS", label=STATE_LABELS)
+    def sms(self, notification: Any) -> tuple[str, str] | None:
+        state = notification.sms_state
+        return (state, MessageState(state).label) if state else None
+
+    @display(description="answer", label=OUTCOME_LABELS)
+    def answer(self, notification: Any) -> tuple[str, str] | None:
+        outcome = notification.answer_outcome
+        return (outcome, Outcome(outcome).label) if outcome else None

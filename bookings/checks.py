@@ -1,0 +1,102 @@
+"""System checks: what can be wrong with the settings without stopping a start."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import phonenumbers
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
+from django.db import connection
+
+MIN_SECRET_LENGTH = 32
+MIN_TOKEN_LENGTH = 16
+MAX_NAME_LENGTH = 20
+SYNCHRONOUS_FULL = 2
+
+
+@register(Tags.compatibility)
+def check_company(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """The company's name, phone and zone, as customers read them."""
+    found: list[CheckMessage] = []
+    if settings.PHONE_REGION not in phonenumbers.SUPPORTED_REGIONS:
+        found.append(
+            Error(
+                f"PHONE_REGION {settings.PHONE_REGION} is not a region with phone numbers.",
+                hint="Write the country's two letters, such as GB.",
+                id="bookings.E001",
+            )
+        )
+    if len(settings.COMPANY_NAME) > MAX_NAME_LENGTH:
+        found.append(
+            Warning(
+                f"COMPANY_NAME is longer than {MAX_NAME_LENGTH} characters.",
+                hint="Every SMS begins with it: a longer one costs a second part.",
+                id="bookings.W001",
+            )
+        )
+    return found
+
+
+@register(Tags.security)
+def check_webhooks(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """How hard the webhooks are to forge."""
+    found: list[CheckMessage] = []
+    if settings.VONAGE_SIGNATURE_METHOD in {"md5hash", "md5", "sha1"}:
+        found.append(
+            Warning(
+                f"VONAGE_SIGNATURE_METHOD {settings.VONAGE_SIGNATURE_METHOD} is weak.",
+                hint="Choose SHA-256 or SHA-512 in the Vonage dashboard, and here.",
+                id="bookings.W002",
+            )
+        )
+    if any(len(secret) < MIN_SECRET_LENGTH for secret in settings.VONAGE_SIGNATURE_SECRETS):
+        found.append(
+            Warning(
+                f"A signature secret is shorter than {MIN_SECRET_LENGTH} characters.",
+                hint="Ask Vonage for a longer one.",
+                id="bookings.W003",
+            )
+        )
+    if settings.WEBHOOK_TOKEN and len(settings.WEBHOOK_TOKEN) < MIN_TOKEN_LENGTH:
+        found.append(
+            Warning(
+                f"WEBHOOK_TOKEN is shorter than {MIN_TOKEN_LENGTH} characters.",
+                hint="Take a long random word.",
+                id="bookings.W004",
+            )
+        )
+    return found
+
+
+@register(Tags.security, deploy=True)
+def check_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """What is fine on a desk and not in production."""
+    if settings.SMS_GATEWAY == "vonage":
+        return []
+    return [
+        Warning(
+            "SMS_GATEWAY is the simulator: no customer gets an SMS.",
+            hint="Write SMS_GATEWAY=vonage.",
+            id="bookings.W005",
+        )
+    ]
+
+
+@register(Tags.database)
+def check_sqlite(
+    app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """SQLite must have a reply on the disk before we answer 200 (run with `--database default`)."""
+    if connection.vendor != "sqlite" or "default" not in (databases or ()):
+        return []
+    with connection.cursor() as cursor:
+        synchronous = cursor.execute("PRAGMA synchronous").fetchone()[0]
+    if synchronous >= SYNCHRONOUS_FULL:
+        return []
+    return [
+        Error(
+            "SQLite does not wait for the disk.",
+            hint="Leave the OPTIONS of DATABASES as they are.",
+            id="bookings.E002",
+        )
+    ]

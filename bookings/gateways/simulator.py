@@ -1,0 +1,206 @@
+"""A mobile network that reaches no real phone: for a desk, a demo and tests.
+
+What it posts is what Vonage would: the same fields, signed the same way, to the same webhooks.
+"""
+
+import heapq
+import itertools
+import json
+import logging
+import math
+import threading
+import uuid
+from collections.abc import Mapping
+from time import monotonic
+from urllib.request import ProxyHandler, Request, build_opener
+
+from django.conf import settings
+from django.utils import timezone
+
+from bookings.gateways import OutgoingSMS, PartResult, SendResult, Verdict
+from bookings.gateways.signature import sign
+from bookings.models import SimulatedPhone
+
+logger = logging.getLogger(__name__)
+
+RECEIPT_AFTER = 1.0  # seconds: long enough to see "sent" before "delivered"
+LATE_REPLY_AFTER = 20.0
+_TRIES = 3
+_TRY_AGAIN_AFTER = 1.0
+_TIMEOUT = 5.0
+_LONGEST_FAREWELL = 4.0
+_NETWORK = "00101"  # MCC 001 is set aside for tests
+
+_opener = build_opener(ProxyHandler({}))  # we post to ourselves: past any proxy
+
+
+class SimulatorGateway:
+    """Takes every SMS, and says a moment later what became of it. Threads may share it."""
+
+    name = "simulator"
+
+    def __init__(self) -> None:
+        self._postman = _Postman()
+
+    def send(self, sms: OutgoingSMS) -> SendResult:
+        """Take one SMS; its receipts, one a part, go to the webhook at `SIMULATOR_BASE_URL`."""
+        phone = phone_of(sms.to)
+        parts = tuple(
+            PartResult(message_id=_message_id(), status="0", price="0.00000000", network=_NETWORK)
+            for _ in range(_count_parts(sms))
+        )
+        if not phone.stays_silent:
+            for part in parts:
+                self._postman.post_later(_receipt(sms, part.message_id, fails=phone.fails))
+        return SendResult(verdict=Verdict.ACCEPTED, code="0", parts=parts)
+
+    def close(self) -> None:
+        """Wait, for a few seconds at most, until the receipts that are promised are delivered."""
+        self._postman.finish()
+
+
+def phone_of(msisdn: str) -> SimulatedPhone:
+    """How this customer's phone behaves; unsaved, and well, if nobody has changed that."""
+    return SimulatedPhone.objects.filter(msisdn=msisdn).first() or SimulatedPhone(msisdn=msisdn)
+
+
+def deliver_reply(msisdn: str, text: str, virtual_number: str, *, base_url: str) -> None:
+    """Post a customer's SMS to the webhook at `base_url`, as the phone's switches say.
+
+    Raises OSError (HTTPError with the status) if the webhook does not take it; a late one is
+    posted 20 s from now, and nobody hears of its failure but the log.
+    """
+    phone = phone_of(msisdn)
+    copies = 2 if phone.sends_twice else 1
+    fields = _inbound(msisdn, text, virtual_number)
+    if phone.replies_late:
+        timer = threading.Timer(LATE_REPLY_AFTER, _deliver_late, (base_url, fields, copies))
+        timer.daemon = True
+        timer.start()
+        return
+    for _ in range(copies):
+        _post(base_url, "inbound-sms", fields)
+
+
+def _deliver_late(base_url: str, fields: Mapping[str, str], copies: int) -> None:
+    try:
+        for _ in range(copies):
+            _post(base_url, "inbound-sms", fields)
+    except OSError as error:
+        logger.warning("A late reply did not reach the webhook: %s", error)
+
+
+def _inbound(msisdn: str, text: str, virtual_number: str) -> dict[str, str]:
+    """Fields of https://developer.vonage.com/en/messaging/sms/guides/inbound-sms."""
+    words = text.split()
+    return {
+        "api-key": settings.VONAGE_API_KEY or "simulator",
+        "msisdn": msisdn,
+        "to": virtual_number,
+        "messageId": _message_id(),
+        "text": text,
+        "type": "text" if text.isascii() else "unicode",
+        "keyword": words[0].upper() if words else "",
+        "message-timestamp": f"{timezone.now():%Y-%m-%d %H:%M:%S}",
+    }
+
+
+def _receipt(sms: OutgoingSMS, message_id: str, *, fails: bool) -> dict[str, str]:
+    """Fields of https://developer.vonage.com/en/messaging/sms/guides/delivery-receipts.
+
+    Here `msisdn` is the customer and `to` is us. Error code 1 is "unknown".
+    """
+    return {
+        "api-key": settings.VONAGE_API_KEY or "simulator",
+        "msisdn": sms.to,
+        "to": sms.sender,
+        "network-code": _NETWORK,
+        "messageId": message_id,
+        "price": "0.00000000",
+        "status": "failed" if fails else "delivered",
+        "scts": f"{timezone.localtime():%y%m%d%H%M}",
+        "err-code": "1" if fails else "0",
+        "client-ref": sms.client_ref,
+        "message-timestamp": f"{timezone.now():%Y-%m-%d %H:%M:%S}",
+    }
+
+
+def _message_id() -> str:
+    return f"SIM{uuid.uuid4().hex[:17].upper()}"
+
+
+def _count_parts(sms: OutgoingSMS) -> int:
+    whole, each = (70, 67) if sms.is_unicode else (160, 153)
+    length = len(sms.text.encode("utf-16-le")) // 2 if sms.is_unicode else len(sms.text)
+    return 1 if length <= whole else math.ceil(length / each)
+
+
+def _post(base_url: str, webhook: str, fields: Mapping[str, str]) -> None:
+    """Post signed JSON to a webhook. Raises OSError unless it answers 200."""
+    token = f"{settings.WEBHOOK_TOKEN}/" if settings.WEBHOOK_TOKEN else ""
+    body = json.dumps(_signed(fields)).encode()
+    url = f"{base_url.rstrip('/')}/webhooks/{token}{webhook}"
+    request = Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  our own address
+    with _opener.open(request, timeout=_TIMEOUT):
+        pass
+
+
+def _signed(fields: Mapping[str, str]) -> dict[str, str]:
+    moment = int(timezone.now().timestamp())
+    stamped = {**fields, "timestamp": str(moment), "nonce": str(uuid.uuid4())}
+    if not settings.VONAGE_SIGNATURE_SECRETS:
+        return stamped
+    secret, method = settings.VONAGE_SIGNATURE_SECRETS[0], settings.VONAGE_SIGNATURE_METHOD
+    return {**stamped, "sig": sign(stamped, secret, method)}
+
+
+class _Postman:
+    """Posts receipts when they are due, in a thread of its own that starts with the first one.
+
+    It is no part of the sending: a web server that is not there costs a receipt, not an SMS.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._round: list[tuple[float, int, int, dict[str, str]]] = []  # due, order, try, fields
+        self._order = itertools.count()
+        self._thread: threading.Thread | None = None
+        self._is_out = False
+
+    def post_later(self, fields: dict[str, str], *, tries: int = 0) -> None:
+        wait = _TRY_AGAIN_AFTER if tries else RECEIPT_AFTER
+        with self._changed:
+            heapq.heappush(self._round, (monotonic() + wait, next(self._order), tries, fields))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="receipts", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def finish(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._round and not self._is_out, _LONGEST_FAREWELL)
+            self._round.clear()
+
+    def _run(self) -> None:
+        while True:
+            tries, fields = self._next_due()
+            try:
+                _post(settings.SIMULATOR_BASE_URL, "delivery-receipt", fields)
+            except OSError as error:
+                logger.debug("A receipt did not reach the webhook: %s", error)
+                if tries + 1 < _TRIES:
+                    self.post_later(fields, tries=tries + 1)
+            with self._changed:
+                self._is_out = False
+                self._changed.notify_all()
+
+    def _next_due(self) -> tuple[int, dict[str, str]]:
+        """Wait for the first that is due. It counts as out until it is delivered or given up."""
+        with self._changed:
+            while True:
+                wait = self._round[0][0] - monotonic() if self._round else None
+                if wait is not None and wait <= 0:
+                    _, _, tries, fields = heapq.heappop(self._round)
+                    self._is_out = True
+                    return tries, fields
+                self._changed.wait(timeout=wait)

@@ -1,0 +1,106 @@
+"""What staff and imports did to a booking, and every move of it."""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+
+from django.contrib.admin.models import ADDITION, LogEntry
+from django.contrib.contenttypes.models import ContentType
+
+from bookings.history.steps import Step, StepKind, Tone, details, full_name, visible
+from bookings.models import Booking, ChangeCause, ConsentChange, SlotChange
+
+#: What the admin's log says of acts that leave no row of their own.
+CANCELLED, REINSTATED = "Cancelled.", "Reinstated."
+
+
+def by_staff(booking: Booking) -> Iterator[Step]:
+    """How it came to be, and what was done to it that left no row of its own."""
+    entries = list(_log_entries(booking))
+    added_by = [full_name(entry.user) for entry in entries if entry.action_flag == ADDITION]
+    how = "Imported" if booking.imported is not None else "Booked"
+    yield Step(
+        at=booking.created_at,
+        kind=StepKind.BOOKED,
+        title=f"{how} as {visible(booking.reference)}",
+        details=details(("Customer", booking.customer_name), ("Notes", booking.notes)),
+        who="".join(added_by[:1]),
+    )
+    told = [entry for entry in entries if entry.action_flag != ADDITION]
+    yield from map(_logged, told)
+    if booking.cancelled_at is not None and not _is_told(booking.cancelled_at, told):
+        yield Step(
+            at=booking.cancelled_at,
+            kind=StepKind.STAFF,
+            title="Cancelled",
+            who=full_name(booking.cancelled_by),
+            tone=Tone.BAD,
+        )
+
+
+def _is_told(cancelled_at: dt.datetime, entries: Iterable[LogEntry]) -> bool:
+    return any(
+        entry.action_time >= cancelled_at and CANCELLED in entry.get_change_message()
+        for entry in entries
+    )
+
+
+def _log_entries(booking: Booking) -> Iterable[LogEntry]:
+    content_type = ContentType.objects.get_for_model(Booking)
+    entries = LogEntry.objects.filter(content_type=content_type, object_id=str(booking.pk))
+    return entries.select_related("user").order_by("action_time", "pk")
+
+
+def _logged(entry: LogEntry) -> Step:
+    said = entry.get_change_message()
+    return Step(
+        at=entry.action_time,
+        kind=StepKind.STAFF,
+        title=visible(said.removesuffix(".")) or "Changed",
+        who=full_name(entry.user),
+        tone=Tone.BAD if CANCELLED in said else Tone.PLAIN,
+    )
+
+
+def slot_changes(booking: Booking) -> Iterable[SlotChange]:
+    """Every move of it."""
+    return booking.slot_changes.select_related("from_slot", "to_slot", "user")
+
+
+def moved(change: SlotChange) -> Step:
+    """The slot before and after, and because of what or whom."""
+    is_reply = change.cause == ChangeCause.REPLY
+    return Step(
+        at=change.created_at,
+        kind=StepKind.MOVED if is_reply else StepKind.MOVED_BY_STAFF,
+        title=f"Moved to {change.to_slot}",
+        details=details(
+            ("Before", change.from_slot),
+            ("After", change.to_slot),
+            ("Because of", ChangeCause(change.cause).label),
+        ),
+        who=full_name(change.user),
+        tone=Tone.GOOD,
+        inbound=change.inbound_id,
+    )
+
+
+def consent_changes(booking: Booking) -> Iterable[ConsentChange]:
+    """When this customer opted out or in again, since it was booked."""
+    changes = ConsentChange.objects.filter(
+        msisdn=booking.msisdn, created_at__gte=booking.created_at
+    )
+    return changes.select_related("user").order_by("pk")
+
+
+def consent(change: ConsentChange) -> Step:
+    """From then on the number may, or may not, be texted."""
+    out = "Opted out of all our texts" if change.is_opted_out else "Opted in again"
+    return Step(
+        at=change.created_at,
+        kind=StepKind.CONSENT,
+        title=out,
+        details=details(("By", change.words)),
+        who=full_name(change.user),
+        tone=Tone.BAD if change.is_opted_out else Tone.GOOD,
+        inbound=change.inbound_id,
+    )

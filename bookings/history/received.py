@@ -1,0 +1,41 @@
+"""What the customer wrote, how it was read, and what our rule made of it."""
+
+from collections.abc import Iterable
+
+from django.db.models import Q
+
+from bookings.history.steps import Step, StepKind, Tone, details, visible
+from bookings.models import Booking, InboundMessage, Outcome
+from bookings.models.fields import show_msisdn
+
+
+def messages(booking: Booking) -> Iterable[InboundMessage]:
+    """The replies about this booking, and those since it was made by this customer about none."""
+    about_none = Q(booking=None, msisdn=booking.msisdn, received_at__gte=booking.created_at)
+    texts = InboundMessage.objects.filter(Q(booking=booking) | about_none)
+    return texts.select_related("option__slot").order_by("pk")
+
+
+def step(inbound: InboundMessage) -> Step:
+    option = inbound.option
+    return Step(
+        at=inbound.received_at,
+        kind=StepKind.REPLY,
+        title="Customer's own words" + ("" if inbound.booking_id else ", about no delivery"),
+        text=visible(inbound.text) or "(empty)",
+        details=details(
+            ("From", show_msisdn(inbound.msisdn) if inbound.msisdn.isdecimal() else inbound.msisdn),
+            ("Read as", _reading(inbound)),
+            ("Stands for", f"{option.digit} = {option.slot}" if option else ""),
+            ("Outcome", Outcome(inbound.outcome).label if inbound.outcome else "not decided yet"),
+            ("Needs attention", inbound.attention),
+        ),
+        tone=Tone.BAD if inbound.attention else Tone.CUSTOMER,
+        inbound=inbound.pk,
+        notification=inbound.notification_id,
+    )
+
+
+def _reading(inbound: InboundMessage) -> str:
+    matched = f', matched "{inbound.matched}"' if inbound.matched else ""
+    return f"{inbound.reading} (rule: {inbound.rule}{matched})" if inbound.reading else ""

@@ -1,0 +1,18 @@
+"""What must be true of the stored data whatever happened, and is not already kept by a constraint.
+
+Each check yields a line for each contradiction it finds. Most are one query; none locks anything.
+"""
+
+from collections.abc import Iterator
+
+from bookings.invariants.replies import CHECKS as REPLIES
+from bookings.invariants.schedule import CHECKS as SCHEDULE
+from bookings.invariants.sending import CHECKS as SENDING
+
+__all__ = ["find_contradictions"]
+
+
+def find_contradictions() -> Iterator[str]:
+    """One line for each, without a customer's name, number or words."""
+    for check in (*SCHEDULE, *REPLIES, *SENDING):
+        yield from check()

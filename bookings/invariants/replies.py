@@ -1,0 +1,116 @@
+"""Every reply has the one effect that its outcome names, and the one answer it is due."""
+
+from collections.abc import Iterator
+
+from django.db.models import Count, Exists, F, OuterRef, Q
+
+from bookings.models import (
+    ChangeCause,
+    Consent,
+    ConsentChange,
+    InboundMessage,
+    Kind,
+    NotificationState,
+    OutboundMessage,
+    Outcome,
+    SlotChange,
+)
+from bookings.models.messages import CHOSEN
+
+
+def messages_have_the_gateways_name() -> Iterator[str]:
+    for inbound in InboundMessage.objects.filter(gateway_message_id=""):
+        yield f"I1 inbound message {inbound.pk}: without the gateway's id, a copy would act again"
+
+
+def choices_say_what_was_chosen() -> Iterator[str]:
+    choices = InboundMessage.objects.filter(outcome__in=CHOSEN)
+    fits = Q(option__notification=F("notification"), notification__booking=F("booking"))
+    # An inner join would lose those without an option.
+    for inbound in choices.filter(Q(option=None) | ~fits).order_by("pk"):
+        yield (
+            f"I1 inbound message {inbound.pk}: {inbound.outcome}, but booking, notification and"
+            " option do not belong together"
+        )
+
+
+def moves_by_reply_moved() -> Iterator[str]:
+    by_reply = SlotChange.objects.filter(cause=ChangeCause.REPLY)
+    moved = InboundMessage.objects.filter(outcome=Outcome.MOVED).order_by("pk")
+    its_move = by_reply.filter(
+        inbound=OuterRef("pk"), booking=OuterRef("booking"), to_slot=OuterRef("option__slot")
+    )
+    for inbound in moved.exclude(Exists(its_move)):
+        yield f"I1 inbound message {inbound.pk}: it moved no booking to the slot that it chose"
+    for change in by_reply.exclude(inbound__outcome=Outcome.MOVED).order_by("pk"):
+        yield f"I1 slot change {change.pk}: by inbound message {change.inbound_id}, which moved nothing"
+
+
+def replies_are_answered_once() -> Iterator[str]:
+    answered = (
+        InboundMessage.objects.annotate(count=Count("answers", filter=Q(answers__user=None)))
+        .filter(count__gt=1)
+        .order_by("pk")
+    )
+    for inbound in answered:
+        yield f"I3 inbound message {inbound.pk}: it has more than one answer"
+
+
+def moves_are_acknowledged() -> Iterator[str]:
+    """Whoever has ever opted out is left aside: they may have been out at that moment."""
+    out = ConsentChange.objects.filter(is_opted_out=True, msisdn=OuterRef("notification__msisdn"))
+    silent = InboundMessage.objects.filter(outcome=Outcome.MOVED, answers=None)
+    for inbound in silent.exclude(Exists(out)).order_by("pk"):
+        yield f"I3 inbound message {inbound.pk}: it moved a booking, and nobody told the customer"
+
+
+def acknowledgements_name_the_new_slot() -> Iterator[str]:
+    told = SlotChange.objects.filter(
+        cause=ChangeCause.REPLY, inbound__answers__kind=Kind.ACKNOWLEDGEMENT
+    ).order_by("pk")
+    columns = ("inbound", "inbound__answers__text", "to_slot__date", "to_slot__window_start")
+    for inbound, text, date, start in told.values_list(*columns).iterator(chunk_size=2000):
+        if str(date.day) not in text or f"{start:%H:%M}" not in text:
+            yield f"I3 inbound message {inbound}: its acknowledgement names another day or time"
+
+
+def waiting_texts_are_true() -> Iterator[str]:
+    """What changes a booking cancels the texts about it that wait. Dispatch's word tells the change."""
+    queued = OutboundMessage.objects.queued().order_by("pk")
+    moved = SlotChange.objects.filter(
+        booking=OuterRef("booking"), created_at__gt=OuterRef("queued_at")
+    )
+    newer = OutboundMessage.objects.queued().filter(
+        booking=OuterRef("booking"), in_reply_to__isnull=False, pk__gt=OuterRef("pk")
+    )
+    faults = {
+        "its booking was moved since": ~Q(kind=Kind.TOLD) & Exists(moved),
+        "its question is not open": Q(kind=Kind.NOTIFICATION)
+        & ~Q(notification__state=NotificationState.OPEN),
+        "a newer answer waits": Q(in_reply_to__isnull=False) & Exists(newer),
+    }
+    for fault, condition in faults.items():
+        for message in queued.filter(condition):
+            yield f"I3 outbound message {message.pk} waits to be sent: {fault}"
+
+
+def consent_is_what_was_said_last() -> Iterator[str]:
+    later = ConsentChange.objects.filter(msisdn=OuterRef("msisdn"), pk__gt=OuterRef("pk"))
+    last = ConsentChange.objects.exclude(Exists(later))
+    agrees = Consent.objects.filter(
+        msisdn=OuterRef("msisdn"), is_opted_out=OuterRef("is_opted_out")
+    )
+    for change in last.exclude(Exists(agrees)).order_by("pk"):
+        yield f"I8 consent change {change.pk}: it is the last of its number, and does not hold"
+
+
+CHECKS = (
+    messages_have_the_gateways_name,
+    choices_say_what_was_chosen,
+    moves_by_reply_moved,
+    replies_are_answered_once,
+    moves_are_acknowledged,
+    acknowledgements_name_the_new_slot,
+    waiting_texts_are_true,
+    consent_is_what_was_said_last,
+)

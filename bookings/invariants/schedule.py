@@ -1,0 +1,77 @@
+"""Bookings are where their history says, slots hold no more than they can, questions fit bookings."""
+
+from collections.abc import Iterator
+
+from django.db.models import Count, Exists, F, OuterRef, Q, Subquery, Window
+from django.db.models.functions import Lag
+
+from bookings.models import (
+    Booking,
+    BookingState,
+    ChangeCause,
+    Notification,
+    Slot,
+    SlotChange,
+    SlotOption,
+)
+
+
+def bookings_are_where_their_last_change_put_them() -> Iterator[str]:
+    last = SlotChange.objects.filter(booking=OuterRef("pk")).order_by("-pk")
+    lost = (
+        Booking.objects.annotate(last_slot=Subquery(last.values("to_slot")[:1]))
+        .filter(last_slot__isnull=False)
+        .exclude(slot=F("last_slot"))
+    )
+    for booking in lost.select_related("slot"):
+        yield f"I2 booking {booking}: it is in {booking.slot}, its last change put it elsewhere"
+
+
+def changes_follow_one_another() -> Iterator[str]:
+    before = Window(Lag("to_slot"), partition_by="booking", order_by="pk")
+    gaps = SlotChange.objects.annotate(before=before).filter(before__isnull=False)
+    for change in gaps.exclude(before=F("from_slot")).select_related("booking"):
+        yield f"I2 booking {change.booking}: slot change {change.pk} starts where it was not"
+
+
+def slots_hold_no_more_than_their_capacity() -> Iterator[str]:
+    """A capacity of 0 closes a slot for others and sends nobody away: that is no contradiction."""
+    scheduled = Count("bookings", filter=Q(bookings__state=BookingState.SCHEDULED))
+    limited = Slot.objects.filter(capacity__gt=0).annotate(load=scheduled)
+    over = limited.filter(load__gt=F("capacity")).order_by("pk")
+    for slot, capacity, load in over.values_list("pk", "capacity", "load"):
+        yield f"I9 slot {slot}: it holds {load} bookings and has room for {capacity}"
+
+
+def open_questions_fit_their_bookings() -> Iterator[str]:
+    """What makes a question untrue withdraws it: a cancellation, another phone, a move by others."""
+    asked = Notification.objects.open().select_related("booking").order_by("pk")
+    moved = SlotChange.objects.exclude(cause=ChangeCause.REPLY).filter(
+        booking=OuterRef("booking"), created_at__gt=OuterRef("created_at")
+    )
+    faults = {
+        "its booking is cancelled": ~Q(booking__state=BookingState.SCHEDULED),
+        "its booking has another phone number": ~Q(booking__msisdn=F("msisdn")),
+        "its booking was moved by others since": Exists(moved),
+    }
+    for fault, condition in faults.items():
+        for notification in asked.filter(condition):
+            yield f"I2 notification {notification.pk} about {notification.booking} is open: {fault}"
+
+
+def digits_belong_to_who_was_asked() -> Iterator[str]:
+    strange = SlotOption.objects.exclude(msisdn=F("notification__msisdn"))
+    for option in strange.order_by("pk"):
+        yield f"I2 option {option.pk}: it is another customer's than its notification"
+    free = SlotOption.objects.filter(is_held=False, notification__in=Notification.objects.open())
+    for option in free.order_by("pk"):
+        yield f"I2 option {option.pk}: its question is open, its digit is free for another"
+
+
+CHECKS = (
+    bookings_are_where_their_last_change_put_them,
+    changes_follow_one_another,
+    slots_hold_no_more_than_their_capacity,
+    open_questions_fit_their_bookings,
+    digits_belong_to_who_was_asked,
+)

@@ -1,0 +1,170 @@
+"""Messages stand where their attempts and receipts say, and left us no more often than they may."""
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, Subquery
+from django.db.models.functions import Now
+
+from bookings.gateways import Verdict
+from bookings.models import (
+    ConsentChange,
+    DeliveryReceipt,
+    Kind,
+    MessageState,
+    Notification,
+    OutboundMessage,
+    SendAttempt,
+    SentPart,
+)
+from bookings.models.messages import DESPITE_OPT_OUT, SENT_AGAIN
+from bookings.models.standing import attempt_state, message_state
+from bookings.outbox.claiming import LEASE
+
+#: The gateway may have the message.
+_MAY_HAVE_LEFT = ("", Verdict.ACCEPTED, Verdict.PARTIAL, Verdict.UNKNOWN)
+_ONLY_BY_ATTEMPT = (
+    MessageState.UNKNOWN,
+    MessageState.SUBMITTED,
+    MessageState.ACCEPTED,
+    MessageState.BUFFERED,
+    MessageState.REJECTED,
+    MessageState.DELIVERED,
+)
+_RECOVERED_WITHIN = dt.timedelta(seconds=60)
+_CHUNK = 2000
+_COLUMNS = (
+    *("pk", "number", "state", "verdict", "token"),
+    *("message", "message__state", "message__token"),
+)
+
+
+def messages_left_no_more_often_than_they_may() -> Iterator[str]:
+    """Once; a notification or dispatch's word once more, if nobody knew what became of it."""
+    tries = Count("attempts", filter=Q(attempts__verdict__in=_MAY_HAVE_LEFT))
+    once = OutboundMessage.objects.filter(sent_again=False).annotate(tries=tries)
+    twice = OutboundMessage.objects.filter(sent_again=True).annotate(tries=tries)
+    for message in (*once.filter(tries__gt=1), *twice.filter(tries__gt=2)):
+        yield f"I4 outbound message {message.pk}: it may have been sent too often"
+    for message in OutboundMessage.objects.filter(sent_again=True).exclude(kind__in=SENT_AGAIN):
+        yield f"I4 outbound message {message.pk}: a {message.kind} is never sent again by itself"
+
+
+def states_come_from_attempts() -> Iterator[str]:
+    for message in OutboundMessage.objects.filter(state__in=_ONLY_BY_ATTEMPT, attempts=None):
+        yield f"I5 outbound message {message.pk}: {message.state}, and never handed over"
+
+
+def questions_handed_over_say_so() -> Iterator[str]:
+    left = SendAttempt.objects.filter(
+        message__notification=OuterRef("pk"),
+        message__kind=Kind.NOTIFICATION,
+        verdict__in=_MAY_HAVE_LEFT,
+    )
+    for notification in Notification.objects.filter(Exists(left), handed_over_at=None):
+        yield f"I5 notification {notification.pk}: its text left us, and its digits do not count"
+
+
+def states_are_what_the_facts_say() -> Iterator[str]:
+    last: int = OutboundMessage.objects.aggregate(last=Max("pk"))["last"] or 0
+    for first in range(0, last + 1, _CHUNK):
+        facts = _facts(range(first, first + _CHUNK))
+        for _, group in groupby(facts, lambda fact: fact.attempt.message):
+            yield from _wrong_states(list(group))
+
+
+class _Attempt(NamedTuple):
+    pk: int
+    number: int
+    state: str
+    verdict: str
+    token: str
+    message: int
+    message_state: str
+    message_token: str
+
+
+class _Facts(NamedTuple):
+    attempt: _Attempt
+    state: MessageState  # from the gateway's answer and the receipts
+
+
+def _facts(messages: range) -> Iterator[_Facts]:
+    parts: dict[int, list[str]] = defaultdict(list)
+    receipts: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    within = Q(attempt__message__gte=messages.start, attempt__message__lt=messages.stop)
+    taken = SentPart.objects.filter(within).order_by("pk")
+    for attempt, part in taken.values_list("attempt", "gateway_message_id"):
+        parts[attempt].append(part)
+    came = DeliveryReceipt.objects.filter(within).order_by("pk")
+    for attempt, part, status in came.values_list("attempt", "gateway_message_id", "status"):
+        receipts[attempt].append((part, status))
+    attempts = SendAttempt.objects.filter(
+        message__gte=messages.start, message__lt=messages.stop
+    ).order_by("message", "number")
+    columns = attempts.values_list(*_COLUMNS)
+    for attempt in map(_Attempt._make, columns):
+        state = attempt_state(attempt.verdict, parts[attempt.pk], receipts[attempt.pk])
+        yield _Facts(attempt, state)
+
+
+def _wrong_states(facts: list[_Facts]) -> Iterator[str]:
+    for attempt, state in facts:
+        if attempt.state != state:
+            yield (
+                f"I6 outbound message {attempt.message}: attempt {attempt.number} is"
+                f" {attempt.state}, its receipts say {state}"
+            )
+    latest = facts[-1].attempt
+    stored = MessageState(latest.message_state)
+    expected = message_state(stored, [state for _, state in facts])
+    # Claimed once more, and not called yet: that try is no attempt so far.
+    is_claimed = stored == MessageState.SENDING and latest.token != latest.message_token
+    if stored != expected and not is_claimed:
+        yield f"I6 outbound message {latest.message}: it is {stored}, its attempts say {expected}"
+
+
+def receipts_are_with_their_attempt() -> Iterator[str]:
+    named = SendAttempt.objects.filter(client_ref=OuterRef("client_ref"))
+    stray = DeliveryReceipt.objects.exclude(client_ref="").filter(Exists(named))
+    is_its_own = Q(attempt__isnull=False, attempt__client_ref=F("client_ref"))
+    for receipt in stray.exclude(is_its_own).order_by("pk"):
+        yield f"I6 receipt {receipt.pk}: it names an attempt that it is not stored with"
+
+
+def claims_are_alive() -> Iterator[str]:
+    """Database time, as the leases themselves."""
+    over = Now() - _RECOVERED_WITHIN
+    stuck = OutboundMessage.objects.filter(state=MessageState.SENDING, lease_until__lt=over)
+    for message in stuck.order_by("pk"):
+        yield f"I7 outbound message {message.pk}: sending, though its lease ended a minute ago"
+
+
+def nothing_is_sent_after_an_opt_out() -> Iterator[str]:
+    """Consent is checked at the claim, and a claim lasts for a lease until the call."""
+    before = ConsentChange.objects.filter(
+        msisdn=OuterRef("message__msisdn"), created_at__lte=OuterRef("call_started_at") - LEASE
+    ).order_by("-pk")
+    numbers = ConsentChange.objects.filter(is_opted_out=True).values("msisdn")
+    against = (
+        SendAttempt.objects.filter(message__msisdn__in=numbers)
+        .exclude(message__kind__in=DESPITE_OPT_OUT)
+        .annotate(was_out=Subquery(before.values("is_opted_out")[:1]))
+        .filter(was_out=True)
+    )
+    for attempt in against.order_by("pk"):
+        yield f"I8 outbound message {attempt.message_id}: sent to somebody who had opted out"
+
+
+CHECKS = (
+    messages_left_no_more_often_than_they_may,
+    states_come_from_attempts,
+    questions_handed_over_say_so,
+    states_are_what_the_facts_say,
+    receipts_are_with_their_attempt,
+    claims_are_alive,
+    nothing_is_sent_after_an_opt_out,
+)

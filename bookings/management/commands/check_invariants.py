@@ -1,0 +1,27 @@
+"""Whether the stored data contradicts itself: one line for each contradiction."""
+
+import time
+from typing import Any
+
+from django.core.management import BaseCommand
+
+from bookings.invariants import find_contradictions
+
+#: Between two looks: enough for whoever is writing to commit.
+_PAUSE = 1.0
+
+
+class Command(BaseCommand):
+    help = "Prints a line for each contradiction in the data and exits 1; prints nothing if it is sound."
+
+    def handle(self, **options: Any) -> None:
+        contradictions = list(find_contradictions())
+        if contradictions:
+            # Seen while others write, it may be the gap between two of our reads.
+            time.sleep(_PAUSE)
+            still = set(find_contradictions())
+            contradictions = [line for line in contradictions if line in still]
+        for line in contradictions:
+            self.stdout.write(line)
+        if contradictions:
+            raise SystemExit(1)

@@ -1,0 +1,124 @@
+"""The sender: hands queued messages to the gateway. Any number of these may run, on any number of machines."""
+
+import concurrent.futures
+import contextlib
+import logging
+import signal
+import threading
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+
+from bookings.models import OutboundMessage
+from bookings.outbox.claiming import claim
+from bookings.outbox.listening import Bell
+from bookings.outbox.sending import gateway, hand_over
+from bookings.sweep import sweep
+
+logger = logging.getLogger(__name__)
+
+SWEEP_EVERY = 5.0  # seconds
+AFTER_A_FAULT = 2.0
+
+
+class Command(BaseCommand):
+    help = "Hand queued messages to the gateway, until stopped (Ctrl-C, SIGTERM)."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--once", action="store_true", help="One sweep and one batch, then stop."
+        )
+        parser.add_argument(
+            "--drain", action="store_true", help="Send all that is due now, then stop."
+        )
+        parser.add_argument("--threads", type=int, default=8, help="Calls at the same time (8).")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["once"] or options["drain"]:
+            send_due(only_once=options["once"] and not options["drain"])
+        else:
+            Sender(options["threads"]).run()
+
+
+def send_due(*, only_once: bool) -> None:
+    """Sweep, then send what is due, one by one; what must wait, waits."""
+    sweep()
+    carrier = gateway()
+    while True:
+        claimed = claim(8)
+        for message in claimed.messages:
+            hand_over(message, carrier)
+        if claimed.wait is None or (only_once and claimed.messages):
+            break
+        time.sleep(claimed.wait.total_seconds())
+    carrier.close()
+
+
+class Sender:
+    """Claims as much as its threads can take, and sweeps every few seconds."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._stopping = threading.Event()
+        self._bell = Bell()
+        self._in_flight: set[concurrent.futures.Future[None]] = set()
+        self._swept_at = -SWEEP_EVERY
+
+    def run(self) -> None:
+        """Run until SIGTERM or SIGINT; then finish the calls under way."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._stop)
+        carrier = gateway()
+        logger.info("Sender started: %s, %s threads", carrier.name, self._threads)
+        with (
+            concurrent.futures.ThreadPoolExecutor(self._threads) as pool,
+            contextlib.closing(self._bell),
+        ):
+            while not self._stopping.is_set():
+                self._round(pool)
+        carrier.close()
+        logger.info("Sender stopped")
+
+    def _stop(self, signum: int, frame: object) -> None:
+        self._stopping.set()
+        self._bell.strike()
+
+    def _round(self, pool: concurrent.futures.ThreadPoolExecutor) -> None:
+        try:
+            close_old_connections()
+            if time.monotonic() - self._swept_at >= SWEEP_EVERY:
+                sweep()
+                self._swept_at = time.monotonic()
+            claimed = claim(self._threads - len(self._in_flight))
+        except (DatabaseError, InterfaceError) as error:
+            logger.error("Database fault, trying again in %s s: %s", AFTER_A_FAULT, error)  # noqa: TRY400
+            connection.close()
+            self._stopping.wait(AFTER_A_FAULT)
+            return
+        self._in_flight |= {pool.submit(_hand_over, message) for message in claimed.messages}
+        self._rest(claimed.wait.total_seconds() if claimed.wait is not None else None)
+
+    def _rest(self, wait: float | None) -> None:
+        """Wait for a free thread, for the pace, or for something to send."""
+        done = {future for future in self._in_flight if future.done()}
+        if len(self._in_flight) - len(done) >= self._threads:
+            done, _ = concurrent.futures.wait(
+                self._in_flight, timeout=1, return_when=concurrent.futures.FIRST_COMPLETED
+            )
+        elif wait is None:
+            self._bell.wait(SWEEP_EVERY)
+        else:
+            self._stopping.wait(wait)
+        self._in_flight -= done
+
+
+def _hand_over(message: OutboundMessage) -> None:
+    """One call, in a thread with a database connection of its own."""
+    try:
+        hand_over(message, gateway())
+    except Exception:  # the lease runs out, and recovery says what is known
+        logger.exception("Message %s: the sender failed", message.pk)
+    finally:
+        connection.close()

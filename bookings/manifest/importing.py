@@ -1,0 +1,259 @@
+"""Bringing a manifest's rows into bookings and slots.
+
+What a row says differently from its last import is done; what it says as before is left alone, so
+that the same file again undoes nothing that a customer or a person chose in between. One row's
+refusal never keeps another out. The steps, each in short transactions of its own:
+
+1. Refuse rows that contradict an earlier one of the same file.
+2. Sort them by what is known of their bookings: new, changed, unchanged, kept.
+3. Make the slots that are missing, and set the capacities that the file says anew.
+4. Change bookings one by one, through dispatch, which withdraws what their customers were asked.
+5. Store new bookings, many at a time, as far as their slots have room.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from bookings import dispatch
+from bookings.manifest.known import Known, chunks, compare, with_bookings
+from bookings.manifest.room import Room, find_or_make_slots, set_capacity
+from bookings.manifest.rows import Entry, Remark, Row, Window
+from bookings.models import Booking, ChangeCause, Slot
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What an import did, or with `dry_run` would do. Every row is counted once."""
+
+    created: int
+    changed: int
+    unchanged: int
+    kept: tuple[Remark, ...]  # what the row says was not done, and need not be
+    refused: tuple[Remark, ...]
+
+
+def import_rows(
+    entries: Iterable[Entry], *, dry_run: bool = False, user: "User | None" = None
+) -> Report:
+    """Import what `read` returned; `user` is who is named for the moves. Raises nothing for a row."""
+    job = _Import(user=user, dry_run=dry_run)
+    new, known = job.sort(job.consistent(entries))
+    new, known = job.prepare_slots(new, known)
+    job.change(known)
+    job.create(new)
+    return job.report()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Import:
+    user: "User | None"
+    dry_run: bool
+    created: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    kept: list[Remark] = field(default_factory=list)
+    refused: list[Remark] = field(default_factory=list)
+    slots: dict[Window, Slot] = field(default_factory=dict)
+    settled: set[Window] = field(default_factory=set)  # whose capacity the file says as before
+    room: Room = field(default_factory=Room)  # of a dry run, which takes it on paper
+
+    def report(self) -> Report:
+        return Report(
+            created=self.created,
+            changed=self.changed,
+            unchanged=self.unchanged,
+            kept=tuple(sorted(self.kept)),
+            refused=tuple(sorted(self.refused)),
+        )
+
+    def refuse(self, row: Row, reason: str) -> None:
+        self.refused.append(Remark(row.line, reason))
+
+    def consistent(self, entries: Iterable[Entry]) -> Iterator[Row]:
+        """The rows that no earlier row contradicts."""
+        lines: dict[str, int] = {}
+        capacities: dict[Window, tuple[int, int]] = {}
+        for entry in entries:
+            if isinstance(entry, Remark):
+                self.refused.append(entry)
+                continue
+            line = lines.setdefault(entry.reference, entry.line)
+            said = capacities.get(entry.window, (entry.line, entry.capacity))
+            if line != entry.line:
+                self.refuse(entry, f"The reference {entry.reference} is in row {line} already.")
+            elif entry.capacity not in {None, said[1]}:
+                reason = f"It says the slot holds {entry.capacity}, row {said[0]} says {said[1]}."
+                self.refuse(entry, reason)
+            else:
+                if entry.capacity is not None:
+                    capacities.setdefault(entry.window, (entry.line, entry.capacity))
+                yield entry
+
+    def sort(self, rows: Iterable[Row]) -> tuple[list[Row], list[Known]]:
+        """New rows, and those that change a booking. All others are counted here."""
+        new: list[Row] = []
+        known: list[Known] = []
+        today = timezone.localdate()
+        for row, booking, cause in with_bookings(list(rows)):
+            if booking is None:
+                new.append(row)
+            elif not booking.is_scheduled:
+                self.kept.append(Remark(row.line, f"{booking} is cancelled, and stays so."))
+            else:
+                known += self._news(compare(row, booking, cause))
+        return (
+            [row for row in new if self._is_ahead(row, today)],
+            [
+                each
+                for each in known
+                if "window" not in each.news or self._is_ahead(each.row, today)
+            ],
+        )
+
+    def _news(self, known: Known) -> list[Known]:
+        row, booking = known.row, known.booking
+        if booking.imported and not known.news & {"window", "capacity"}:
+            self.settled.add(row.window)
+        if known.news:
+            return [known]
+        if booking.imported is None and not self.dry_run:
+            Booking.objects.filter(pk=booking.pk).update(imported=row.record)
+        self._count(known)
+        return []
+
+    def _is_ahead(self, row: Row, today: dt.date) -> bool:
+        if row.window.date < today:
+            self.refuse(row, f"{row.window.date} has passed.")
+        return row.window.date >= today
+
+    def _count(self, known: Known) -> None:
+        if known.kept:
+            self.kept.append(Remark(known.row.line, known.kept))
+        elif known.news:
+            self.changed += 1
+        else:
+            self.unchanged += 1
+
+    def prepare_slots(self, new: list[Row], known: list[Known]) -> tuple[list[Row], list[Known]]:
+        """Find or make their slots, set capacities; without the rows whose capacity is impossible."""
+        anew = [*new, *(each.row for each in known if each.news & {"window", "capacity"})]
+        said = {
+            row.window: row.capacity
+            for row in anew
+            if row.capacity is not None and row.window not in self.settled
+        }
+        self.slots = find_or_make_slots(
+            {row.window: said.get(row.window) for row in anew}, dry_run=self.dry_run
+        )
+        refused = {
+            window: reason
+            for window, capacity in said.items()
+            if (reason := set_capacity(self.slots[window], capacity, dry_run=self.dry_run))
+        }
+        if self.dry_run:
+            self.room = Room.of([*(each.booking.slot for each in known), *self.slots.values()])
+        for row in anew:
+            if row.capacity is not None and row.window in refused:
+                self.refuse(row, refused[row.window])
+        lines = {remark.line for remark in self.refused}
+        return (
+            [row for row in new if row.line not in lines],
+            [each for each in known if each.row.line not in lines],
+        )
+
+    def change(self, pending: Sequence[Known]) -> None:
+        """Change bookings; one that is refused is tried again while others still make room for it."""
+        change_one = self._change_on_paper if self.dry_run else self._change
+        while pending:
+            reasons = [change_one(known) for known in pending]
+            stuck = [
+                (each, reason) for each, reason in zip(pending, reasons, strict=True) if reason
+            ]
+            if len(stuck) == len(pending):
+                for known, reason in stuck:
+                    self.refuse(known.row, reason)
+                return
+            pending = [known for known, _ in stuck]
+
+    def _change(self, known: Known) -> str:
+        row, booking = known.row, known.booking
+        try:
+            with transaction.atomic():
+                # The phone first: it takes the customers' locks, which come before those of slots.
+                if "phone" in known.news:
+                    dispatch.change_phone(booking, row.msisdn)
+                if "window" in known.news:
+                    slot = self.slots[row.window]
+                    dispatch.move(booking, slot, cause=ChangeCause.IMPORT, user=self.user)
+                Booking.objects.filter(pk=booking.pk).update(**known.plain_fields())
+        except dispatch.CannotBook as error:
+            return str(error)
+        self._count(known)
+        return ""
+
+    def _change_on_paper(self, known: Known) -> str:
+        if "window" in known.news:
+            window, before = known.row.window, Window.of(known.booking.slot)
+            if reason := "" if window == before else self.room.take(window):
+                return reason
+            self.room.leave(before)
+        self._count(known)
+        return ""
+
+    def create(self, rows: Sequence[Row]) -> None:
+        store = self._store_on_paper if self.dry_run else self._store
+        for chunk in chunks(rows):
+            store(chunk)
+
+    def _store(self, rows: Sequence[Row]) -> None:
+        try:
+            with transaction.atomic():
+                slots = Slot.objects.filter(pk__in={self.slots[row.window].pk for row in rows})
+                refused = self._stored(rows, Room.of(list(slots.locked())))
+        except IntegrityError:
+            taken = {row.reference for row, booking, _ in with_bookings(rows) if booking}
+            if not taken:
+                raise
+            for row in rows:
+                if row.reference in taken:
+                    self.refuse(row, "It was booked at this very moment: import the file again.")
+            self._store([row for row in rows if row.reference not in taken])
+        else:
+            self.refused += refused
+            self.created += len(rows) - len(refused)
+
+    def _stored(self, rows: Sequence[Row], room: Room) -> list[Remark]:
+        reasons = [room.take(row.window) for row in rows]
+        pairs = list(zip(rows, reasons, strict=True))
+        Booking.objects.bulk_create(
+            _new_booking(row, self.slots[row.window]) for row, reason in pairs if not reason
+        )
+        return [Remark(row.line, reason) for row, reason in pairs if reason]
+
+    def _store_on_paper(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            if reason := self.room.take(row.window):
+                self.refuse(row, reason)
+            else:
+                self.created += 1
+
+
+def _new_booking(row: Row, slot: Slot) -> Booking:
+    booking = Booking(
+        reference=row.reference,
+        customer_name=row.customer_name,
+        msisdn=row.msisdn,
+        slot=slot,
+        notes=row.notes or "",
+        imported=row.record,
+    )
+    booking.language = row.language or booking.language
+    return booking

@@ -1,0 +1,42 @@
+"""The tables, by subject."""
+
+from bookings.models.consent import Consent, ConsentChange
+from bookings.models.messages import (
+    DeliveryReceipt,
+    InboundMessage,
+    Kind,
+    OutboundMessage,
+    Outcome,
+    SendAttempt,
+    SentPart,
+)
+from bookings.models.notifications import Notification, NotificationState, SlotOption, lock_customer
+from bookings.models.schedule import Booking, BookingState, ChangeCause, Place, Slot, SlotChange
+from bookings.models.sending import Circuit, Pace, SimulatedPhone
+from bookings.models.standing import MessageState
+
+__all__ = [
+    "Booking",
+    "BookingState",
+    "ChangeCause",
+    "Circuit",
+    "Consent",
+    "ConsentChange",
+    "DeliveryReceipt",
+    "InboundMessage",
+    "Kind",
+    "MessageState",
+    "Notification",
+    "NotificationState",
+    "OutboundMessage",
+    "Outcome",
+    "Pace",
+    "Place",
+    "SendAttempt",
+    "SentPart",
+    "SimulatedPhone",
+    "Slot",
+    "SlotChange",
+    "SlotOption",
+    "lock_customer",
+]

@@ -1,0 +1,95 @@
+"""Phone numbers as Vonage writes them: E.164 digits without a plus."""
+
+import re
+from typing import Any
+
+import phonenumbers
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+
+#: The truth every table keeps. `\\A` and `\\Z`, since `$` lets a trailing newline through on SQLite.
+E164_PATTERN = r"\A[1-9][0-9]{6,14}\Z"
+
+
+def msisdn_is_e164(name: str) -> models.CheckConstraint:
+    """The CHECK that keeps anything but E.164 digits out of the column `msisdn`."""
+    return models.CheckConstraint(
+        name=name,
+        condition=Q(msisdn__regex=E164_PATTERN),
+        violation_error_message="Enter a phone number with its country code.",
+    )
+
+
+def parse_msisdn(text: str, region: str | None = None) -> str:
+    """A number in any usual formatting as E.164 digits. `region` is where national numbers are from.
+
+    Raises ValidationError with words for the person who typed it.
+    """
+    region = region or settings.PHONE_REGION
+    cleaned = text.strip()
+    try:
+        number = phonenumbers.parse(cleaned, region)
+    except phonenumbers.NumberParseException:
+        raise ValidationError(f"{cleaned[:40]!r} is not a phone number.", code="invalid") from None
+    reason = phonenumbers.is_possible_number_with_reason(number)
+    if reason == phonenumbers.ValidationResult.TOO_SHORT:
+        raise ValidationError(f"{cleaned[:40]} is too short for a phone number.", code="too_short")
+    if reason == phonenumbers.ValidationResult.TOO_LONG:
+        raise ValidationError(f"{cleaned[:40]} is too long for a phone number.", code="too_long")
+    if reason != phonenumbers.ValidationResult.IS_POSSIBLE or number.extension:
+        raise ValidationError(
+            f"{cleaned[:40]} is not a phone number that can be texted.", code="invalid"
+        )
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
+
+
+def show_msisdn(msisdn: str) -> str:
+    """E.164 digits as people write them, with plus and spaces; anything else as it is."""
+    try:
+        number = phonenumbers.parse(f"+{msisdn}", None)
+    except phonenumbers.NumberParseException:
+        return msisdn
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+
+
+def can_get_sms(msisdn: str) -> bool:
+    """Whether a text to this number can arrive: not a fixed line, and possible at all.
+
+    Only what the numbering plan is sure of counts: an unknown kind is tried.
+    """
+    try:
+        number = phonenumbers.parse(f"+{msisdn}", None)
+    except phonenumbers.NumberParseException:
+        return False
+    kind = phonenumbers.number_type(number)
+    return phonenumbers.is_possible_number(number) and kind not in {
+        phonenumbers.PhoneNumberType.FIXED_LINE,
+        phonenumbers.PhoneNumberType.PREMIUM_RATE,
+        phonenumbers.PhoneNumberType.TOLL_FREE,
+        phonenumbers.PhoneNumberType.SHARED_COST,
+        phonenumbers.PhoneNumberType.UAN,
+        phonenumbers.PhoneNumberType.VOICEMAIL,
+    }
+
+
+class MsisdnField(models.CharField):  # type: ignore[type-arg]
+    """A phone number: typed in any usual formatting, kept as E.164 digits."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("max_length", 15)
+        super().__init__(*args, **kwargs)
+
+    def formfield(self, *args: Any, **kwargs: Any) -> Any:
+        # People type spaces, brackets and a plus: the form's field must let them.
+        return super().formfield(*args, **{"max_length": 40, **kwargs})
+
+    def clean(self, value: Any, model_instance: models.Model | None) -> Any:
+        return super().clean(parse_msisdn(str(value)) if value else value, model_instance)
+
+
+def as_msisdn(text: str) -> str:
+    """What a gateway wrote as a phone number, as E.164 digits; "" if it is none (an operator's name, a short code)."""
+    digits = text.strip().removeprefix("+").removeprefix("00")
+    return digits if re.fullmatch(E164_PATTERN, digits) else ""

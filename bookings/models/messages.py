@@ -1,0 +1,372 @@
+"""Every SMS in and out, each try to hand one over, and what the gateway said of it later."""
+
+import secrets
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from bookings.gateways import InboundSMS, Receipt, Verdict
+from bookings.models import standing
+from bookings.models.fields import MsisdnField, msisdn_is_e164
+from bookings.models.notifications import Notification, SlotOption
+from bookings.models.schedule import Booking
+from bookings.models.standing import MessageState
+
+
+class Kind(models.TextChoices):
+    NOTIFICATION = "notification", "notification"
+    ACKNOWLEDGEMENT = "acknowledgement", "acknowledgement"
+    RE_PROMPT = "re_prompt", "options again"
+    HELP = "help", "help"
+    OPT_OUT_CONFIRMATION = "opt_out_confirmation", "opt-out confirmation"
+    TOLD = "told", "told by dispatch"
+    STAFF = "staff", "written by staff"
+
+
+#: Sent because the customer has just texted us: before bulk, in quiet hours too, never again by themselves.
+ANSWERS = (Kind.ACKNOWLEDGEMENT, Kind.RE_PROMPT, Kind.HELP, Kind.OPT_OUT_CONFIRMATION)
+#: What may be said to somebody who has opted out.
+DESPITE_OPT_OUT = (Kind.HELP, Kind.OPT_OUT_CONFIRMATION)
+#: Sent once more if nobody knows whether the gateway took them.
+SENT_AGAIN = (Kind.NOTIFICATION, Kind.TOLD)
+
+
+class Outcome(models.TextChoices):
+    MOVED = "moved", "moved"
+    KEPT = "kept", "kept"
+    ALREADY = "already", "already so"
+    FULL = "full", "slot full"
+    TOO_LATE = "too_late", "too late"
+    CLOSED = "closed", "question closed"
+    NOT_UNDERSTOOD = "not_understood", "not understood"
+    THANKS = "thanks", "thanks"
+    CANCEL_ASKED = "cancel_asked", "cancel asked"
+    OPTED_OUT = "opted_out", "opted out"
+    OPTED_IN = "opted_in", "opted in"
+    HELP = "help", "help"
+    NO_QUESTION = "no_question", "nothing asked"
+    UNKNOWN_SENDER = "unknown_sender", "unknown sender"
+    NOT_OURS = "not_ours", "not our number"
+    PART = "part", "part of a long text"
+    ERROR = "error", "error"
+
+
+#: The customer made a valid choice.
+CHOSEN = (Outcome.MOVED, Outcome.KEPT, Outcome.ALREADY)
+
+
+def new_key() -> str:
+    """A name that no other installation uses either: 24 characters."""
+    return secrets.token_hex(12)
+
+
+class InboundMessageQuerySet(models.QuerySet["InboundMessage"]):
+    def store(self, sms: InboundSMS) -> "InboundMessage | None":
+        """Keep what came. None if the gateway has told us of this message before."""
+        part = sms.part
+        message = InboundMessage(
+            gateway_message_id=sms.gateway_message_id,
+            msisdn=sms.msisdn,
+            virtual_number=sms.virtual_number,
+            text=sms.text,
+            type=sms.type,
+            sent_at=sms.sent_at,
+            part_ref=part.ref if part else "",
+            part_number=part.number if part else None,
+            part_total=part.total if part else None,
+            raw=sms.raw,
+        )
+        # One statement decides who is first, so two copies at the same instant cannot both be.
+        self.bulk_create([message], ignore_conflicts=True)
+        stored = self.get(gateway_message_id=sms.gateway_message_id)
+        return stored if stored.key == message.key else None
+
+    def needing_attention(self) -> "InboundMessageQuerySet":
+        return self.exclude(attention="")
+
+
+class InboundMessage(models.Model):
+    """An SMS that a customer sent, how it was read, and what our rule made of it."""
+
+    key = models.CharField(max_length=24, unique=True, editable=False, default=new_key)
+    gateway_message_id = models.CharField(max_length=100, unique=True)
+    msisdn = models.CharField("from", max_length=40, help_text="As it came: usually E.164 digits.")
+    virtual_number = models.CharField("to", max_length=40)
+    text = models.TextField(blank=True)
+    type = models.CharField(max_length=16, default="text")
+    sent_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the gateway began to push it."
+    )
+    received_at = models.DateTimeField(default=timezone.now, editable=False)
+    part_ref = models.CharField(max_length=40, blank=True)
+    part_number = models.PositiveSmallIntegerField(null=True, blank=True)
+    part_total = models.PositiveSmallIntegerField(null=True, blank=True)
+    reading = models.CharField(max_length=20, blank=True, help_text="What the text means.")
+    rule = models.CharField(max_length=60, blank=True, help_text="Which rule read it.")
+    matched = models.CharField(
+        max_length=160, blank=True, help_text="The piece of the text that it matched."
+    )
+    outcome = models.CharField(max_length=20, choices=Outcome, blank=True)
+    booking = models.ForeignKey(
+        Booking, on_delete=models.PROTECT, null=True, blank=True, related_name="inbound_messages"
+    )
+    notification = models.ForeignKey(
+        Notification,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="inbound_messages",
+    )
+    option = models.ForeignKey(
+        SlotOption, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    attention = models.CharField(
+        "needs attention", max_length=200, blank=True, help_text="Why a person must look at it."
+    )
+    raw = models.JSONField(default=dict, blank=True)
+
+    objects = InboundMessageQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [
+            models.Index(fields=["msisdn", "-id"], name="inbound_by_customer"),
+            models.Index(fields=["-received_at"], name="inbound_by_time"),
+            models.Index(fields=["outcome"], name="inbound_by_outcome"),
+            models.Index(
+                fields=["-id"], name="inbound_needs_attention", condition=~Q(attention="")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.msisdn}: {self.text[:40]}"
+
+
+class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
+    def queued(self) -> "OutboundMessageQuerySet":
+        return self.filter(state=MessageState.QUEUED)
+
+    def locked(self) -> "OutboundMessageQuerySet":
+        return self.order_by("pk").select_for_update(of=("self",))
+
+    def cancel(self, because: str) -> int:
+        """Cancel those of them that still wait. Whatever is being handed over cannot be called back."""
+        waiting = Q(state=MessageState.QUEUED) | Q(state=MessageState.SENDING, call_started_at=None)
+        return self.filter(waiting).update(
+            state=MessageState.CANCELLED, reason=because, token="", lease_until=None
+        )
+
+
+class OutboundMessage(models.Model):
+    """An SMS that we send: queued in the transaction that gives rise to it, handed over by the outbox."""
+
+    ref = models.CharField(max_length=24, unique=True, editable=False, default=new_key)
+    idempotency_key = models.CharField(max_length=80, unique=True)
+    kind = models.CharField(max_length=24, choices=Kind)
+    priority = models.PositiveSmallIntegerField(default=5, help_text="The lowest goes first.")
+    msisdn = MsisdnField("to")
+    sender = models.CharField("from", max_length=15)
+    text = models.TextField()
+    parts = models.PositiveSmallIntegerField(default=1, help_text="As we count them.")
+    booking = models.ForeignKey(
+        Booking, on_delete=models.PROTECT, null=True, blank=True, related_name="outbound_messages"
+    )
+    notification = models.ForeignKey(
+        Notification,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="outbound_messages",
+    )
+    in_reply_to = models.ForeignKey(
+        InboundMessage, on_delete=models.PROTECT, null=True, blank=True, related_name="answers"
+    )
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    gateway = models.CharField(max_length=16, help_text="It is never sent by another one.")
+    state = models.CharField(max_length=16, choices=MessageState, default=MessageState.QUEUED)
+    reason = models.CharField(
+        max_length=300, blank=True, help_text="Why it failed, waits or was cancelled."
+    )
+    queued_at = models.DateTimeField()
+    due_at = models.DateTimeField()
+    valid_until = models.DateTimeField(
+        null=True, blank=True, help_text="It is not true any more from then on."
+    )
+    token = models.CharField(max_length=32, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    call_started_at = models.DateTimeField(null=True, blank=True)
+    claims = models.PositiveSmallIntegerField(
+        default=0, help_text="Claims that ended without a word."
+    )
+    sent_again = models.BooleanField(default=False)
+
+    objects = OutboundMessageQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [
+            models.Index(
+                fields=["priority", "due_at", "id"],
+                name="outbox_due",
+                condition=Q(state=MessageState.QUEUED),
+            ),
+            models.Index(
+                fields=["lease_until"],
+                name="outbox_leases",
+                condition=Q(state=MessageState.SENDING),
+            ),
+            models.Index(
+                fields=["due_at"], name="outbox_unknown", condition=Q(state=MessageState.UNKNOWN)
+            ),
+            models.Index(fields=["msisdn", "-id"], name="outbound_by_customer"),
+            models.Index(fields=["-queued_at"], name="outbound_by_time"),
+            models.Index(fields=["state"], name="outbound_by_state"),
+        ]
+        constraints = [
+            msisdn_is_e164("outbound_msisdn_is_e164"),
+            models.CheckConstraint(
+                name="outbound_claimed_has_token",
+                condition=~Q(state=MessageState.SENDING)
+                | (~Q(token="") & Q(lease_until__isnull=False)),
+            ),
+            models.CheckConstraint(name="outbound_has_text", condition=~Q(text="")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} to {self.msisdn}"
+
+    def stand(self) -> None:
+        """Set the state to what the facts say: attempts, their answers, and the receipts. The row is locked."""
+        attempts = [attempt.stand() for attempt in self.attempts.order_by("number")]
+        state = standing.message_state(MessageState(self.state), attempts)
+        if state != self.state:
+            self.state = state
+            self.token, self.lease_until = "", None
+            self.save(update_fields=["state", "token", "lease_until"])
+
+
+class SendAttempt(models.Model):
+    """One try to hand an outbound message to the gateway, and what came back."""
+
+    message = models.ForeignKey(OutboundMessage, on_delete=models.PROTECT, related_name="attempts")
+    number = models.PositiveSmallIntegerField()
+    client_ref = models.CharField(max_length=40, unique=True)
+    token = models.CharField(max_length=32)
+    call_started_at = models.DateTimeField()
+    settled_at = models.DateTimeField(null=True, blank=True)
+    verdict = models.CharField(
+        max_length=16, blank=True, choices=[(verdict.value, verdict.value) for verdict in Verdict]
+    )
+    code = models.CharField(max_length=40, blank=True, help_text="The gateway's status or error.")
+    reason = models.CharField(max_length=300, blank=True)
+    state = models.CharField(max_length=16, choices=MessageState, default=MessageState.SENDING)
+
+    class Meta:
+        ordering = ["message", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["message", "number"], name="attempt_number_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.client_ref
+
+    def stand(self) -> MessageState:
+        """Its state, from the gateway's answer and the receipts."""
+        state = standing.attempt_state(
+            self.verdict,
+            list(self.parts.values_list("gateway_message_id", flat=True)),
+            list(self.receipts.values_list("gateway_message_id", "status")),
+        )
+        if state != self.state:
+            self.state = state
+            self.save(update_fields=["state"])
+        return state
+
+
+class SentPart(models.Model):
+    """One part of an attempt that the gateway took."""
+
+    attempt = models.ForeignKey(SendAttempt, on_delete=models.PROTECT, related_name="parts")
+    gateway_message_id = models.CharField(max_length=100, unique=True)
+    price = models.DecimalField(max_digits=12, decimal_places=8, null=True, blank=True)
+    network = models.CharField(max_length=16, blank=True)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return self.gateway_message_id
+
+
+class DeliveryReceiptQuerySet(models.QuerySet["DeliveryReceipt"]):
+    def store(self, receipt: Receipt) -> "DeliveryReceipt | None":
+        """Keep what came. None if the same words about the same part are here already."""
+        row = DeliveryReceipt(
+            gateway_message_id=receipt.gateway_message_id,
+            client_ref=receipt.client_ref,
+            msisdn=receipt.msisdn,
+            status=receipt.status,
+            err_code=receipt.err_code,
+            price=receipt.price,
+            network_code=receipt.network_code,
+            scts=receipt.scts,
+            sent_at=receipt.sent_at,
+            raw=receipt.raw,
+        )
+        self.bulk_create([row], ignore_conflicts=True)
+        stored = self.get(
+            gateway_message_id=row.gateway_message_id,
+            client_ref=row.client_ref,
+            status=row.status,
+            err_code=row.err_code,
+            scts=row.scts,
+        )
+        return stored if stored.key == row.key else None
+
+    def parked(self) -> "DeliveryReceiptQuerySet":
+        """Those that match nothing we have sent, so far."""
+        return self.filter(attempt=None)
+
+
+class DeliveryReceipt(models.Model):
+    """The gateway's word on a part of an outbound message, stored whatever it says."""
+
+    key = models.CharField(max_length=24, unique=True, editable=False, default=new_key)
+    attempt = models.ForeignKey(
+        SendAttempt, on_delete=models.PROTECT, null=True, blank=True, related_name="receipts"
+    )
+    gateway_message_id = models.CharField(max_length=100, blank=True)
+    client_ref = models.CharField(max_length=100, blank=True)
+    msisdn = models.CharField("customer", max_length=40, blank=True)
+    status = models.CharField(max_length=40)
+    err_code = models.CharField("error code", max_length=10, blank=True)
+    price = models.CharField(max_length=20, blank=True)
+    network_code = models.CharField(max_length=16, blank=True)
+    scts = models.CharField("carrier's time", max_length=20, blank=True)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    received_at = models.DateTimeField(default=timezone.now, editable=False)
+    raw = models.JSONField(default=dict, blank=True)
+
+    objects = DeliveryReceiptQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [
+            models.Index(
+                fields=["gateway_message_id"], name="receipt_parked", condition=Q(attempt=None)
+            ),
+            models.Index(fields=["-received_at"], name="receipt_by_time"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["gateway_message_id", "client_ref", "status", "err_code", "scts"],
+                name="receipt_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.gateway_message_id} {self.status}"

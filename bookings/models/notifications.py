@@ -1,0 +1,160 @@
+"""The question put to a customer about one booking, and the numbered options it offers."""
+
+import datetime as dt
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from bookings.models.fields import MsisdnField, msisdn_is_e164
+from bookings.models.schedule import Booking, Slot
+
+
+class NotificationState(models.TextChoices):
+    OPEN = "open", "open"
+    CLOSED = "closed", "closed"  # its time was over
+    WITHDRAWN = "withdrawn", "withdrawn"  # moved, cancelled, phone changed, or asked again
+
+
+class NotificationQuerySet(models.QuerySet["Notification"]):
+    def open(self) -> "NotificationQuerySet":
+        """Not closed or withdrawn by anyone. Its time may be over all the same: see `is_open_at`."""
+        return self.filter(state=NotificationState.OPEN)
+
+    def past(self, moment: dt.datetime) -> "NotificationQuerySet":
+        return self.open().filter(closes_at__lte=moment)
+
+    def locked(self) -> "NotificationQuerySet":
+        return self.order_by("pk").select_for_update(of=("self",))
+
+
+class Notification(models.Model):
+    """One question to one customer about one booking, with up to three numbered options.
+
+    It stays open until `closes_at`, or until it is withdrawn: an answer does not close it.
+    Without options it is a plain notice: all digits were taken.
+    """
+
+    booking = models.ForeignKey(Booking, on_delete=models.PROTECT, related_name="notifications")
+    msisdn = MsisdnField("asked at")
+    virtual_number = models.CharField("asked from", max_length=15)
+    slot = models.ForeignKey(
+        Slot,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Where the booking was when the customer was asked.",
+    )
+    state = models.CharField(
+        max_length=16, choices=NotificationState, default=NotificationState.OPEN
+    )
+    closes_at = models.DateTimeField(help_text="A reply at this instant is late.")
+    handed_over_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its text began to be handed to the gateway."
+    )
+    closed_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_because = models.CharField(max_length=200, blank=True)
+    has_chosen_options = models.BooleanField(default=False, help_text="Staff chose the options.")
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = NotificationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [
+            models.Index(fields=["msisdn", "-handed_over_at"], name="notification_by_customer"),
+            models.Index(
+                fields=["closes_at"],
+                name="notification_open_until",
+                condition=Q(state=NotificationState.OPEN),
+            ),
+        ]
+        constraints = [
+            msisdn_is_e164("notification_msisdn_is_e164"),
+            models.UniqueConstraint(
+                fields=["booking"],
+                name="one_open_notification_per_booking",
+                condition=Q(state=NotificationState.OPEN),
+            ),
+            models.CheckConstraint(
+                name="notification_closed_has_moment",
+                condition=Q(state=NotificationState.OPEN, closed_at__isnull=True)
+                | (~Q(state=NotificationState.OPEN) & Q(closed_at__isnull=False)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.booking} to {self.msisdn}"
+
+    def is_open_at(self, moment: dt.datetime) -> bool:
+        return self.state == NotificationState.OPEN and moment < self.closes_at
+
+    def end(self, state: NotificationState, moment: dt.datetime, because: str = "") -> None:
+        """Close or withdraw it. Digits that never left us are free at once, the others rest."""
+        self.state, self.closed_at, self.withdrawn_because = (
+            state,
+            min(moment, self.closes_at),
+            because,
+        )
+        self.save(update_fields=["state", "closed_at", "withdrawn_because"])
+        if self.handed_over_at is None:
+            self.options.update(is_held=False)
+
+
+class SlotOption(models.Model):
+    """A digit, the words printed for it, and the slot it stands for. Fixed once the text is handed over."""
+
+    notification = models.ForeignKey(Notification, on_delete=models.PROTECT, related_name="options")
+    msisdn = MsisdnField()
+    digit = models.PositiveSmallIntegerField()
+    words = models.CharField(max_length=80)
+    slot = models.ForeignKey(Slot, on_delete=models.PROTECT, related_name="+")
+    is_held = models.BooleanField(
+        default=True,
+        help_text="The digit is taken for this customer: the question is open, or its digits still rest.",
+    )
+
+    class Meta:
+        ordering = ["notification", "digit"]
+        indexes = [models.Index(fields=["msisdn", "-id"], name="slot_option_by_customer")]
+        constraints = [
+            msisdn_is_e164("slot_option_msisdn_is_e164"),
+            models.CheckConstraint(
+                name="slot_option_digit_1_to_9", condition=Q(digit__gte=1, digit__lte=9)
+            ),
+            models.UniqueConstraint(
+                fields=["notification", "digit"], name="slot_option_digit_once"
+            ),
+            models.UniqueConstraint(
+                fields=["msisdn", "digit"], name="one_meaning_per_digit", condition=Q(is_held=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.digit} ({self.words})"
+
+
+def lock_customer(*msisdns: str) -> None:
+    """Lock all that a word from or about these customers can touch: open notifications, then bookings.
+
+    Everyone takes these locks first and in this order, and slots after them. A notification that was made while we
+    waited for its booking is not locked yet: then everything is let go and taken anew.
+    """
+    while True:
+        waypoint = transaction.savepoint()
+        locked = set(
+            Notification.objects.open()
+            .filter(msisdn__in=msisdns)
+            .locked()
+            .values_list("pk", flat=True)
+        )
+        list(Booking.objects.filter(msisdn__in=msisdns).locked().values_list("pk", flat=True))
+        if locked >= set(
+            Notification.objects.open().filter(msisdn__in=msisdns).values_list("pk", flat=True)
+        ):
+            transaction.savepoint_commit(waypoint)
+            return
+        transaction.savepoint_rollback(waypoint)

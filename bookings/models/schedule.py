@@ -1,0 +1,218 @@
+"""Slots, bookings, and every move of a booking from one slot to another."""
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from bookings.models.fields import MsisdnField, msisdn_is_e164
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+    from bookings.models.messages import InboundMessage
+
+
+class Place(models.TextChoices):
+    DOOR = "door", "door"
+    POST_OFFICE = "post_office", "post office"
+
+
+class BookingState(models.TextChoices):
+    SCHEDULED = "scheduled", "scheduled"
+    CANCELLED = "cancelled", "cancelled"
+
+
+class ChangeCause(models.TextChoices):
+    REPLY = "reply", "customer's reply"
+    STAFF = "staff", "staff"
+    IMPORT = "import", "import"
+
+
+class SlotQuerySet(models.QuerySet["Slot"]):
+    def locked(self) -> "SlotQuerySet":
+        """These slots, locked in the order of their ids until the transaction ends."""
+        return self.order_by("pk").select_for_update(of=("self",))
+
+    def from_day(self, day: dt.date) -> "SlotQuerySet":
+        return self.filter(date__gte=day).order_by("date", "window_start", "pk")
+
+
+class Slot(models.Model):
+    """A date, a time window and a place, for so many deliveries. Dates and times are local."""
+
+    date = models.DateField(db_index=True)
+    window_start = models.TimeField()
+    window_end = models.TimeField()
+    place = models.CharField(max_length=16, choices=Place, default=Place.DOOR)
+    capacity = models.PositiveIntegerField(
+        null=True, blank=True, help_text="How many deliveries fit. Empty: no limit. 0: closed."
+    )
+
+    objects = SlotQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["date", "window_start", "place"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["place", "date", "window_start", "window_end"],
+                name="slot_is_unique",
+                violation_error_message="There is a slot with this place, date and window already.",
+            ),
+            models.CheckConstraint(
+                name="slot_ends_after_start",
+                condition=Q(window_end__gt=F("window_start")),
+                violation_error_message="The window must end after it starts.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        words = f"{self.date:%a %d %b %Y} {self.window}"
+        return words if self.place == Place.DOOR else f"{words}, post office"
+
+    @property
+    def window(self) -> str:
+        return f"{self.window_start:%H:%M}-{self.window_end:%H:%M}"
+
+    @property
+    def starts_at(self) -> dt.datetime:
+        return timezone.make_aware(dt.datetime.combine(self.date, self.window_start))
+
+    @property
+    def ends_at(self) -> dt.datetime:
+        return timezone.make_aware(dt.datetime.combine(self.date, self.window_end))
+
+    @property
+    def cutoff_at(self) -> dt.datetime:
+        """From this moment it can no longer be chosen or left: wall-clock hours before it starts."""
+        start = dt.datetime.combine(self.date, self.window_start)
+        return timezone.make_aware(start - dt.timedelta(hours=settings.CHANGE_CUTOFF_HOURS))
+
+    def count_bookings(self, *, without: "Booking | None" = None) -> int:
+        """How many scheduled bookings it holds, a given one not counted."""
+        bookings = self.bookings.filter(state=BookingState.SCHEDULED)
+        if without is not None:
+            bookings = bookings.exclude(pk=without.pk)
+        return bookings.count()
+
+    def has_room(self, *, for_booking: "Booking | None" = None) -> bool:
+        """Whether one more delivery fits. Only true for as long as the slot is locked."""
+        if self.capacity is None:
+            return True
+        return self.capacity > 0 and self.count_bookings(without=for_booking) < self.capacity
+
+
+class BookingQuerySet(models.QuerySet["Booking"]):
+    def scheduled(self) -> "BookingQuerySet":
+        return self.filter(state=BookingState.SCHEDULED)
+
+    def on(self, day: dt.date) -> "BookingQuerySet":
+        return self.filter(slot__date=day)
+
+    def locked(self) -> "BookingQuerySet":
+        return self.order_by("pk").select_for_update(of=("self",))
+
+
+class Booking(models.Model):
+    """One delivery to one customer."""
+
+    reference = models.CharField(
+        max_length=40, unique=True, help_text="Printed in every text about this delivery."
+    )
+    customer_name = models.CharField(max_length=120, blank=True)
+    msisdn = MsisdnField("phone number", db_index=True)
+    slot = models.ForeignKey(Slot, on_delete=models.PROTECT, related_name="bookings")
+    language = models.CharField(max_length=8, default="en")
+    notes = models.TextField(blank=True)
+    state = models.CharField(max_length=16, choices=BookingState, default=BookingState.SCHEDULED)
+    cancelled_at = models.DateTimeField(null=True, blank=True, editable=False)
+    cancelled_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+    )
+    imported = models.JSONField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="What its row said when it was last imported.",
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = BookingQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["slot__date", "slot__window_start", "reference"]
+        permissions = [("notify_booking", "Can text customers about their deliveries")]
+        constraints = [
+            msisdn_is_e164("booking_msisdn_is_e164"),
+            models.CheckConstraint(name="booking_has_reference", condition=~Q(reference="")),
+            models.CheckConstraint(
+                name="booking_cancelled_has_moment",
+                condition=Q(state=BookingState.CANCELLED, cancelled_at__isnull=False)
+                | Q(state=BookingState.SCHEDULED, cancelled_at__isnull=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.reference
+
+    @property
+    def is_scheduled(self) -> bool:
+        return self.state == BookingState.SCHEDULED
+
+    def move_to(
+        self,
+        slot: Slot,
+        cause: ChangeCause,
+        *,
+        inbound: "InboundMessage | None" = None,
+        user: "User | None" = None,
+    ) -> "SlotChange":
+        """Move it and write down why. The caller holds the locks and has made sure that there is room."""
+        change = SlotChange.objects.create(
+            booking=self, from_slot=self.slot, to_slot=slot, cause=cause, inbound=inbound, user=user
+        )
+        self.slot = slot
+        self.save(update_fields=["slot"])
+        return change
+
+
+class SlotChange(models.Model):
+    """One move of a booking, with its cause. Never changed, never deleted."""
+
+    booking = models.ForeignKey(Booking, on_delete=models.PROTECT, related_name="slot_changes")
+    from_slot = models.ForeignKey(Slot, on_delete=models.PROTECT, related_name="+")
+    to_slot = models.ForeignKey(Slot, on_delete=models.PROTECT, related_name="+")
+    cause = models.CharField(max_length=16, choices=ChangeCause)
+    inbound = models.ForeignKey(
+        "InboundMessage",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="slot_changes",
+    )
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.CheckConstraint(name="slot_change_moves", condition=~Q(from_slot=F("to_slot"))),
+            models.CheckConstraint(
+                name="slot_change_by_reply_has_reply",
+                condition=~Q(cause=ChangeCause.REPLY) | Q(inbound__isnull=False),
+            ),
+            models.UniqueConstraint(fields=["inbound"], name="one_slot_change_per_reply"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.from_slot} to {self.to_slot}"

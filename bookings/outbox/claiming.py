@@ -1,0 +1,111 @@
+"""Claiming due messages, so that each is handed over by one worker only."""
+
+import datetime as dt
+import secrets
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from bookings.models import Consent, Kind, MessageState, OutboundMessage
+from bookings.models.messages import ANSWERS, DESPITE_OPT_OUT, OutboundMessageQuerySet
+from bookings.outbox import circuit
+from bookings.outbox.pace import Allowance
+
+#: A claim is for so long; longer than any call can take (3 s to connect, 10 s to read).
+LEASE = dt.timedelta(seconds=60)
+
+#: A notification is not sent with less than this to its close.
+_LEAST_TIME_TO_ANSWER = dt.timedelta(minutes=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a worker has got to send, and when it is worth asking again."""
+
+    messages: list[OutboundMessage] = field(default_factory=list)
+    wait: dt.timedelta | None = None  # None: nothing more is due now
+    is_paused: bool = False  # the gateway wants us to wait, not our own pace
+
+
+def claim(most: int) -> Claimed:
+    """Take up to so many due messages: the row goes to `sending`, with our token and a lease in database time."""
+    now = timezone.now()
+    candidates = sendable(now)
+    if most < 1 or not candidates.exists():  # so that idle workers write nothing
+        return Claimed()
+    with transaction.atomic():
+        allowance = Allowance()
+        within_pace = candidates.exclude(sender__in=allowance.exhausted())
+        most = circuit.allowed(min(most, allowance.left()), now)
+        chosen = [pk for pk, sender in _first(within_pace, most) if allowance.take(sender)]
+        if not chosen:
+            return _held_back(candidates, allowance, now)
+        allowance.save()
+        circuit.note_probe(now)
+        token = secrets.token_hex(16)
+        # The state guard makes it right on every database, with SKIP LOCKED or without.
+        OutboundMessage.objects.queued().filter(pk__in=chosen).update(
+            state=MessageState.SENDING,
+            token=token,
+            lease_until=Now() + LEASE,
+            call_started_at=None,
+            claims=F("claims") + 1,
+        )
+    ours = OutboundMessage.objects.filter(pk__in=chosen, token=token)
+    return Claimed(list(ours.order_by("priority", "due_at", "pk")), dt.timedelta())
+
+
+def _held_back(
+    candidates: OutboundMessageQuerySet, allowance: Allowance, now: dt.datetime
+) -> Claimed:
+    """Nothing could be taken: because of the pace, or because nothing may be tried at all."""
+    if not circuit.allowed(1, now) or not candidates.exists():
+        return Claimed()
+    return Claimed(wait=allowance.wait(), is_paused=allowance.is_paused)
+
+
+def sendable(now: dt.datetime) -> OutboundMessageQuerySet:
+    """The queued messages that may be sent at this moment, the most urgent first."""
+    opted_out = Consent.objects.opted_out().filter(msisdn=OuterRef("msisdn"))
+    messages = (
+        OutboundMessage.objects.queued()
+        .filter(due_at__lte=now, gateway=settings.SMS_GATEWAY)
+        .filter(Q(valid_until=None) | Q(valid_until__gt=now))
+        .filter(Q(kind__in=DESPITE_OPT_OUT) | ~Exists(opted_out))
+        .filter(
+            ~Q(kind=Kind.NOTIFICATION) | Q(notification__closes_at__gte=now + _LEAST_TIME_TO_ANSWER)
+        )
+        .order_by("priority", "due_at", "pk")
+    )
+    return messages.filter(_speaks_at_night(now)) if is_quiet(now) else messages
+
+
+def is_quiet(now: dt.datetime) -> bool:
+    """Whether the clock in the company's zone stands in the quiet hours."""
+    if settings.QUIET_HOURS is None:
+        return False
+    start, end = settings.QUIET_HOURS
+    clock = timezone.localtime(now).time()
+    return start <= clock < end if start <= end else clock >= start or clock < end
+
+
+def _speaks_at_night(now: dt.datetime) -> Q:
+    """A fresh answer to the customer's own text, and dispatch's word on a delivery within 24 hours."""
+    soon = timezone.localtime(now + dt.timedelta(hours=24))
+    starts_soon = Q(booking__slot__date__lt=soon.date()) | Q(
+        booking__slot__date=soon.date(), booking__slot__window_start__lte=soon.time()
+    )
+    fresh = now - dt.timedelta(hours=1)
+    return Q(kind__in=ANSWERS, queued_at__gte=fresh) | (Q(kind=Kind.TOLD) & starts_soon)
+
+
+def _first(candidates: OutboundMessageQuerySet, most: int) -> list[tuple[int, str]]:
+    if not most:
+        return []
+    if connection.features.has_select_for_update_skip_locked:
+        candidates = candidates.select_for_update(skip_locked=True, of=("self",))
+    return list(candidates.values_list("pk", "sender")[:most])

@@ -1,0 +1,66 @@
+"""Putting an SMS into the outbox, in the transaction that gives rise to it."""
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from bookings.models import Booking, InboundMessage, Kind, Notification, OutboundMessage
+from bookings.texts import count_parts
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+#: The channel on which PostgreSQL wakes the senders.
+CHANNEL = "outbox"
+
+#: Answers to customers go before what staff write, and that before bulk.
+_PRIORITY = {Kind.STAFF: 3, Kind.TOLD: 4, Kind.NOTIFICATION: 5}
+
+
+def queue(
+    kind: Kind,
+    text: str,
+    *,
+    key: str,
+    msisdn: str,
+    sender: str,
+    booking: Booking | None = None,
+    notification: Notification | None = None,
+    in_reply_to: InboundMessage | None = None,
+    user: "User | None" = None,
+    valid_until: dt.datetime | None = None,
+) -> OutboundMessage:
+    """Queue one SMS for the gateway of today. `key` says what it is for, and is used only once.
+
+    Raises IntegrityError if a message with this key was queued before.
+    """
+    now = timezone.now()
+    message = OutboundMessage.objects.create(
+        idempotency_key=key,
+        kind=kind,
+        priority=_PRIORITY.get(kind, 1),
+        msisdn=msisdn,
+        sender=sender,
+        text=text,
+        parts=count_parts(text),
+        booking=booking,
+        notification=notification,
+        in_reply_to=in_reply_to,
+        user=user,
+        gateway=settings.SMS_GATEWAY,
+        queued_at=now,
+        due_at=now,
+        valid_until=valid_until,
+    )
+    ring()
+    return message
+
+
+def ring() -> None:
+    """Wake the senders when this transaction commits. SQLite's look by themselves."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"NOTIFY {CHANNEL}")

@@ -1,0 +1,116 @@
+"""The words a customer reads: SMS texts by language, and how many parts they are billed as."""
+
+import datetime as dt
+import functools
+
+from django.conf import settings
+from django.template import Context, Engine
+from django.template.base import Template
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import override
+
+from bookings.models import Notification, Slot, SlotOption
+from bookings.models.fields import show_msisdn
+
+__all__ = ["costly_characters", "count_parts", "is_gsm7", "mask", "render", "show_msisdn"]
+
+# GSM 03.38 as Vonage prints it (concatenation and encoding guide). Those of the extension take two septets.
+_BASIC = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
+    "abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_EXTENDED = frozenset("^{}\\[~]|€")
+
+
+def costly_characters(text: str) -> list[str]:
+    """The characters outside GSM-7, in order, each once: one of them makes the whole SMS UCS-2."""
+    return [char for char in dict.fromkeys(text) if char not in _BASIC and char not in _EXTENDED]
+
+
+def is_gsm7(text: str) -> bool:
+    return not costly_characters(text)
+
+
+def count_parts(text: str) -> int:
+    """How many SMS a text is billed as: 160 septets or 70 UCS-2 units alone, 153 or 67 each when joined."""
+    if is_gsm7(text):
+        size, alone, joined = len(text) + sum(char in _EXTENDED for char in text), 160, 153
+    else:
+        size, alone, joined = len(text.encode("utf-16-le")) // 2, 70, 67
+    return 1 if size <= alone else -(-size // joined)
+
+
+def mask(msisdn: str) -> str:
+    """A number for logs: enough to tell two apart, not enough to call one."""
+    return f"+{msisdn[:2]}•••••{msisdn[-4:]}" if len(msisdn) > len("123456") else "•••••"
+
+
+@functools.cache
+def _engine() -> Engine:
+    # An SMS is no HTML: nothing is escaped.
+    return Engine(dirs=[str(settings.BASE_DIR / "templates")], autoescape=False)
+
+
+@functools.cache
+def _template(name: str, language: str) -> Template:
+    names = [f"sms/{language}/{name}.txt", f"sms/en/{name}.txt"]
+    return _engine().select_template(names)
+
+
+def render(name: str, language: str, **context: object) -> str:
+    """The text `templates/sms/<language>/<name>.txt`, on one line. A language without one gets English."""
+    company = {"company": settings.COMPANY_NAME, "phone": settings.COMPANY_PHONE}
+    with override(language):
+        text = _template(name, language).render(Context(company | context, autoescape=False))
+    return " ".join(text.split())
+
+
+def day(date: dt.date, language: str) -> str:
+    """A date as customers read it: `Tue 24 Nov`."""
+    with override(language):
+        return date_format(date, "D j M")
+
+
+def moment(at: dt.datetime, language: str) -> str:
+    """A moment in the company's zone: `Mon 23 Nov 22:00`."""
+    local = timezone.localtime(at)
+    return f"{day(local.date(), language)} {local:%H:%M}"
+
+
+def where(slot: Slot, language: str) -> str:
+    """Where and when a delivery is planned, with date and window, never with "tomorrow"."""
+    return render("place", language, slot=slot, day=day(slot.date, language))
+
+
+def option_words(slot: Slot, booked: Slot, language: str, *, today: dt.date | None = None) -> str:
+    """What is printed behind a digit: the date, and what differs from the booked slot.
+
+    With `today` given, "today" and "tomorrow" stand before the date: true on that day only.
+    """
+    relative = {0: "today", 1: "tomorrow"}.get((slot.date - today).days, "") if today else ""
+    return render(
+        "option",
+        language,
+        slot=slot,
+        day=day(slot.date, language),
+        relative=relative,
+        is_other_day=slot.date != booked.date,
+        is_other_window=slot.window != booked.window,
+    )
+
+
+def options_text(options: list[SlotOption], language: str) -> str:
+    """`1 (Tue 24 Nov), 2 (Thu 26 Nov) or 3 (post office)`: the options as they read on any day."""
+    booked = options[0].notification.slot
+    lines = [(option.digit, option_words(option.slot, booked, language)) for option in options]
+    return render("options", language, options=lines)
+
+
+def digits_text(options: list[SlotOption], language: str) -> str:
+    """`1, 2 or 3`"""
+    return render("options", language, options=[(option.digit, "") for option in options])
+
+
+def until_text(notification: Notification, language: str) -> str:
+    return moment(notification.closes_at, language)

@@ -1,0 +1,201 @@
+"""What the environment says, read strictly: complaints name the variable and what to write."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import time
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+SWITCH = {"true": True, "yes": True, "on": True, "1": True} | {
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+
+
+class Env(environ.Env):  # type: ignore[misc]  # django-environ is untyped
+    """django-environ without its traps: no `$` references, no blanks in lists, empty = default.
+
+    `NAME_FILE` names a file that holds the value of `NAME`; it wins where both are set.
+    A cast raises ValueError with what to write instead; the variable's name is added here.
+    """
+
+    def get_value(
+        self, var: str, cast: Any = None, default: Any = environ.Env.NOTSET, **_: Any
+    ) -> Any:
+        """The value of `var`: cast if it is written, the default as it stands if it is not."""
+        text = self.written(var)
+        if not text:
+            if default is self.NOTSET:
+                raise ImproperlyConfigured(
+                    f"{var} is not set. Write it into .env or the environment."
+                )
+            return default
+        try:
+            return _cast(text, cast)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{var} {error}.") from error
+
+    def written(self, var: str) -> str | None:
+        """What is written for `var`, stripped; None where nothing is, "" where it is left empty."""
+        path = self.ENVIRON.get(f"{var}_FILE", "").strip()
+        if not path:
+            text: str | None = self.ENVIRON.get(var)
+            return None if text is None else text.strip()
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ImproperlyConfigured(
+                f"{var}_FILE names {path}, which cannot be read: {error.strerror}."
+            ) from error
+
+
+def read_env_file(default: Path) -> None:
+    """Fill what the real environment leaves open from `ENV_FILE`, or from `default` if it exists.
+
+    A `NAME` of the real environment also beats a `NAME_FILE` of the file.
+    """
+    named = Env.ENVIRON.get("ENV_FILE", "").strip()
+    path = Path(named) if named else default
+    if not path.exists():
+        if named:
+            raise ImproperlyConfigured(f"ENV_FILE names {named}, which does not exist.")
+        return
+    real = frozenset(Env.ENVIRON)
+    Env.read_env(path)
+    for name in real:
+        if f"{name}_FILE" not in real:
+            Env.ENVIRON.pop(f"{name}_FILE", None)
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """A cast that takes exactly these words, in any case."""
+
+    def cast(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return text.lower()
+
+    return cast
+
+
+def matching(pattern: str, wanted: str) -> Callable[[str], str]:
+    """A cast that takes what matches the whole `pattern`; `wanted` says what that is."""
+
+    def cast(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must be {wanted}")
+        return text
+
+    return cast
+
+
+def hours(text: str) -> int:
+    """A whole number of hours, 0 or more."""
+    if _whole(text) < 0:
+        raise ValueError("must be a whole number of hours, 0 or more")
+    return int(text)
+
+
+def rate(text: str) -> float:
+    """Messages per second, more than 0."""
+    value = _number(text)
+    if value <= 0:
+        raise ValueError("must be more than 0")
+    return value
+
+
+def quiet_hours(text: str) -> tuple[time, time] | None:
+    """`20:00-08:00` as (start, end) in the company's zone; empty = None."""
+    if not text:
+        return None
+    found = re.fullmatch(r"(\d\d:\d\d)\s*-\s*(\d\d:\d\d)", text)
+    try:
+        start, end = (time.fromisoformat(part) for part in found.groups() if found)  # type: ignore[union-attr]
+    except (AttributeError, ValueError):
+        raise ValueError("must look like 20:00-08:00, or be empty for none") from None
+    if start == end:
+        raise ValueError("must not begin and end at the same time; leave it empty for none")
+    return start, end
+
+
+def weekdays(text: str) -> frozenset[int]:
+    """`mon-sat` or `mon,wed,fri` as day numbers, Monday = 0."""
+    days: set[int] = set()
+    for part in re.split(r"\s*,\s*", text.lower()):
+        ends = [word.strip() for word in part.split("-")]
+        if len(ends) > 2 or not set(ends) <= set(WEEKDAYS):  # noqa: PLR2004  # from, to
+            raise ValueError("must look like mon-sat or mon,wed,fri")
+        start = WEEKDAYS.index(ends[0])
+        length = (WEEKDAYS.index(ends[-1]) - start) % 7 + 1
+        days.update((start + step) % 7 for step in range(length))
+    return frozenset(days)
+
+
+def sender(text: str) -> str:
+    """A virtual number in E.164 digits without plus, or an alphanumeric sender as it stands."""
+    digits = re.sub(r"[\s+().-]", "", text)
+    if re.fullmatch(r"[1-9][0-9]{6,14}", digits):
+        return digits
+    if re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9 ]{3,11}", text):
+        return text
+    raise ValueError("must hold numbers with their country code, such as 447700900000")
+
+
+def time_zone(text: str) -> str:
+    """A zone of the IANA database, such as Europe/London."""
+    try:
+        ZoneInfo(text)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("must be a zone such as Europe/London") from None
+    return text
+
+
+def sqlite_name(name: str, base: Path) -> str:
+    """The database file, taken from `base` and not from where the process happens to stand."""
+    return name if name == ":memory:" else str(base / name)
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in SWITCH:
+        raise ValueError("must be True or False, with nothing after it")
+    return SWITCH[text.lower()]
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("must be a whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError("must be a number") from None
+    if not math.isfinite(value):
+        raise ValueError("must be a number")
+    return value
+
+
+CASTS: Mapping[type, Callable[[str], Any]] = {bool: _switch, int: _whole, float: _number, str: str}
+
+
+def _cast(text: str, cast: Any) -> Any:
+    match cast:
+        case None:
+            return text
+        case [item]:
+            return [CASTS.get(item, item)(part.strip()) for part in text.split(",") if part.strip()]
+        case type() if cast is list:
+            return _cast(text, [str])
+        case _:
+            return CASTS.get(cast, cast)(text)

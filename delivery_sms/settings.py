@@ -1,0 +1,272 @@
+"""Everything the project can be told. Each env name stands in .env.example and the README.
+
+What must stop a start is raised here: system checks do not run under a foreign web server.
+"""
+
+import os
+import tempfile
+from datetime import time, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+from delivery_sms import environment
+from delivery_sms.environment import Env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = Env()
+environment.read_env_file(BASE_DIR / ".env")
+
+# The process
+
+DEBUG: bool = env.bool("DEBUG", default=False)
+SECRET_KEY: str = env.str("SECRET_KEY")
+SECRET_KEY_FALLBACKS: list[str] = env.list("SECRET_KEY_FALLBACKS", default=[])
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=[])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+# True: a proxy in front of us ends TLS, sets X-Forwarded-For and -Proto, and is the only way in.
+BEHIND_PROXY: bool = env.bool("BEHIND_PROXY", default=False)
+
+# The company
+
+TIME_ZONE: str = env("TIME_ZONE", cast=environment.time_zone, default="Europe/London")
+COMPANY_NAME: str = env.str("COMPANY_NAME", default="Acme Deliveries")
+COMPANY_PHONE: str = env.str("COMPANY_PHONE", default="+44 20 7946 0000")
+PHONE_REGION: str = env(
+    "PHONE_REGION", cast=environment.matching("[A-Z]{2}", "two capitals, such as GB"), default="GB"
+)
+# Left empty it means none, unlike the others, where empty means the default.
+QUIET_HOURS: tuple[time, time] | None = env(
+    "QUIET_HOURS",
+    cast=environment.quiet_hours,
+    default=None if env.written("QUIET_HOURS") == "" else (time(20), time(8)),
+)
+CHANGE_CUTOFF_HOURS: int = env("CHANGE_CUTOFF_HOURS", cast=environment.hours, default=12)
+REPLY_DIGIT_REST_HOURS: int = env("REPLY_DIGIT_REST_HOURS", cast=environment.hours, default=12)
+DELIVERY_DAYS: frozenset[int] = env(
+    "DELIVERY_DAYS", cast=environment.weekdays, default=frozenset(range(6))
+)
+OFFER_POST_OFFICE: bool = env.bool("OFFER_POST_OFFICE", default=True)
+
+# The mobile network
+
+SMS_GATEWAY: str = env(
+    "SMS_GATEWAY", cast=environment.one_of("simulator", "vonage"), default="simulator"
+)
+ALLOW_SIMULATOR: bool = env.bool("ALLOW_SIMULATOR", default=False)
+SIMULATOR_BASE_URL: str = env.str("SIMULATOR_BASE_URL", default="http://127.0.0.1:8000")
+VONAGE_API_KEY: str = env.str("VONAGE_API_KEY", default="")
+VONAGE_API_SECRET: str = env.str("VONAGE_API_SECRET", default="")
+VONAGE_NUMBERS: list[str] = env(
+    "VONAGE_NUMBERS",
+    cast=[environment.sender],
+    default=["447700900000"] if SMS_GATEWAY == "simulator" else [],
+)
+VONAGE_SIGNATURE_SECRETS: list[str] = env.list("VONAGE_SIGNATURE_SECRETS", default=[])
+VONAGE_SIGNATURE_METHOD: str = env(
+    "VONAGE_SIGNATURE_METHOD",
+    cast=environment.one_of("md5hash", "md5", "sha1", "sha256", "sha512"),
+    default="sha256",
+)
+VONAGE_REST_HOST: str = env(
+    "VONAGE_REST_HOST",
+    cast=environment.matching(r"[A-Za-z0-9.-]+(:\d+)?", "a host alone, such as rest.nexmo.com"),
+    default="rest.nexmo.com",
+)
+WEBHOOK_TOKEN: str = env(
+    "WEBHOOK_TOKEN",
+    cast=environment.matching("[A-Za-z0-9_-]+", "letters, digits, - and _: it is part of a URL"),
+    default="",
+)
+SMS_RATE_PER_SECOND: float = env("SMS_RATE_PER_SECOND", cast=environment.rate, default=25.0)
+SMS_RATE_PER_NUMBER: float | None = env("SMS_RATE_PER_NUMBER", cast=environment.rate, default=None)
+OUTBOX_ENGINE: str = env(
+    "OUTBOX_ENGINE", cast=environment.one_of("worker", "celery"), default="worker"
+)
+CELERY_BROKER_URL: str = env.str("CELERY_BROKER_URL", default="")
+
+# What must not start
+
+if SMS_GATEWAY == "simulator" and not (DEBUG or ALLOW_SIMULATOR):
+    raise ImproperlyConfigured(
+        "SMS_GATEWAY=simulator reaches no real phone. Without DEBUG, write SMS_GATEWAY=vonage,"
+        " or ALLOW_SIMULATOR=True if you mean it."
+    )
+if SMS_GATEWAY == "vonage" and not (VONAGE_API_KEY and VONAGE_API_SECRET and VONAGE_NUMBERS):
+    raise ImproperlyConfigured(
+        "SMS_GATEWAY=vonage needs VONAGE_API_KEY, VONAGE_API_SECRET and VONAGE_NUMBERS."
+    )
+if not (DEBUG or VONAGE_SIGNATURE_SECRETS or WEBHOOK_TOKEN):
+    raise ImproperlyConfigured(
+        "Nothing tells a real webhook from a forged one. Write the account's signature secret"
+        " into VONAGE_SIGNATURE_SECRETS, or a long random word into WEBHOOK_TOKEN, or both."
+    )
+if OUTBOX_ENGINE == "celery":
+    raise ImproperlyConfigured(
+        "OUTBOX_ENGINE=celery is not built yet. Write OUTBOX_ENGINE=worker and start as many"
+        " `manage.py run_outbox` as you like."
+    )
+
+# Django
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "axes",
+    "bookings.apps.BookingsConfig",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "bookings.middleware.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+ROOT_URLCONF = "delivery_sms.urls"
+WSGI_APPLICATION = "delivery_sms.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+LANGUAGE_CODE = "en-gb"
+USE_TZ = True
+
+# Database. Threads need the test database in a file, and two test runs one each.
+
+DATABASE: dict[str, Any] = env.db_url("DATABASE_URL", default="sqlite:///db.sqlite3")
+match DATABASE.get("ENGINE"):
+    case "django.db.backends.sqlite3":
+        DATABASE |= {
+            "NAME": environment.sqlite_name(DATABASE["NAME"], BASE_DIR),
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 5,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+                " PRAGMA foreign_keys=ON;",
+            },
+            "TEST": {"NAME": f"{tempfile.gettempdir()}/delivery_sms_test_{os.getpid()}.sqlite3"},
+        }
+    case "django.db.backends.postgresql":
+        # The pool gives up before the gateway does, so that a webhook can still answer 503.
+        DATABASE |= {
+            "CONN_MAX_AGE": 0,
+            "CONN_HEALTH_CHECKS": True,
+            "OPTIONS": {"pool": {"min_size": 1, "max_size": 16, "timeout": 4}},
+        }
+    case _:
+        raise ImproperlyConfigured(
+            "DATABASE_URL must begin with sqlite:/// or postgres://user:password@host/name."
+        )
+DATABASES = {"default": DATABASE}
+
+# Static files: hashed and compressed once `collectstatic` has run, straight from the apps before.
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STATICFILES_COLLECTED = not DEBUG and (STATIC_ROOT / "staticfiles.json").exists()
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not STATICFILES_COLLECTED
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if STATICFILES_COLLECTED
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+# Who may come in
+
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "/"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+# By address alone one typo too many would lock out the whole office.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_VERBOSE = False
+
+# What browsers are told
+
+SESSION_COOKIE_AGE = 12 * 60 * 60
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_PROXY
+SECURE_SSL_REDIRECT = BEHIND_PROXY
+SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]  # asked from inside, without TLS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
+SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60 if BEHIND_PROXY else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = BEHIND_PROXY
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SECURE_CSP: dict[str, list[str]] = {
+    "default-src": ["'self'"],
+    "img-src": ["'self'", "data:"],
+    "object-src": ["'none'"],
+    "base-uri": ["'none'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+}
+# Unfold's Alpine evaluates expressions, and its templates carry styles.
+SECURE_CSP_ADMIN: dict[str, list[str]] = SECURE_CSP | {
+    "script-src": ["'self'", "'unsafe-eval'"],
+    "style-src": ["'self'", "'unsafe-inline'"],
+}
+
+UNFOLD = {
+    "SITE_TITLE": COMPANY_NAME,
+    "SITE_HEADER": COMPANY_NAME,
+    "SITE_SYMBOL": "local_shipping",
+    "SHOW_VIEW_ON_SITE": False,
+}
+
+# At DEBUG these three print secrets, numbers and texts.
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {
+        "bookings": {"level": "INFO"},
+        "delivery_sms": {"level": "INFO"},
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
+    }
+    | {name: {"level": "WARNING"} for name in ("vonage", "urllib3", "django.db.backends")},
+}

@@ -1,0 +1,258 @@
+"""A dispatcher's first day, played in a real browser: web server, sender and phone are the real ones."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from django.conf import settings as project
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from playwright.sync_api import Page, expect, sync_playwright
+
+from bookings.models import Booking
+from tests.factories import SlotFactory, in_days
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-background-networking",
+]
+PATIENCE = 15_000  # milliseconds
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(
+        not CHROMIUM.exists() and os.environ.get("CI") != "true",
+        reason="no /usr/bin/chromium (Debian: apt install chromium)",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    # Playwright's loop makes Django think that our own thread is asynchronous.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield browser
+        browser.close()
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture
+def complaints():
+    """What the browser finds wrong: scripts, policies, missing files."""
+    return []
+
+
+def complaint(said):
+    # The admin's login page names no icon, so that the browser looks for one.
+    if said.type == "error" and not said.location["url"].endswith("/favicon.ico"):
+        yield f"{said.text} {said.location['url']}"
+
+
+@pytest.fixture
+def page(browser, live_server, complaints):
+    context = browser.new_context(
+        base_url=live_server.url, viewport={"width": 1400, "height": 950}, locale="en-GB"
+    )
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """Saves a picture of the page, wide and narrow, by day and by night."""
+    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def take(page: Page, name: str) -> None:
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            for width in (420, 1400):
+                page.set_viewport_size({"width": width, "height": 950})
+                page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
+        page.emulate_media(color_scheme="light")
+
+    return take
+
+
+def database_url():
+    given = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{given['NAME']}"
+    who = ":".join(quote(given[part], safe="") for part in ("USER", "PASSWORD") if given[part])
+    return f"postgres://{who}@{given['HOST']}:{given['PORT'] or 5432}/{given['NAME']}"
+
+
+@pytest.fixture
+def sender(live_server, tmp_path):
+    """A sender in a process of its own, as in production."""
+    environment = os.environ | {
+        "DJANGO_SETTINGS_MODULE": "delivery_sms.settings",
+        "DATABASE_URL": database_url(),
+        "SIMULATOR_BASE_URL": live_server.url,
+    }
+    command = [sys.executable, "manage.py", "run_outbox"]
+    with (tmp_path / "sender.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, cwd=project.BASE_DIR, env=environment, stdout=log, stderr=log
+        )
+        yield process
+        process.terminate()
+        assert process.wait(timeout=10) == 0, (tmp_path / "sender.log").read_text()
+
+
+@pytest.fixture
+def dispatcher():
+    user = User.objects.create_user("dispatch", password="a long password", is_staff=True)
+    rights = Permission.objects.filter(content_type__app_label="bookings")
+    user.user_permissions.set(
+        [
+            right
+            for right in rights
+            if right.codename.startswith("view_")
+            or right.codename in {"add_booking", "change_booking", "notify_booking"}
+        ]
+    )
+    return user
+
+
+@pytest.fixture
+def slots():
+    return [SlotFactory.create(date=in_days(days)) for days in (2, 3, 4)]
+
+
+def log_in(page):
+    page.goto("/")
+    page.get_by_label("Username").fill("dispatch")
+    page.get_by_label("Password").fill("a long password")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("heading", name="Notify a customer")).to_be_visible()
+
+
+def is_too_wide(page):
+    return page.evaluate("document.documentElement.scrollWidth > innerWidth")
+
+
+def test_a_dispatcher_notifies_a_number_and_sees_the_answer_move_the_booking(
+    page, picture, sender, dispatcher, slots, complaints
+):
+    log_in(page)
+
+    page.get_by_label("Phone number").fill("07700 900123")
+    page.get_by_label("Name").fill("Ana Torres")
+    preview = page.locator("#preview")
+    text = preview.locator("[data-text]")
+    expect(text).to_contain_text("Reply 1 (")
+    expect(preview).to_contain_text("GSM-7")
+    promised = text.inner_text()
+    picture(page, "notify")
+
+    page.get_by_role("button", name="Book and send the SMS").click()
+    expect(page.get_by_role("heading", name="What became of it")).to_be_visible()
+    assert page.locator(".bubble.ours").last.inner_text() == promised
+    expect(page.locator(".steps .done", has_text="Delivered")).to_be_visible()
+    progress = page.url
+
+    page.get_by_role("link", name="Open the simulated phone").click()
+    phone = page.get_by_role("log", name="Texts")
+    expect(phone).to_contain_text(promised)
+    page.get_by_label("Reply as the customer").fill("2")
+    page.keyboard.press("Enter")
+    expect(phone.locator(".right .bubble")).to_have_text("2")
+    expect(phone.locator(".left .bubble")).to_have_count(2)
+    expect(phone.locator(".left .bubble").last).to_contain_text("Acme")
+    expect(phone.locator(".left").last).to_contain_text("delivered")
+    expect(page.locator("[data-part=outcome]")).to_contain_text("Outcome: moved")
+    picture(page, "phone")
+    booking = Booking.objects.get()
+    assert booking.slot == slots[1]
+
+    page.goto(progress)
+    expect(page.locator(".steps")).to_contain_text("Outcome: moved")
+    picture(page, "progress")
+    page.goto("/simulator/")
+    expect(page.locator(".phones")).to_contain_text("Ana Torres")
+    picture(page, "phones")
+
+    page.goto(progress)
+    page.get_by_role("link", name="Booking and its history").click()
+    acknowledgement = phone_text(booking)
+    expect(page.locator("main, #main").first).to_contain_text(acknowledgement)
+    expect(page.locator("body")).to_contain_text(promised)
+    picture(page, "timeline")
+    assert complaints == []
+
+
+def phone_text(booking):
+    """The acknowledgement, as the database has it."""
+    message = booking.outbound_messages.filter(kind="acknowledgement").get()
+    return re.sub(r"\s+", " ", message.text)
+
+
+def test_the_pages_fit_a_small_screen_and_answer_to_the_keyboard(
+    page, sender, dispatcher, slots, complaints
+):
+    page.set_viewport_size({"width": 420, "height": 800})
+    log_in(page)
+    assert page.evaluate("document.activeElement.name") == "number"
+    page.keyboard.type("+44 7700 900124")
+    expect(page.locator("#preview [data-text]")).to_be_visible()
+    page.get_by_label("Delivery slot").select_option("another")
+    expect(page.get_by_label("From")).to_be_visible()
+    assert not is_too_wide(page)
+    page.get_by_label("Delivery slot").select_option(str(slots[0].pk))
+    page.get_by_label("Phone number").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".steps .done", has_text="Delivered")).to_be_visible()
+    assert not is_too_wide(page)
+    page.get_by_role("link", name="Open the simulated phone").click()
+    expect(page.get_by_role("button", name="STOP")).to_be_visible()
+    assert not is_too_wide(page)
+    page.get_by_role("button", name="STOP").click()
+    expect(page.locator(".right .bubble")).to_have_text("STOP")
+    expect(page.locator("[data-part=outcome]")).to_contain_text("opted out")
+    assert complaints == []
+
+
+def test_a_double_click_sends_one(page, dispatcher, slots):
+    log_in(page)
+    page.get_by_label("Phone number").fill("07700 900125")
+    page.get_by_role("button", name="Book and send the SMS").dblclick()
+    expect(page.get_by_role("heading", name="What became of it")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name="Notify a customer")).to_be_visible()
+    assert Booking.objects.count() == 1
+
+
+def test_without_scripts_a_customer_can_still_be_notified(
+    browser, live_server, client, dispatcher, slots
+):
+    client.force_login(dispatcher)  # the admin's login page needs scripts, ours do not
+    session = {"name": "sessionid", "value": client.cookies["sessionid"].value}
+    context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
+    context.add_cookies([session | {"url": live_server.url}])
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto("/")
+    page.get_by_label("Phone number").fill("07700 900126")
+    page.get_by_role("button", name="Preview").click()
+    promised = page.locator("[data-text]").inner_text()
+    page.get_by_role("button", name="Book and send the SMS").click()
+    expect(page.locator(".steps")).to_contain_text("Waiting to be sent")
+    assert page.locator(".bubble.ours").inner_text() == promised
+    page.get_by_role("link", name="Open the simulated phone").click()
+    page.get_by_role("button", name="1", exact=True).click()
+    expect(page.locator(".right .bubble")).to_have_text("1")
+    context.close()

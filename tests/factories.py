@@ -1,0 +1,225 @@
+"""Rows for tests: believable, in the future, and in keeping with every constraint.
+
+`NotificationFactory` makes a question with its options, `OutboundMessageFactory` the SMS of it.
+"""
+
+import datetime as dt
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+from factory.declarations import LazyAttribute, LazyFunction, SelfAttribute, Sequence, SubFactory
+from factory.django import DjangoModelFactory
+from factory.helpers import post_generation
+
+from bookings import texts
+from bookings.gateways import Verdict
+from bookings.models import (
+    Booking,
+    ChangeCause,
+    ConsentChange,
+    DeliveryReceipt,
+    InboundMessage,
+    Kind,
+    MessageState,
+    Notification,
+    OutboundMessage,
+    Outcome,
+    Place,
+    SendAttempt,
+    SentPart,
+    Slot,
+    SlotChange,
+    SlotOption,
+)
+
+VIRTUAL_NUMBER = "447700900000"
+STRANGER = "447700900999"
+
+
+def in_days(days: int) -> dt.date:
+    """A date so many days from today, in the company's zone."""
+    return timezone.localdate() + dt.timedelta(days=days)
+
+
+class UserFactory(DjangoModelFactory[User]):
+    class Meta:
+        model = User
+
+    username = Sequence(lambda n: f"dispatcher{n}")
+    is_staff = True
+
+
+class SlotFactory(DjangoModelFactory[Slot]):
+    """A door slot in three days, 9 to 12. If there is one at that time, it is that one as it is."""
+
+    class Meta:
+        model = Slot
+        django_get_or_create = ("place", "date", "window_start", "window_end")
+
+    date = LazyFunction(lambda: in_days(3))
+    window_start = dt.time(9)
+    window_end = dt.time(12)
+    place = Place.DOOR
+    capacity = 20
+
+
+class BookingFactory(DjangoModelFactory[Booking]):
+    class Meta:
+        model = Booking
+
+    reference = Sequence(lambda n: f"P-{1000 + n}")
+    customer_name = Sequence(lambda n: f"Customer {n}")
+    # Ofcom keeps 07700 900xxx for examples; every row has a number of its own.
+    msisdn = Sequence(lambda n: f"4477009{n % 99_999 + 1:05d}")
+    slot = SubFactory(SlotFactory)
+
+
+class NotificationFactory(DjangoModelFactory[Notification]):
+    """An open question, handed over; with `options=0` none are printed."""
+
+    class Meta:
+        model = Notification
+        skip_postgeneration_save = True
+
+    booking = SubFactory(BookingFactory)
+    msisdn = SelfAttribute("booking.msisdn")
+    virtual_number = VIRTUAL_NUMBER
+    slot = SelfAttribute("booking.slot")
+    closes_at = LazyAttribute(lambda row: row.slot.cutoff_at)
+    handed_over_at = LazyFunction(timezone.now)
+
+    @post_generation
+    def options(self: Any, create, extracted, **kwargs):
+        """Options 1 to `options` (3): keep, the next day, the post office."""
+        booked = self.slot
+        window = {"window_start": booked.window_start, "window_end": booked.window_end}
+        next_day = booked.date + dt.timedelta(days=1)
+        post = {"place": Place.POST_OFFICE, "date": booked.date, "capacity": None}
+        offered = [
+            (booked, texts.day(booked.date, "en")),
+            (SlotFactory.create(date=next_day, **window), texts.day(next_day, "en")),
+            (SlotFactory.create(**post, **window), "post office"),
+        ]
+        how_many = 3 if extracted is None else extracted
+        for digit, (slot, words) in enumerate(offered[:how_many], start=1):
+            SlotOptionFactory.create(notification=self, digit=digit, words=words, slot=slot)
+
+
+class SlotOptionFactory(DjangoModelFactory[SlotOption]):
+    class Meta:
+        model = SlotOption
+
+    notification = SubFactory(NotificationFactory, options=0)
+    msisdn = SelfAttribute("notification.msisdn")
+    digit = 1
+    words = "Thu 26 Nov"
+    slot = SelfAttribute("notification.slot")
+    is_held = True
+
+
+class InboundMessageFactory(DjangoModelFactory[InboundMessage]):
+    """A reply. With `notification=` (and `booking=`) it is the reply to that question."""
+
+    class Meta:
+        model = InboundMessage
+
+    gateway_message_id = Sequence(lambda n: f"0B{n:014X}")
+    notification = None
+    booking = LazyAttribute(lambda row: row.notification and row.notification.booking)
+    msisdn = LazyAttribute(lambda row: row.booking.msisdn if row.booking else STRANGER)
+    virtual_number = VIRTUAL_NUMBER
+    text = "2"
+    received_at = LazyFunction(timezone.now)
+    reading = "Choice"
+    rule = "digit"
+    matched = "2"
+    outcome = Outcome.MOVED
+
+
+class OutboundMessageFactory(DjangoModelFactory[OutboundMessage]):
+    """A queued notification text."""
+
+    class Meta:
+        model = OutboundMessage
+
+    idempotency_key = Sequence(lambda n: f"test:{n}")
+    kind = Kind.NOTIFICATION
+    notification = None
+    booking = LazyAttribute(
+        lambda row: row.notification.booking if row.notification else BookingFactory.create()
+    )
+    msisdn = LazyAttribute(lambda row: row.booking.msisdn if row.booking else STRANGER)
+    sender = VIRTUAL_NUMBER
+    text = LazyAttribute(lambda row: f"Acme: your parcel {row.booking}. Reply 1, 2 or 3.")
+    gateway = "simulator"
+    state = MessageState.QUEUED
+    queued_at = LazyFunction(timezone.now)
+    due_at = SelfAttribute("queued_at")
+
+
+class SendAttemptFactory(DjangoModelFactory[SendAttempt]):
+    """The first try, taken by the gateway."""
+
+    class Meta:
+        model = SendAttempt
+
+    message = SubFactory(OutboundMessageFactory, state=MessageState.SUBMITTED)
+    number = 1
+    client_ref = LazyAttribute(lambda row: f"{row.message.ref}-{row.number}")
+    token = "token"
+    call_started_at = LazyFunction(timezone.now)
+    settled_at = LazyFunction(timezone.now)
+    verdict = Verdict.ACCEPTED.value
+    code = "0"
+    state = MessageState.SUBMITTED
+
+
+class SentPartFactory(DjangoModelFactory[SentPart]):
+    class Meta:
+        model = SentPart
+
+    attempt = SubFactory(SendAttemptFactory)
+    gateway_message_id = Sequence(lambda n: f"0A{n:014X}")
+    price = "0.03330000"
+    network = "23410"
+
+
+class DeliveryReceiptFactory(DjangoModelFactory[DeliveryReceipt]):
+    class Meta:
+        model = DeliveryReceipt
+
+    attempt = SubFactory(SendAttemptFactory)
+    gateway_message_id = Sequence(lambda n: f"0A{n:014X}")
+    client_ref = LazyAttribute(lambda row: row.attempt.client_ref if row.attempt else "")
+    msisdn = LazyAttribute(lambda row: row.attempt.message.msisdn if row.attempt else STRANGER)
+    status = "delivered"
+    err_code = "0"
+    price = "0.03330000"
+    network_code = "23410"
+    scts = "2611231200"
+    received_at = LazyFunction(timezone.now)
+
+
+class SlotChangeFactory(DjangoModelFactory[SlotChange]):
+    """A move by staff to the booking's slot from the day before. It does not move the booking."""
+
+    class Meta:
+        model = SlotChange
+
+    booking = SubFactory(BookingFactory)
+    from_slot = LazyAttribute(
+        lambda row: SlotFactory.create(date=row.booking.slot.date - dt.timedelta(days=1))
+    )
+    to_slot = SelfAttribute("booking.slot")
+    cause = ChangeCause.STAFF
+    user = SubFactory(UserFactory)
+
+
+class ConsentChangeFactory(DjangoModelFactory[ConsentChange]):
+    class Meta:
+        model = ConsentChange
+
+    msisdn = Sequence(lambda n: f"4477009{n % 99_999 + 1:05d}")
+    is_opted_out = True
+    words = "STOP"

@@ -1,0 +1,435 @@
+"""Vonage for tests: takes SMS over TLS, counts every POST, misbehaves as told, calls our webhooks.
+
+In a test `with FakeVonage() as fake`; on its own `python -m tests.fake_vonage --port 0`,
+where `GET /posts` lists what came and `POST /mode` (`mode`, `times`, `to`) is `set_mode`.
+
+Modes: ok, partial, missing_part, no_error_text, status:N; slow:SECONDS; accept_then_close,
+accept_then_reset, half_headers, half_body, hang; html200, empty200, redirect_302, redirect_307;
+and for any HTTP status: 401, 429 (with Retry-After), 500, 503 in Vonage's JSON, html500, html502.
+"""
+
+import argparse
+import base64
+import hashlib
+import hmac
+import json
+import os
+import re
+import signal
+import socket
+import ssl
+import struct
+import tempfile
+import threading
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qsl
+
+import requests
+import trustme
+
+GSM7_EXTENDED = set("|^€{}[]~\\\f")
+GSM7 = GSM7_EXTENDED | set(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """One POST to /sms/json, as it came."""
+
+    form: dict[str, str]
+    message_ids: tuple[str, ...]  # one for each part
+    connection: int  # the client's port: tells connections apart
+    at: float  # time.monotonic()
+
+    @property
+    def client_ref(self) -> str:
+        return self.form.get("client-ref", "")
+
+    @property
+    def shown_text(self) -> str:
+        """What the handset shows: a question mark for what GSM-7 lacks, unless type=unicode."""
+        text = self.form.get("text", "")
+        is_unicode = self.form.get("type") == "unicode"
+        return text if is_unicode else "".join(c if c in GSM7 else "?" for c in text)
+
+
+def count_parts(form: dict[str, str]) -> int:
+    """How many SMS the text takes: 160 or 153 septets each, as unicode 70 or 67 UCS-2 units."""
+    text = form.get("text", "")
+    if form.get("type") == "unicode":
+        length, one, several = len(text.encode("utf-16-be")) // 2, 70, 67
+    else:
+        length, one, several = len(text) + sum(c in GSM7_EXTENDED for c in text), 160, 153
+    return 1 if length <= one else -(-length // several)
+
+
+def post_inbound(  # noqa: PLR0913
+    base_url: str,
+    *,
+    msisdn: str,
+    to: str,
+    text: str,
+    message_id: str | None = None,
+    format: str = "json",  # noqa: A002
+    secret: str | None = None,
+    method: str = "sha256",
+    token: str | None = None,
+    **extra: str | None,
+) -> int:
+    """Deliver a customer's text as json, form or get; returns the HTTP status of the answer.
+
+    Signed if there is a secret. `extra` adds fields, with `_` for `-`, or drops them if None.
+    """
+    fields = {
+        "api-key": "abcd1234",
+        "msisdn": msisdn,
+        "to": to,
+        "messageId": message_id or new_id("0A"),
+        "text": text,
+        "type": "text" if set(text) <= GSM7 else "unicode",
+        "keyword": (text.split() or [""])[0].upper(),
+    }
+    path = f"/webhooks/{token}/inbound-sms" if token else "/webhooks/inbound-sms"
+    return _deliver(base_url + path, _sealed(fields, extra, secret, method), format)
+
+
+def post_receipt(  # noqa: PLR0913
+    base_url: str,
+    post: Post,
+    *,
+    status: str = "delivered",
+    err_code: str = "0",
+    part: int = 1,
+    format: str = "json",  # noqa: A002
+    secret: str | None = None,
+    method: str = "sha256",
+    token: str | None = None,
+    **extra: str | None,
+) -> int:
+    """Deliver a receipt for a part of what was sent; the rest is as in `post_inbound`."""
+    fields = {
+        "msisdn": post.form.get("to", ""),
+        "to": post.form.get("from", ""),
+        "network-code": "23410",
+        "messageId": post.message_ids[part - 1],
+        "price": "0.03330000",
+        "status": status,
+        "scts": datetime.now(UTC).strftime("%y%m%d%H%M"),
+        "err-code": err_code,
+        "api-key": "abcd1234",
+    }
+    if post.client_ref:
+        fields["client-ref"] = post.client_ref
+    path = f"/webhooks/{token}/delivery-receipt" if token else "/webhooks/delivery-receipt"
+    return _deliver(base_url + path, _sealed(fields, extra, secret, method), format)
+
+
+def _sealed(
+    fields: dict[str, str], extra: dict[str, str | None], secret: str | None, method: str
+) -> dict[str, str]:
+    now = datetime.now(UTC)
+    fields["message-timestamp"] = now.strftime("%Y-%m-%d %H:%M:%S")
+    if secret is not None:
+        fields |= {"timestamp": str(int(now.timestamp())), "nonce": str(uuid.uuid4())}
+    changed = fields | {name.replace("_", "-"): value for name, value in extra.items()}
+    sent = {name: value for name, value in changed.items() if value is not None}
+    return sent if secret is None else {"sig": _signature(sent, secret, method)} | sent
+
+
+def _signature(fields: dict[str, str], secret: str, method: str) -> str:
+    """Vonage's algorithm, written a second time on purpose; upper case, as in Vonage's examples."""
+    pairs = sorted(fields.items())
+    base = "".join(f"&{name}={re.sub('[&=]', '_', value)}" for name, value in pairs).encode()
+    if method == "md5hash":
+        return hashlib.md5(base + secret.encode()).hexdigest()  # noqa: S324
+    return hmac.digest(secret.encode(), base, method).hex().upper()
+
+
+def _deliver(url: str, fields: dict[str, str], form: str) -> int:
+    content = {"Content-Type": "application/json;charset=UTF-8"}
+    match form:
+        case "json":
+            body = json.dumps(fields).encode()
+            return requests.post(url, body, headers=content, timeout=15).status_code
+        case "form":
+            return requests.post(url, fields, timeout=15).status_code
+        case "get":
+            return requests.get(url, fields, timeout=15).status_code
+    raise ValueError(f"Webhooks come as json, form or get, not as {form}.")
+
+
+def new_id(prefix: str) -> str:
+    return prefix + uuid.uuid4().hex[:14].upper()
+
+
+class FakeVonage:
+    """Vonage's SMS API at `host`, to be trusted with `ca_file`.
+
+    With `receipts_to` (our base URL) it reports every part it took as delivered, `receipt_delay`
+    seconds later; with a delay of 0 before it answers the send. `webhook` holds the secret, method,
+    token and format of `post_receipt`; `receipt_statuses` what our webhook answered.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        *,
+        port: int = 0,
+        api_key: str = "abcd1234",
+        api_secret: str = "AbCdEf0123456789",  # noqa: S107
+        receipts_to: str | None = None,
+        receipt_delay: float = 0.1,
+        webhook: dict[str, str] | None = None,
+    ) -> None:
+        key = base64.b64encode(f"{api_key}:{api_secret}".encode()).decode()
+        self.authorization = f"Basic {key}"
+        self.receipts_to, self.receipt_delay = receipts_to, receipt_delay
+        self.webhook = webhook or {}
+        self.posts: list[Post] = []
+        self.receipt_statuses: list[int] = []
+        self.stopping = threading.Event()
+        self._modes: dict[str, list[tuple[str, float]]] = {}
+        self._lock = threading.Lock()
+        self._directory = tempfile.TemporaryDirectory(prefix="fake-vonage-")
+        self.ca_file = str(Path(self._directory.name, "ca.pem"))
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(self.ca_file)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost", "127.0.0.1").configure_cert(tls)
+        self._server = _Server(port, self, tls)
+        self.host = f"localhost:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._directory.cleanup()
+
+    def reset(self) -> None:
+        """Behave again, and forget what came."""
+        with self._lock:
+            self._modes.clear()
+            self.posts.clear()
+
+    def set_mode(self, mode: str, *, times: float = float("inf"), to: str = "") -> None:
+        """How the next sends go, before what was set earlier: `times` of them, or all.
+
+        What is set for one recipient goes before what is set for all.
+        """
+        with self._lock:
+            self._modes.setdefault(to, []).insert(0, (mode, times))
+
+    def count(self, client_ref: str | None = None) -> int:
+        """How many POSTs came, of one client-ref or in all."""
+        return sum(client_ref in {None, post.client_ref} for post in list(self.posts))
+
+    def take(self, form: dict[str, str], connection: int) -> tuple[Post, str]:
+        """Note a POST; returns it with its mode."""
+        ids = tuple(new_id("0C") for _ in range(count_parts(form)))
+        post = Post(form=form, message_ids=ids, connection=connection, at=time.monotonic())
+        with self._lock:
+            self.posts.append(post)
+            return post, self._next_mode(form.get("to", "")) or self._next_mode("") or "ok"
+
+    def _next_mode(self, to: str) -> str:
+        modes = self._modes.get(to, [])
+        if not modes:
+            return ""
+        mode, times = modes[0]
+        modes[:1] = [(mode, times - 1)] if times > 1 else []
+        return mode
+
+    def answer(self, post: Post, statuses: list[str]) -> dict[str, Any]:
+        """Vonage's answer with these part statuses; sees to the receipts of the parts taken."""
+        elements = []
+        for number, status in enumerate(statuses, 1):
+            element = {"to": post.form.get("to", ""), "status": status}
+            if status == "0":
+                element |= {
+                    "message-id": post.message_ids[number - 1],
+                    "remaining-balance": "15.53590000",
+                    "message-price": "0.03330000",
+                    "network": "23410",
+                }
+                self._plan_receipt(post, number)
+            else:
+                wait = "Throughput Rate Exceeded - please wait [ 250 ] and retry"
+                element["error-text"] = wait if status == "1" else f"Error {status}"
+            elements.append(element | ({"client-ref": post.client_ref} if post.client_ref else {}))
+        return {"message-count": str(len(elements)), "messages": elements}
+
+    def _plan_receipt(self, post: Post, number: int) -> None:
+        if self.receipts_to and self.receipt_delay:
+            timer = threading.Timer(self.receipt_delay, self._send_receipt, [post, number])
+            timer.daemon = True
+            timer.start()
+        elif self.receipts_to:
+            self._send_receipt(post, number)
+
+    def _send_receipt(self, post: Post, number: int) -> None:
+        if self.receipts_to and not self.stopping.is_set():
+            with suppress(requests.RequestException):
+                status = post_receipt(self.receipts_to, post, part=number, **self.webhook)
+                self.receipt_statuses.append(status)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads, block_on_close, request_queue_size = True, False, 128
+
+    def __init__(self, port: int, fake: FakeVonage, tls: ssl.SSLContext) -> None:
+        self.fake, self._tls, self._open = fake, tls, set[socket.socket]()
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        plain, address = self.socket.accept()
+        # The handshake is left to the first read, in the connection's own thread.
+        connection = self._tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+        self._open.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for connection in list(self._open):
+            with suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # leaves its TLS alone
+
+    def handle_error(self, *_: object) -> None:
+        """Clients that went away are what some tests are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._say(200, json.dumps([asdict(post) for post in list(self.server.fake.posts)]))
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        form = dict(parse_qsl(body, keep_blank_values=True))
+        if self.path == "/mode":
+            times = float(form.get("times", "inf"))
+            self.server.fake.set_mode(form["mode"], times=times, to=form.get("to", ""))
+            self._say(200, "{}")
+        else:
+            self._answer(*self.server.fake.take(form, self.client_address[1]))
+
+    def _answer(self, post: Post, mode: str) -> None:
+        if self.headers.get("Authorization") != self.server.fake.authorization:
+            mode = "401"
+        if mode.startswith("slow:"):
+            self.server.fake.stopping.wait(float(mode.removeprefix("slow:")))
+            mode = "ok"
+        if http := re.fullmatch(r"(html|empty|redirect_|)([1-5]\d\d)", mode):
+            self._answer_http(http[1], int(http[2]))
+        elif mode in {
+            "accept_then_close",
+            "accept_then_reset",
+            "half_headers",
+            "half_body",
+            "hang",
+        }:
+            self._break_off(post, mode)
+        else:
+            self._say(200, json.dumps(self._messages(post, mode)))
+
+    def _answer_http(self, kind: str, status: int) -> None:
+        bodies = {"html": "<html>told to</html>", "": '{"title": "told to", "detail": "told to"}'}
+        headers = {"Content-Type": "text/html" if kind == "html" else "application/json"}
+        if kind == "redirect_":
+            headers["Location"] = f"https://{self.server.fake.host}/sms/json"
+        if status == 429:
+            headers["Retry-After"] = "2"
+        self._say(status, bodies.get(kind, ""), headers)
+
+    def _messages(self, post: Post, mode: str) -> dict[str, Any]:
+        fake, count = self.server.fake, len(post.message_ids)
+        match mode.partition(":"):
+            case "ok", _, _:
+                return fake.answer(post, [_status(post.form)] * count)
+            case "status", _, status:
+                return fake.answer(post, [status] * count)
+            case "partial", _, _:
+                return fake.answer(post, ["0"] + ["5"] * max(1, count - 1))
+            case "missing_part", _, _:
+                return fake.answer(post, ["0"]) | {"message-count": "2"}
+            case "no_error_text", _, _:
+                return {"message-count": "1", "messages": [{"status": "2"}]}
+        raise ValueError(f"There is no mode {mode}.")
+
+    def _break_off(self, post: Post, mode: str) -> None:
+        """Take the SMS, and lose the answer on its way."""
+        body = json.dumps(self.server.fake.answer(post, ["0"] * len(post.message_ids))).encode()
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+        self.close_connection = True
+        match mode:
+            case "half_headers":
+                self.wfile.write(head[:30])
+            case "half_body":
+                self.wfile.write(head + body[:40])
+            case "hang":
+                self.server.fake.stopping.wait(60)
+            case "accept_then_reset":
+                at_once = struct.pack("ii", 1, 0)  # RST in the place of FIN
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+                os.close(self.connection.detach())
+
+    def _say(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:
+        content = body.encode()
+        self.send_response(status)
+        for name, value in (headers or {"Content-Type": "application/json"}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def _status(form: dict[str, str]) -> str:
+    """What Vonage would say of this form."""
+    if not (form.get("from") and form.get("to") and form.get("text")):
+        return "2"
+    kind, ttl = form.get("type", "text"), int(form.get("ttl", 20_000))
+    is_valid = kind in {"text", "unicode"} and 20_000 <= ttl <= 604_800_000
+    return "0" if is_valid and re.fullmatch("[1-9][0-9]{6,14}", form["to"]) else "3"
+
+
+def main() -> None:
+    """Serve until SIGTERM or Ctrl-C; the first line printed is JSON with `host` and `ca_file`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--mode", default="ok")
+    parser.add_argument("--receipts-to", help="our base URL, like http://127.0.0.1:8000")
+    parser.add_argument("--receipt-delay", type=float, default=0.1)
+    parser.add_argument("--webhook", type=json.loads, help='JSON, like {"secret": "...", ...}')
+    told = vars(parser.parse_args())
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    mode = told.pop("mode")
+    with FakeVonage(**told) as fake:
+        fake.set_mode(mode)
+        print(json.dumps({"host": fake.host, "ca_file": fake.ca_file}), flush=True)  # noqa: T201
+        signal.sigwait(signals)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""The timeline tells the whole story of a booking, in order, from what is stored."""
+
+import datetime as dt
+
+import pytest
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.utils import timezone
+
+from bookings import dispatch, history
+from bookings.gateways import Verdict
+from bookings.models import ChangeCause, Kind, MessageState, NotificationState, Outcome
+from tests.factories import (
+    BookingFactory,
+    ConsentChangeFactory,
+    DeliveryReceiptFactory,
+    InboundMessageFactory,
+    NotificationFactory,
+    OutboundMessageFactory,
+    SendAttemptFactory,
+    SentPartFactory,
+    SlotChangeFactory,
+    SlotFactory,
+    UserFactory,
+    in_days,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def ago(minutes: float) -> dt.datetime:
+    return timezone.now() - dt.timedelta(minutes=minutes)
+
+
+def ask(booking, *, minutes_ago: float = 50, user=None, text: str = "Acme: reply 1, 2 or 3"):
+    """A question that was asked, handed over and delivered."""
+    at = ago(minutes_ago)
+    notification = NotificationFactory.create(booking=booking, created_at=at, asked_by=user)
+    message = OutboundMessageFactory.create(
+        notification=notification, text=text, queued_at=at, state=MessageState.DELIVERED, user=user
+    )
+    attempt = SendAttemptFactory.create(
+        message=message, call_started_at=at + dt.timedelta(seconds=5), state=MessageState.DELIVERED
+    )
+    part = SentPartFactory.create(attempt=attempt)
+    DeliveryReceiptFactory.create(
+        attempt=attempt, gateway_message_id=part.gateway_message_id, received_at=at + dt.timedelta(seconds=9)
+    )
+    return notification
+
+
+def reply(notification, digit: int, *, text: str, minutes_ago: float = 40, **fields):
+    """A reply that moved the booking, and its acknowledgement."""
+    booking, at = notification.booking, ago(minutes_ago)
+    option = notification.options.get(digit=digit)
+    inbound = InboundMessageFactory.create(
+        notification=notification, option=option, text=text, received_at=at, matched=str(digit), **fields
+    )
+    change = booking.move_to(option.slot, ChangeCause.REPLY, inbound=inbound)
+    type(change).objects.filter(pk=change.pk).update(created_at=at)
+    OutboundMessageFactory.create(
+        booking=booking,
+        kind=Kind.ACKNOWLEDGEMENT,
+        in_reply_to=inbound,
+        text="Acme: moved.",
+        queued_at=at,
+        state=MessageState.DELIVERED,
+    )
+    return inbound
+
+
+def kinds(steps) -> list[str]:
+    return [step.kind.value for step in steps]
+
+
+def told(steps, kind: str):
+    return [step for step in steps if step.kind == kind]
+
+
+def test_the_story_of_a_reply_is_told_in_order():
+    anna = UserFactory.create(first_name="Anna", last_name="Post")
+    booking = BookingFactory.create(reference="812", created_at=ago(60))
+    reply(ask(booking, user=anna), 2, text="2 please")
+
+    steps = history.timeline(booking)
+
+    assert kinds(steps) == ["booked", "asked", "attempt", "receipt", "reply", "moved", "told"]
+    assert [step.at for step in steps] == sorted(step.at for step in steps)
+    asked = told(steps, "asked")[0]
+    assert (asked.text, asked.who) == ("Acme: reply 1, 2 or 3", "Anna Post")
+    details = dict(asked.details)
+    assert details["From"] == "+44 7700 900000"
+    assert f"2 = {booking.slot}" in details["Options"]
+
+
+def test_why_a_booking_moved_is_answered_in_few_lines_that_end_with_the_customers_own_words():
+    booking = BookingFactory.create(reference="812", created_at=ago(60))
+    before = booking.slot
+    reply(ask(booking), 2, text="2 please\u202e!")
+
+    lines = history.why(history.timeline(booking))
+
+    assert kinds(lines) == ["moved", "asked", "receipt", "reply"]
+    assert lines[0].title == f"Moved to {booking.slot}"
+    assert dict(lines[0].details)["Before"] == str(before)
+    assert lines[-1].text == "2 please[U+202E]!"
+    assert dict(lines[-1].details)["Read as"] == 'Choice (rule: digit, matched "2")'
+
+
+def test_a_booking_that_never_moved_needs_no_reason():
+    booking = BookingFactory.create()
+    ask(booking)
+    assert history.why(history.timeline(booking)) == []
+
+
+def test_the_reason_of_a_move_by_staff_is_their_name_though_the_customer_replied_before():
+    booking = BookingFactory.create(created_at=ago(60))
+    reply(ask(booking), 2, text="2")
+    user = UserFactory.create(username="ben")
+    dispatch.move(booking, SlotFactory.create(date=in_days(8)), user=user)
+
+    (line,) = history.why(history.timeline(booking))
+
+    assert (line.who, dict(line.details)["Because of"]) == ("ben", "staff")
+
+
+def test_a_move_by_an_import_says_so():
+    change = SlotChangeFactory.create(cause=ChangeCause.IMPORT, user=None)
+    moved = told(history.timeline(change.booking), "moved_by_staff")
+    assert dict(moved[0].details)["Because of"] == "import"
+
+
+def test_a_withdrawn_question_says_because_of_what():
+    booking = BookingFactory.create()
+    ask(booking)
+    dispatch.move(booking, SlotFactory.create(date=in_days(9)))
+
+    ended = told(history.timeline(booking), "ended")
+
+    assert ended[0].title.startswith("Question withdrawn: moved to")
+
+
+def test_a_closed_question_says_that_its_time_was_over():
+    closed = {"state": NotificationState.CLOSED, "closed_at": timezone.now()}
+    notification = NotificationFactory.create(**closed)
+    ended = told(history.timeline(notification.booking), "ended")
+    assert ended[0].title == "Question closed: its time to answer was over"
+
+
+def test_a_cancellation_has_a_name_and_is_told_once():
+    booking, user = BookingFactory.create(), UserFactory.create(username="cora")
+    dispatch.cancel(booking, user=user)
+    assert [(s.title, s.who) for s in told(history.timeline(booking), "staff")] == [("Cancelled", "cora")]
+
+    log = LogEntry.objects.log_actions
+    log(user.pk, [booking], CHANGE, change_message=history.CANCELLED, single_object=True)
+    assert [(s.title, s.who) for s in told(history.timeline(booking), "staff")] == [("Cancelled", "cora")]
+
+
+def test_a_cancellation_that_was_taken_back_is_still_told():
+    booking, user = BookingFactory.create(), UserFactory.create()
+    for sentence in (history.CANCELLED, history.REINSTATED):
+        log = LogEntry.objects.log_actions
+        log(user.pk, [booking], CHANGE, change_message=sentence, single_object=True)
+    titles = [step.title for step in told(history.timeline(booking), "staff")]
+    assert titles == ["Cancelled", "Reinstated"]
+
+
+def test_every_try_is_told_with_what_came_back():
+    message = OutboundMessageFactory.create(state=MessageState.FAILED, reason="Barred: call instead.")
+    first = {"verdict": Verdict.UNKNOWN.value, "code": "ReadTimeout", "state": MessageState.UNKNOWN}
+    SendAttemptFactory.create(message=message, number=1, **first)
+    refused = {"verdict": Verdict.REFUSED.value, "code": "7", "reason": "Number barred"}
+    SendAttemptFactory.create(message=message, number=2, state=MessageState.FAILED, **refused)
+
+    steps = history.timeline(message.booking)
+
+    tries = told(steps, "attempt")
+    assert [step.title.rpartition(": ")[2] for step in tries] == ["unknown", "refused"]
+    assert dict(tries[1].details)["Why"] == "Number barred"
+    assert dict(told(steps, "asked")[0].details)["Now"] == "failed: Barred: call instead."
+
+
+def test_what_a_customer_wrote_about_no_delivery_stands_in_the_story_too():
+    booking = BookingFactory.create()
+    stray = {"msisdn": booking.msisdn, "text": "hello?", "outcome": Outcome.NO_QUESTION}
+    InboundMessageFactory.create(**stray, attention="Wrote without an open question.")
+    InboundMessageFactory.create(text="somebody else")
+    ConsentChangeFactory.create(msisdn=booking.msisdn)
+
+    steps = history.timeline(booking)
+
+    (words,) = told(steps, "reply")
+    assert words.text == "hello?"
+    assert dict(words.details)["Needs attention"] == "Wrote without an open question."
+    assert told(steps, "consent")[0].title == "Opted out of all our texts"
+
+
+def test_the_number_of_queries_does_not_grow_with_the_story(django_assert_max_num_queries):
+    booking = BookingFactory.create(created_at=ago(600))
+
+    def live(rounds: int) -> None:
+        for number in range(rounds):
+            dispatch.move(booking, SlotFactory.create(date=in_days(20 + number)), user=UserFactory.create())
+            notification = ask(booking, user=UserFactory.create())
+            notification.options.update(is_held=False)
+            reply(notification, 2, text="2")
+
+    live(1)
+    with django_assert_max_num_queries(14) as few:
+        history.timeline(booking)
+    live(6)
+    with django_assert_max_num_queries(len(few)):
+        assert len(history.timeline(booking)) > 40

@@ -1,0 +1,551 @@
+"""A spreadsheet's rows become bookings and slots; a bad row says why, and keeps no other out."""
+
+import csv
+import datetime as dt
+import io
+
+import pytest
+import tablib
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from bookings import dispatch
+from bookings.manifest import ManifestError, Remark, Row, import_rows, read
+from bookings.models import (
+    Booking,
+    ChangeCause,
+    MessageState,
+    Notification,
+    NotificationState,
+    OutboundMessage,
+    Place,
+    Slot,
+)
+from bookings.notifications import notify
+from tests.factories import BookingFactory, InboundMessageFactory, SlotFactory, in_days
+
+HEADER = ["reference", "customer_name", "phone", "date", "window_start", "window_end"]
+DAY, NEXT_DAY = in_days(3), in_days(4)
+
+
+def row(reference="A1", phone="07700 900001", date=DAY, start="09:00", end="12:00", name="Ann"):
+    return [reference, name, phone, f"{date}", start, end]
+
+
+def as_csv(*rows, header=HEADER, separator=","):
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator).writerows([header, *rows])
+    return text.getvalue()
+
+
+def as_xlsx(*rows, header=HEADER):
+    return tablib.Dataset(*rows, headers=header).export("xlsx")
+
+
+def entries(*rows, header=HEADER):
+    return read(as_csv(*rows, header=header).encode())
+
+
+def load(*rows, header=HEADER, **options):
+    return import_rows(entries(*rows, header=header), **options)
+
+
+def counts(report):
+    kept, refused = len(report.kept), len(report.refused)
+    return report.created, report.changed, report.unchanged, kept, refused
+
+
+def everything():
+    return [
+        list(model.objects.order_by("pk").values())
+        for model in (Booking, Slot, Notification, OutboundMessage)
+    ]
+
+
+def refused(*cells, header=HEADER):
+    """What is said about the only row."""
+    return said_of(as_csv(cells, header=header).encode())
+
+
+def said_of(content):
+    (entry,) = read(content)
+    assert isinstance(entry, Remark)
+    return str(entry)
+
+
+def taken(*cells, header=HEADER):
+    """The only row as a value."""
+    return value_in(as_csv(cells, header=header).encode())
+
+
+def value_in(content):
+    (entry,) = read(content)
+    assert isinstance(entry, Row)
+    return entry
+
+
+# Reading
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(as_csv(row(name="Zoë")).encode(), id="UTF-8"),
+        pytest.param(as_csv(row(name="Zoë")).encode("utf-8-sig"), id="UTF-8 with a mark"),
+        pytest.param(as_csv(row(name="Zoë")).encode("utf-16"), id="UTF-16"),
+        pytest.param(as_csv(row(name="Zoë")).encode("cp1252"), id="Windows"),
+        pytest.param(as_csv(row(name="Zoë"), separator=";").encode(), id="semicolons"),
+        pytest.param(as_csv(row(name="Zoë"), separator="\t").encode(), id="tabs"),
+        pytest.param(as_xlsx(row(name="Zoë")), id="XLSX of texts"),
+        pytest.param(
+            as_xlsx(["A1", "Zoë", 447700900001.0, DAY, dt.time(9), dt.time(12)]),
+            id="XLSX of values",
+        ),
+        pytest.param(
+            as_csv(row(name="Zoë"), header=[" Reference", "Customer name", *HEADER[2:]]).encode(),
+            id="a header as people write it",
+        ),
+    ],
+)
+def test_a_row_is_read_from_any_usual_file(content):
+    entry = value_in(content)
+    assert (entry.line, entry.reference, entry.customer_name) == (2, "A1", "Zoë")
+    assert entry.msisdn == "447700900001"
+    assert (entry.window.date, entry.window.start, entry.window.end) == (
+        DAY,
+        dt.time(9),
+        dt.time(12),
+    )
+    assert (entry.window.place, entry.language, entry.notes, entry.capacity) == (
+        "door",
+        None,
+        None,
+        None,
+    )
+
+
+def test_the_optional_columns_are_read():
+    header = [*HEADER, "place", "language", "notes", "capacity"]
+    entry = taken(*row(), "Post office", "EN-gb", "two\nlines", "20", header=header)
+    assert (entry.window.place, entry.language) == (Place.POST_OFFICE, "en-gb")
+    assert (entry.notes, entry.capacity) == ("two\nlines", 20)
+
+
+def test_lines_are_numbered_as_a_spreadsheet_does():
+    text = as_csv(row("A1")) + "\r\n,,,,,\r\n" + as_csv(row("A2")).partition("\n")[2]
+    assert [entry.line for entry in read(text.encode())] == [2, 5]
+
+
+@pytest.mark.parametrize(
+    ("phone", "msisdn"),
+    [
+        ("07700900001", "447700900001"),
+        ("7700900001", "447700900001"),
+        ("7700900001.0", "447700900001"),
+        ("447700900001", "447700900001"),
+        ("447700900001.0", "447700900001"),
+        ("'+44 7700 900001", "447700900001"),
+        ("(07700) 900-001", "447700900001"),
+        ("+1 202 555 0123", "12025550123"),
+        ("004915112345678", "4915112345678"),
+    ],
+)
+def test_a_phone_number_that_has_one_reading_is_taken(phone, msisdn):
+    assert taken(*row(phone=phone)).msisdn == msisdn
+
+
+@pytest.mark.parametrize(
+    ("phone", "words"),
+    [
+        ("", "row 2: The phone number is missing."),
+        ("0712", "row 2: 0712 is too short for a phone number."),
+        ("4.47E+11", "rounded"),
+        ("4,47E+11", "rounded"),
+        ("12025550123", "too long"),
+        ("2025550123", "lost its first 0 or its +"),
+        ("0800 FLOWERS", "not a phone number"),
+        ("07700900001/07700900002", "not a phone number"),
+        ("none", "not a phone number"),
+    ],
+)
+def test_a_phone_number_that_is_not_certain_is_refused_with_the_reason(phone, words):
+    assert words in refused(*row(phone=phone))
+
+
+def test_where_no_zero_is_written_in_front_none_can_be_lost(settings):
+    settings.PHONE_REGION = "US"
+    assert taken(*row(phone="2025550123")).msisdn == "12025550123"
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"reference": ""}, "reference is missing"),
+        ({"reference": "R" * 41}, "longer than 40"),
+        ({"name": "N" * 121}, "longer than 120"),
+        ({"date": "24/11/2026"}, "'24/11/2026' is no date: write it like 2026-11-24."),
+        ({"date": "20261124"}, "is no date"),
+        ({"date": "2026-02-30"}, "is no date"),
+        ({"date": ""}, "The date is missing."),
+        ({"start": "9am"}, "'9am' is no window start: write it like 09:00."),
+        ({"end": "24:00"}, "is no window end"),
+        ({"start": "12:00"}, "The window must end after it starts: 12:00 to 12:00."),
+    ],
+)
+def test_a_bad_cell_is_refused_with_the_reason(changed, words):
+    assert words in refused(*row(**changed))
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "words"),
+    [
+        ("place", "garage", "'garage' is no place"),
+        ("language", "../x", "is no language"),
+        ("capacity", "many", "'many' is no capacity"),
+        ("capacity", "-1", "is no capacity"),
+    ],
+)
+def test_a_bad_optional_cell_is_refused_with_the_reason(column, text, words):
+    assert words in refused(*row(), text, header=[*HEADER, column])
+
+
+def test_all_that_is_wrong_with_a_row_is_said_at_once():
+    said = refused(*row(reference="", phone="0712", date="soon"))
+    assert "reference is missing" in said
+    assert "too short" in said
+    assert "no date" in said
+
+
+def test_an_unquoted_comma_is_not_taken_for_the_next_column():
+    text = as_csv() + f"A1,Ann, Jr,07700900001,{DAY},09:00,12:00\r\n"
+    assert "more cells than the header" in said_of(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param(b"", "Missing: reference", id="empty"),
+        pytest.param(
+            as_csv(header=HEADER[:-1]).encode(), "Missing: window_end", id="column missing"
+        ),
+        pytest.param(as_csv(header=[*HEADER, "phone"]).encode(), "two columns", id="column twice"),
+        pytest.param(
+            as_csv(header=[*HEADER, "langauge"]).encode(), "did you mean language", id="misspelt"
+        ),
+        pytest.param(b"PK\x03\x04 no zip", "XLSX", id="broken XLSX"),
+        pytest.param(b"\x81\x8d\x8f", "neither CSV nor XLSX", id="no text"),
+        pytest.param(as_csv().encode() + b"x" * 200_000, "CSV", id="a cell without end"),
+    ],
+)
+def test_a_file_that_is_no_manifest_is_refused_as_a_whole(content, words):
+    with pytest.raises(ManifestError, match=words):
+        read(content)
+
+
+# Importing
+
+pytestmark = pytest.mark.django_db
+
+
+def test_new_rows_become_bookings_and_their_slots():
+    header = [*HEADER, "place", "language", "notes", "capacity"]
+    report = load(
+        [*row("A1"), "", "en", "gate code 7", "2"],
+        [*row("A2", phone="+44 7700 900002"), "post_office", "", "", ""],
+        header=header,
+    )
+    assert counts(report) == (2, 0, 0, 0, 0)
+    first, second = Booking.objects.select_related("slot").order_by("reference")
+    assert (first.msisdn, first.notes, first.language) == ("447700900001", "gate code 7", "en")
+    assert (first.slot.date, first.slot.window, first.slot.capacity) == (DAY, "09:00-12:00", 2)
+    assert (second.slot.place, second.slot.capacity) == (Place.POST_OFFICE, None)
+
+
+def test_a_bad_row_keeps_no_other_out():
+    report = load(row("A1"), row("A2", phone="0712"), row("A3"))
+    assert counts(report) == (2, 0, 0, 0, 1)
+    assert str(report.refused[0]) == "row 3: 0712 is too short for a phone number."
+    assert set(Booking.objects.values_list("reference", flat=True)) == {"A1", "A3"}
+
+
+def test_a_reference_is_taken_once_and_the_later_row_names_the_first():
+    report = load(row("A1"), row("A2"), row("A1", phone="07700900009"))
+    assert counts(report) == (2, 0, 0, 0, 1)
+    assert str(report.refused[0]) == "row 4: The reference A1 is in row 2 already."
+    assert Booking.objects.get(reference="A1").msisdn == "447700900001"
+
+
+def test_a_row_beyond_the_capacity_of_its_slot_is_refused():
+    SlotFactory.create(date=DAY, capacity=2)
+    BookingFactory.create(slot=Slot.objects.get())
+    report = load(row("A1"), row("A2"), row("A3", date=NEXT_DAY))
+    assert counts(report) == (2, 0, 0, 0, 1)
+    assert report.refused[0].line == 3
+    assert "is full: it holds 2." in report.refused[0].reason
+    assert Slot.objects.get(date=DAY).count_bookings() == 2
+
+
+def test_a_slot_that_is_nearly_full_takes_only_as_many_rows_as_fit():
+    slot = SlotFactory.create(date=DAY, capacity=4)
+    BookingFactory.create_batch(3, slot=slot)
+    assert counts(load(row("A1"), row("A2"), row("A3"))) == (1, 0, 0, 0, 2)
+    assert slot.count_bookings() == 4
+
+
+def test_a_closed_slot_takes_no_row():
+    SlotFactory.create(date=DAY, capacity=0)
+    (remark,) = load(row("A1")).refused
+    assert "is closed" in remark.reason
+
+
+def test_rows_that_disagree_on_a_capacity_are_refused_from_the_second_on():
+    header = [*HEADER, "capacity"]
+    report = load(
+        [*row("A1"), ""], [*row("A2"), "5"], [*row("A3"), "6"], [*row("A4"), "5"], header=header
+    )
+    assert counts(report) == (3, 0, 0, 0, 1)
+    assert str(report.refused[0]) == "row 4: It says the slot holds 6, row 3 says 5."
+    assert Slot.objects.get().capacity == 5
+
+
+def test_an_empty_capacity_leaves_it_as_it_is():
+    SlotFactory.create(date=DAY, capacity=7)
+    load([*row("A1"), ""], header=[*HEADER, "capacity"])
+    assert Slot.objects.get().capacity == 7
+
+
+def test_a_capacity_below_what_the_slot_holds_is_refused():
+    slot = SlotFactory.create(date=DAY, capacity=7)
+    BookingFactory.create_batch(3, slot=slot)
+    report = load([*row("A1"), "2"], header=[*HEADER, "capacity"])
+    assert "it holds 3 already" in report.refused[0].reason
+    slot.refresh_from_db()
+    assert (slot.capacity, slot.count_bookings()) == (7, 3)
+
+
+def test_a_capacity_that_dispatch_changed_since_is_not_set_back_by_the_same_file():
+    file = [[*row("A1"), "20"]]
+    load(*file, header=[*HEADER, "capacity"])
+    Slot.objects.update(capacity=0)
+    load(*file, header=[*HEADER, "capacity"])
+    assert Slot.objects.get().capacity == 0
+    load([*row("A1"), "21"], header=[*HEADER, "capacity"])
+    assert Slot.objects.get().capacity == 21
+
+
+def test_a_day_that_has_passed_is_refused():
+    yesterday = in_days(-1)
+    (remark,) = load(row("A1", date=yesterday), row("A2", date=in_days(0))).refused
+    assert str(remark) == f"row 2: {yesterday} has passed."
+    assert not Slot.objects.filter(date=yesterday).exists()
+
+
+def test_the_same_file_again_changes_nothing():
+    rows = [row(f"A{number}") for number in range(5)]
+    load(*rows)
+    notify(Booking.objects.get(reference="A0"))
+    before = everything()
+    assert counts(load(*rows)) == (0, 0, 5, 0, 0)
+    assert everything() == before
+
+
+def test_the_same_file_again_undoes_nothing_that_dispatch_changed():
+    load(row("A1"))
+    Booking.objects.update(customer_name="Anna", notes="rings twice")
+    load(row("A1"))
+    booking = Booking.objects.get()
+    assert (booking.customer_name, booking.notes) == ("Anna", "rings twice")
+
+
+def test_a_file_of_yesterday_is_not_refused_for_what_it_brought():
+    report = load(row("A1"))
+    past = SlotFactory.create(date=in_days(-1))
+    booking = Booking.objects.get()
+    booking.imported = {**(booking.imported or {}), "date": f"{past.date}"}
+    booking.slot = past
+    booking.save()
+    report = load(row("A1", date=past.date))
+    assert counts(report) == (0, 0, 1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"date": NEXT_DAY}, id="date"),
+        pytest.param({"start": "10:00"}, id="window"),
+        pytest.param({"phone": "07700900009"}, id="phone"),
+    ],
+)
+def test_a_row_whose_own_words_changed_is_carried_out_and_withdraws_the_question(changed):
+    load(row("A1"))
+    notification = notify(Booking.objects.get())
+    assert counts(load(row("A1", **changed))) == (0, 1, 0, 0, 0)
+    notification.refresh_from_db()
+    assert notification.state == NotificationState.WITHDRAWN
+    assert OutboundMessage.objects.get().state == MessageState.CANCELLED
+    booking = Booking.objects.get()
+    date, start = changed.get("date", DAY), changed.get("start", "09:00")
+    assert (booking.slot.date, f"{booking.slot.window_start:%H:%M}") == (date, start)
+    assert booking.msisdn == ("447700900009" if "phone" in changed else "447700900001")
+
+
+def test_a_move_by_a_row_names_its_cause_and_who_imported_it(django_user_model):
+    user = django_user_model.objects.create(username="dora")
+    load(row("A1"))
+    load(row("A1", date=NEXT_DAY), user=user)
+    change = Booking.objects.get().slot_changes.get()
+    assert (change.cause, change.user) == (ChangeCause.IMPORT, user)
+
+
+def test_a_new_name_is_written_and_withdraws_nothing():
+    load(row("A1"))
+    notification = notify(Booking.objects.get())
+    assert counts(load(row("A1", name="Beth"))) == (0, 1, 0, 0, 0)
+    assert Booking.objects.get().customer_name == "Beth"
+    notification.refresh_from_db()
+    assert notification.state == NotificationState.OPEN
+
+
+def test_a_slot_that_the_customer_chose_since_is_kept():
+    load(row("A1"))
+    booking = Booking.objects.get()
+    chosen = SlotFactory.create(date=NEXT_DAY)
+    reply = InboundMessageFactory.create(booking=booking)
+    booking.move_to(chosen, ChangeCause.REPLY, inbound=reply)
+    report = load(row("A1"))
+    assert counts(report) == (0, 0, 0, 1, 0)
+    assert str(report.kept[0]) == f"row 2: A1 stays in {chosen}, which the customer chose."
+    assert Booking.objects.get().slot == chosen
+
+
+def test_what_dispatch_chose_since_is_kept():
+    load(row("A1"))
+    booking = Booking.objects.get()
+    dispatch.move(booking, SlotFactory.create(date=NEXT_DAY))
+    dispatch.change_phone(booking, "447700900009")
+    (kept,) = load(row("A1")).kept
+    assert "which dispatch chose" in kept.reason
+    assert "phone number that dispatch gave it" in kept.reason
+    booking = Booking.objects.get()
+    assert (booking.slot.date, booking.msisdn) == (NEXT_DAY, "447700900009")
+
+
+def test_a_row_moves_also_what_the_customer_moved_before():
+    load(row("A1"))
+    dispatch.move(Booking.objects.get(), SlotFactory.create(date=NEXT_DAY))
+    later = in_days(5)
+    assert counts(load(row("A1", date=later))) == (0, 1, 0, 0, 0)
+    assert Booking.objects.get().slot.date == later
+
+
+def test_a_booking_made_by_hand_is_left_where_it_is_until_its_row_changes():
+    booking = BookingFactory.create(reference="A1", msisdn="447700900001")
+    slot = booking.slot
+    assert counts(load(row("A1", date=NEXT_DAY))) == (0, 0, 0, 1, 0)
+    booking.refresh_from_db()
+    assert booking.slot == slot
+    later = in_days(6)
+    assert counts(load(row("A1", date=later))) == (0, 1, 0, 0, 0)
+    booking.refresh_from_db()
+    assert booking.slot.date == later
+
+
+def test_a_cancelled_booking_stays_cancelled_and_where_it_is():
+    load(row("A1"))
+    dispatch.cancel(Booking.objects.get())
+    report = load(row("A1", date=NEXT_DAY))
+    assert counts(report) == (0, 0, 0, 1, 0)
+    assert "A1 is cancelled" in report.kept[0].reason
+    assert Booking.objects.get().slot.date == DAY
+
+
+def test_a_move_into_a_full_slot_is_refused_and_leaves_the_row_to_be_tried_again():
+    full = SlotFactory.create(date=NEXT_DAY, capacity=1)
+    other = BookingFactory.create(slot=full)
+    load(row("A1"))
+    moved = row("A1", date=NEXT_DAY, phone="07700900009")
+    (remark,) = load(moved).refused
+    assert "is full" in remark.reason
+    booking = Booking.objects.get(reference="A1")
+    assert (booking.slot.date, booking.msisdn) == (DAY, "447700900001")
+    dispatch.cancel(other)
+    assert counts(load(moved)) == (0, 1, 0, 0, 0)
+
+
+@pytest.mark.parametrize("dry_run", [False, True], ids=["for real", "dry run"])
+@pytest.mark.parametrize("order", [1, -1], ids=["leaves first", "comes first"])
+def test_the_order_of_rows_does_not_decide_who_makes_room(order, dry_run):
+    header = [*HEADER, "capacity"]
+    before = [[*row("A1"), "1"], [*row("A2", date=NEXT_DAY), "1"]]
+    load(*before, header=header)
+    after = [
+        [*row("A1", date=NEXT_DAY), "1"],
+        [*row("A2", date=in_days(5)), "1"],
+        [*row("A3"), "1"],
+    ]
+    report = load(*after[::order], header=header, dry_run=dry_run)
+    assert counts(report) == (1, 2, 0, 0, 0)
+
+
+@pytest.fixture
+def busy_week():
+    """Bookings that a file can create, change, leave, keep and refuse."""
+    SlotFactory.create(date=DAY, capacity=4)
+    load(*[row(f"A{number}") for number in range(4)])
+    dispatch.move(Booking.objects.get(reference="A1"), SlotFactory.create(date=NEXT_DAY))
+    dispatch.cancel(Booking.objects.get(reference="A3"))
+    notify(Booking.objects.get(reference="A0"))
+    return entries(
+        [*row("A0", date=in_days(5)), "3"],  # moved into a new slot
+        [*row("A1"), ""],  # kept
+        [*row("A2"), ""],  # unchanged
+        [*row("A3"), ""],  # cancelled
+        [*row("B1"), ""],
+        [*row("B2"), ""],
+        [*row("B3"), ""],
+        [*row("B4"), ""],  # no room left
+        [*row("B5", date=in_days(-2)), ""],  # past
+        [*row("B6", date=in_days(6)), "1"],
+        [*row("B7", date=in_days(6)), "1"],  # no room
+        [*row("B8", date=NEXT_DAY), "9"],  # another capacity
+        header=[*HEADER, "capacity"],
+    )
+
+
+def test_a_dry_run_writes_nothing_and_says_what_the_real_one_will_do(busy_week):
+    before = everything()
+    promised = import_rows(busy_week, dry_run=True)
+    assert everything() == before
+    assert counts(promised) == (5, 1, 1, 2, 3)
+    assert import_rows(busy_week) == promised
+
+
+def test_a_dry_run_only_reads(busy_week):
+    with CaptureQueriesContext(connection) as queries:
+        import_rows(busy_week, dry_run=True)
+    verbs = {query["sql"].split()[0] for query in queries}
+    assert verbs <= {"SELECT", "SAVEPOINT", "RELEASE"}
+
+
+def test_many_new_rows_take_few_queries():
+    rows = entries(*[row(f"A{number}") for number in range(1200)])
+    with CaptureQueriesContext(connection) as queries:
+        assert import_rows(rows).created == 1200
+    assert len(queries) < 60
+
+
+def test_a_row_booked_by_somebody_else_meanwhile_is_refused_alone():
+    rows = entries(row("A1"), row("A2"))
+    slot = SlotFactory.create(date=NEXT_DAY)
+    waiting = ["A1"]
+
+    def book_meanwhile(execute, sql, params, many, context):
+        if sql.startswith('SELECT "bookings_slot"') and waiting:
+            BookingFactory.create(reference=waiting.pop(), slot=slot)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(book_meanwhile):
+        report = import_rows(rows)
+    assert counts(report) == (1, 0, 0, 0, 1)
+    assert "at this very moment" in report.refused[0].reason
+    assert set(Booking.objects.values_list("reference", flat=True)) == {"A1", "A2"}

@@ -1,0 +1,63 @@
+"""Django's own checks and ours, and the migrations."""
+
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import call_command
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.django_db
+def test_the_models_have_all_their_migrations():
+    call_command("makemigrations", check=True, dry_run=True, verbosity=1)
+
+
+@pytest.mark.django_db
+def test_nothing_is_complained_about():
+    assert run_checks(databases=["default"]) == []
+
+
+def test_the_production_example_passes_the_deployment_checks():
+    result = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        env={
+            "PATH": os.environ["PATH"],
+            "ENV_FILE": ".env.example",
+            "SECRET_KEY": secrets.token_urlsafe(50),
+            "VONAGE_API_KEY": "abcd1234",
+            "VONAGE_API_SECRET": "secret",
+            "VONAGE_SIGNATURE_SECRETS": secrets.token_urlsafe(50),
+        },
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("PHONE_REGION", "ZZ", "bookings.E001"),
+        ("COMPANY_NAME", "A Company With A Long Name", "bookings.W001"),
+        ("VONAGE_SIGNATURE_METHOD", "md5hash", "bookings.W002"),
+        ("VONAGE_SIGNATURE_METHOD", "sha1", "bookings.W002"),
+        ("VONAGE_SIGNATURE_SECRETS", ["x" * 32, "short"], "bookings.W003"),
+        ("WEBHOOK_TOKEN", "short", "bookings.W004"),
+    ],
+)
+def test_a_doubtful_setting_is_complained_about(settings, name, value, expected):
+    setattr(settings, name, value)
+    assert [message.id for message in run_checks()] == [expected]
+
+
+def test_the_simulator_is_complained_about_before_a_deployment(settings):
+    found = {message.id for message in run_checks(include_deployment_checks=True)}
+    assert "bookings.W005" in found
