@@ -1,13 +1,14 @@
 """Saying what became of a reply: the text, and its place in the outbox."""
 
 import datetime as dt
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable
 
 from django.utils import timezone
 
 from bookings import options, outbox, texts
 from bookings.customers import Customer, Printed
-from bookings.models import Booking, InboundMessage, Kind, Notification, OutboundMessage, SlotOption
+from bookings.models import InboundMessage, Kind, OutboundMessage, SlotOption
 from bookings.models.fields import as_msisdn
 
 _KINDS = {
@@ -16,72 +17,96 @@ _KINDS = {
     "opted_out": Kind.OPT_OUT_CONFIRMATION,
 }
 
-#: For how long an answer that is about no delivery is worth sending.
+#: The most SMS parts of an answer: one that would take more names digits without their words.
+_MOST_PARTS = 2
+
+#: For how long an answer that offers nothing is worth sending, at least.
 _LIFE = dt.timedelta(hours=24)
 
 
-def say(name: str, inbound: InboundMessage, customer: Customer, about: Printed | None) -> None:
-    """Queue the text `name` in answer to a message, from the number that was written to.
+def say_about_texts(name: str, inbound: InboundMessage, customer: Customer) -> None:
+    """Queue the text `name` about our texts themselves, from the number that was written to."""
+    latest = customer.latest
+    booking = latest.booking if latest else customer.newest_booking
+    outbox.queue(
+        _KINDS.get(name, Kind.ACKNOWLEDGEMENT),
+        texts.render(name, customer.language, reference=booking.reference),
+        key=f"reply:{inbound.pk}",
+        msisdn=customer.msisdn,
+        sender=as_msisdn(inbound.virtual_number),
+        in_reply_to=inbound,
+        valid_until=timezone.now() + _LIFE,
+    )
 
-    It cancels an older answer about the same delivery that still waits.
+
+def say(name: str, inbound: InboundMessage, customer: Customer, about: Printed) -> None:
+    """Queue the text `name` about a delivery, from the number that was written to.
+
+    One that tells where the delivery stands takes the place of older ones that still wait.
     """
-    booking = about.booking if about else None
-    if booking is not None:
+    booking = about.booking
+    kind = _KINDS.get(name, Kind.ACKNOWLEDGEMENT)
+    if kind == Kind.ACKNOWLEDGEMENT:
         older = OutboundMessage.objects.filter(booking=booking, in_reply_to__isnull=False)
         older.cancel("a newer answer took its place")
     outbox.queue(
-        _KINDS.get(name, Kind.ACKNOWLEDGEMENT),
-        texts.render(name, customer.language) if about is None else _text(name, customer, about),
+        kind,
+        _text(name, customer, about),
         key=f"reply:{inbound.pk}",
         msisdn=customer.msisdn,
         sender=as_msisdn(inbound.virtual_number),
         booking=booking,
-        notification=about.notification if about else None,
+        notification=about.notification,
         in_reply_to=inbound,
-        valid_until=_valid_until(booking),
+        valid_until=_valid_until(name, customer, about),
     )
 
 
 def _text(name: str, customer: Customer, about: Printed) -> str:
     booking, notification, language = about.booking, about.notification, about.booking.language
     now = timezone.now()
-    return texts.render(
+    left = options.remaining(notification, now)
+    others = [option for option in left if option.slot_id != booking.slot_id]
+    write = functools.partial(
+        texts.render,
         name,
         language,
         reference=booking.reference,
         where=texts.where(booking.slot, language),
-        until=texts.moment(notification.closes_at, language),
+        asked=texts.option_words(about.option.slot, notification.slot, language),
+        remaining=texts.options_text(left, language),
+        digits=texts.digits_text(others, language),
+        until=texts.moment(about.closes_at, language),
         is_cancelled=not booking.is_scheduled,
         is_past=booking.slot.ends_at <= now,
-        # Looked up only if the text prints them.
-        digits=lambda: texts.digits_text(options.of(notification), language),
-        remaining=lambda: texts.options_text(options.remaining(notification, now), language),
-        has_others=lambda: len(options.remaining(notification, now)) > 1,
-        others=lambda: open_questions(customer),
     )
+    text = write(questions=lambda: _open_questions(customer, texts.options_text, now))
+    if texts.count_parts(text) <= _MOST_PARTS:
+        return text
+    return write(questions=lambda: _open_questions(customer, texts.digits_text, now))
 
 
-def open_questions(customer: Customer) -> str:
-    """`AB12: 1 (Tue 24 Nov) or 2 (Thu 26 Nov). CD34: 4 ...`: all that the customer can answer now."""
+def _open_questions(
+    customer: Customer, list_options: Callable[[list[SlotOption], str], str], now: dt.datetime
+) -> str:
+    """`Parcel AB12: 1 (Tue 24 Nov) or 2 (Thu 26 Nov), before Mon 23 Nov 21:00. Parcel CD34: 4 ...`"""
     return " ".join(
         texts.render(
             "question",
             customer.language,
-            reference=notification.booking.reference,
-            options=texts.options_text(offered, customer.language),
-            until=texts.moment(notification.closes_at, customer.language),
+            reference=option.booking.reference,
+            options=list_options(options.remaining(option.notification, now), customer.language),
+            until=texts.moment(option.closes_at, customer.language),
         )
-        for notification, offered in _by_question(customer.open_options)
+        for option in customer.open_questions
     )
 
 
-def _by_question(printed: Iterable[Printed]) -> list[tuple[Notification, list[SlotOption]]]:
-    found: dict[int, tuple[Notification, list[SlotOption]]] = {}
-    for line in printed:
-        found.setdefault(line.notification.pk, (line.notification, []))[1].append(line.option)
-    return list(found.values())
-
-
-def _valid_until(booking: Booking | None) -> dt.datetime:
-    now = timezone.now()
-    return max(booking.slot.ends_at, now + _LIFE) if booking else now + _LIFE
+def _valid_until(name: str, customer: Customer, about: Printed) -> dt.datetime:
+    """The first cut-off that it offers, or for what offers nothing the end of the delivery."""
+    match name:
+        case "not_understood":
+            return min(option.closes_at for option in customer.open_questions)
+        case "full":
+            return about.closes_at
+    return max(about.booking.slot.ends_at, timezone.now() + _LIFE)

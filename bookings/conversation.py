@@ -9,34 +9,34 @@ import logging
 from dataclasses import dataclass, replace
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, InternalError, OperationalError, transaction
 from django.utils import timezone
 
 from bookings import acknowledgements, options
 from bookings.customers import Customer, Printed, Standing, load_customer
 from bookings.models import (
-    Booking,
     ChangeCause,
     Consent,
     InboundMessage,
+    Kind,
     OutboundMessage,
     Outcome,
     Slot,
     lock_customer,
 )
 from bookings.models.fields import as_msisdn
+from bookings.models.messages import CHOSEN, DESPITE_OPT_OUT
 from bookings.replies import (
     Cancel,
-    Choice,
     Help,
     NotUnderstood,
     OptIn,
     OptOut,
     Reply,
     Thanks,
-    Words,
     parse_reply,
 )
+from bookings.words import DEFAULT_LANGUAGE
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,10 @@ class Say(enum.StrEnum):
     HELP = "help"
 
 
+#: About our texts, not about a delivery.
+ABOUT_TEXTS = (Outcome.OPTED_OUT, Outcome.OPTED_IN, Outcome.HELP)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What a reply is measured against: all that this customer was asked, and the one option that is meant."""
@@ -69,6 +73,7 @@ class Question:
     meant: Printed | None = None
     has_room: bool = False  # in the slot that is meant, for this booking
     has_others: bool = True  # slots of the same question, besides the one that the booking is in
+    is_overtaken: bool = False  # replayed, and the customer has made a newer choice since
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +85,12 @@ class Decision:
     attention: str = ""  # why a person must look at it
 
 
-def find_meant(reply: Reply, customer: Customer, today: dt.date) -> Printed | None:
-    """The option that a reply stands for, or None.
-
-    A digit means the latest question that printed it, open or not. Words must fit one open option, and only one.
-    """
-    match reply:
-        case Choice(number=number, words=words):
-            option = customer.printed_as(number)
-            fits = option is not None and (words is None or option.fits(words, today))
-            return option if fits else None
-        case Words():
-            fitting = [option for option in customer.open_options if option.fits(reply, today)]
-            return fitting[0] if len(fitting) == 1 else None
-    return None
-
-
 def decide(reply: Reply, question: Question) -> Decision:
     """The rule. Pure: what a reply comes to, what is said, and whether a person must look at it."""
+    return _within_limits(_decide(reply, question), question.customer)
+
+
+def _decide(reply: Reply, question: Question) -> Decision:
     customer = question.customer
     match reply:
         case OptOut() | OptIn() | Help() | Cancel():
@@ -107,8 +100,8 @@ def decide(reply: Reply, question: Question) -> Decision:
                 Outcome.NOT_UNDERSTOOD, attention="An opt-out word among others: no more texts?"
             )
         case Thanks():
-            is_answered = not customer.open_options or customer.has_chosen or customer.was_prompted
-            return Decision(Outcome.THANKS, Say.NOTHING if is_answered else Say.OPTIONS_AGAIN)
+            is_settled = not customer.open_options or customer.has_chosen or customer.was_prompted
+            return Decision(Outcome.THANKS, Say.NOTHING if is_settled else Say.OPTIONS_AGAIN)
     return _choice(question.meant, question) if question.meant else _unclear(customer)
 
 
@@ -127,12 +120,15 @@ def _about_texts(reply: OptOut | OptIn | Help | Cancel, customer: Customer) -> D
 
 
 def _choice(meant: Printed, question: Question) -> Decision:
-    if meant.standing == Standing.CLOSED:
-        return Decision(Outcome.CLOSED, Say.CLOSED, "Answered a question that was closed.")
-    if meant.standing == Standing.LATE:
-        return Decision(Outcome.TOO_LATE, Say.TOO_LATE, "Answered too late.")
+    match meant.standing:
+        case Standing.CLOSED:
+            return Decision(Outcome.CLOSED, Say.CLOSED, "Answered a question that was closed.")
+        case Standing.LATE:
+            return Decision(Outcome.TOO_LATE, Say.TOO_LATE, "Answered too late.")
+    if question.is_overtaken:
+        return Decision(Outcome.CLOSED, attention="Replayed, but a newer answer stands.")
     if meant.is_present:
-        outcome = Outcome.ALREADY if meant.was_answered else Outcome.KEPT
+        outcome = Outcome.ALREADY if meant.answered_at else Outcome.KEPT
         return Decision(outcome, Say(outcome))
     if question.has_room:
         return Decision(Outcome.MOVED, Say.MOVED)
@@ -152,20 +148,17 @@ def _unclear(customer: Customer) -> Decision:
 
 
 def _within_limits(decision: Decision, customer: Customer) -> Decision:
-    """What we may say: nothing about deliveries to who opted out, and no more than so many answers in a day."""
+    """Nothing about deliveries to who opted out, and to nobody more than so many answers in a day."""
     outcome = decision.outcome
-    if decision.say in {Say.NOTHING, Say.OPTED_OUT, Say.OPTED_IN, Say.HELP}:
+    if not decision.say or outcome in ABOUT_TEXTS:
         return decision
     if customer.is_opted_out:
-        return Decision(outcome, attention=f"Opted out, so not told: {outcome.label}.")
-    if (
-        decision.say not in {Say.MOVED, Say.KEPT, Say.ALREADY}
-        and customer.answers_in_a_row >= MOST_ANSWERS
-    ):
-        return Decision(
-            outcome, attention=f"Not answered: {MOST_ANSWERS} automatic answers in a day."
-        )
-    return decision
+        why = f"Opted out, so not told: {outcome.label}."
+    elif outcome not in CHOSEN and customer.answers_in_a_row >= MOST_ANSWERS:
+        why = f"Not answered: {MOST_ANSWERS} automatic answers in a day."
+    else:
+        return decision
+    return Decision(outcome, attention="" if outcome == Outcome.THANKS else why)
 
 
 def answer(inbound: InboundMessage) -> None:
@@ -180,16 +173,12 @@ def answer(inbound: InboundMessage) -> None:
     try:
         with transaction.atomic():
             _answer(inbound, timezone.now())
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError, InternalError):
         raise  # the webhook answers 503, and the gateway sends it again
     except Exception:  # a 500 would be sent again for a day, with the same end
         logger.exception("Inbound SMS %s: our rule failed on it (see replay_inbound)", inbound.pk)
-        _close(
-            inbound,
-            Decision(
-                Outcome.ERROR, attention="Our software failed on it: replay it when it is mended."
-            ),
-        )
+        why = "Our software failed on it: replay it when it is mended."
+        _close(inbound, Decision(Outcome.ERROR, attention=why))
 
 
 def _answer(inbound: InboundMessage, now: dt.datetime) -> None:
@@ -200,26 +189,27 @@ def _answer(inbound: InboundMessage, now: dt.datetime) -> None:
         return
     lock_customer(msisdn)
     customer = load_customer(msisdn, now)
-    reply = _read(inbound, customer.language)
-    if not customer.is_known:
-        _stranger(inbound, reply, msisdn)
+    reply = _read(inbound, customer.language if customer else DEFAULT_LANGUAGE)
+    if customer is None or not _is_to_us(inbound):
+        _never_answered(inbound, reply, customer, msisdn)
         return
-    meant = find_meant(reply, customer, timezone.localdate(now))
-    question = _with_room(Question(customer=customer, meant=meant), now)
-    decision = _within_limits(decide(reply, question), customer)
-    _carry_out(inbound, decision, question)
+    meant = customer.find_meant(reply, timezone.localdate(now))
+    is_overtaken = meant is not None and _is_overtaken(inbound, meant)
+    question = Question(customer=customer, meant=meant, is_overtaken=is_overtaken)
+    question = _with_room(question, now)
+    _carry_out(inbound, decide(reply, question), question)
 
 
 def _not_a_reply(inbound: InboundMessage, msisdn: str) -> Decision | None:
-    if as_msisdn(inbound.virtual_number) not in settings.VONAGE_NUMBERS:
-        return Decision(Outcome.NOT_OURS, attention="Sent to a number that is not ours.")
     if not msisdn or msisdn in settings.VONAGE_NUMBERS:
-        return Decision(
-            Outcome.UNKNOWN_SENDER, attention="Sent by something that is no customer's phone."
-        )
+        return Decision(Outcome.UNKNOWN_SENDER, attention="Sent by no customer's phone.")
     if inbound.part_number is not None:
         return Decision(Outcome.PART, attention="Part of a long text.")
     return None
+
+
+def _is_to_us(inbound: InboundMessage) -> bool:
+    return as_msisdn(inbound.virtual_number) in settings.VONAGE_NUMBERS
 
 
 def _read(inbound: InboundMessage, language: str) -> Reply:
@@ -227,24 +217,32 @@ def _read(inbound: InboundMessage, language: str) -> Reply:
     reply: Reply = NotUnderstood("not a text", rule="not a text")
     if inbound.type != "binary":
         reply = parse_reply(inbound.text, language)
-    inbound.reading, inbound.rule, inbound.matched = (
-        type(reply).__name__,
-        reply.rule,
-        reply.matched[:160],
-    )
+    inbound.reading, inbound.rule = type(reply).__name__, reply.rule
+    inbound.matched = reply.matched[:160]
     return reply
 
 
-def _stranger(inbound: InboundMessage, reply: Reply, msisdn: str) -> None:
-    """Somebody we never texted is not answered, but a STOP is a STOP."""
-    if isinstance(reply, OptOut):
-        Consent.objects.record(msisdn, is_opted_out=True, words=inbound.text, inbound=inbound)
-        _close(inbound, Decision(Outcome.OPTED_OUT))
+def _never_answered(
+    inbound: InboundMessage, reply: Reply, customer: Customer | None, msisdn: str
+) -> None:
+    """From somebody we never texted, or to a number that is not ours. But a STOP is a STOP."""
+    wants_out = isinstance(reply, OptOut) or (isinstance(reply, Cancel) and customer is None)
+    if wants_out or isinstance(reply, OptIn):
+        decision = Decision(Outcome.OPTED_OUT if wants_out else Outcome.OPTED_IN)
+        _consent(inbound, msisdn, is_opted_out=wants_out)
+    elif not _is_to_us(inbound):
+        decision = Decision(Outcome.NOT_OURS, attention="Sent to a number that is not ours.")
     else:
-        _close(
-            inbound,
-            Decision(Outcome.UNKNOWN_SENDER, attention="We know no delivery for this number."),
-        )
+        why = "We know no delivery for this number."
+        decision = Decision(Outcome.UNKNOWN_SENDER, attention=why)
+    _close(inbound, decision)
+
+
+def _is_overtaken(inbound: InboundMessage, meant: Printed) -> bool:
+    """A message on which our rule failed is replayed, and the question has a newer answer."""
+    answered_at = meant.answered_at
+    has_newer = answered_at is not None and inbound.received_at < answered_at
+    return has_newer and inbound.outcome == Outcome.ERROR
 
 
 def _with_room(question: Question, now: dt.datetime) -> Question:
@@ -252,9 +250,9 @@ def _with_room(question: Question, now: dt.datetime) -> Question:
     meant = question.meant
     if meant is None or meant.standing != Standing.OPEN or meant.is_present:
         return question
-    booking = meant.booking
-    slots = Slot.objects.filter(pk__in=[meant.option.slot_id, booking.slot_id]).locked()
-    new = next(slot for slot in slots if slot.pk == meant.option.slot_id)
+    booking, slot_id = meant.booking, meant.option.slot_id
+    slots = Slot.objects.filter(pk__in=[slot_id, booking.slot_id]).locked()
+    new = next(slot for slot in slots if slot.pk == slot_id)
     if new.has_room(for_booking=booking):
         return replace(question, has_room=True)
     left = options.remaining(meant.notification, now)
@@ -263,32 +261,42 @@ def _with_room(question: Question, now: dt.datetime) -> Question:
 
 def _carry_out(inbound: InboundMessage, decision: Decision, question: Question) -> None:
     customer, meant = question.customer, question.meant
+    if decision.outcome in ABOUT_TEXTS:
+        _carry_out_about_texts(inbound, decision, customer)
+        return
     about = meant or customer.latest
     if about is not None:
         inbound.booking, inbound.notification = about.booking, about.notification
         inbound.option = meant.option if meant else None
-    match decision.outcome:
-        case Outcome.MOVED if meant is not None:
-            _move(meant, inbound)
-        case Outcome.OPTED_OUT | Outcome.OPTED_IN:
-            _consent(inbound, customer, is_opted_out=decision.outcome == Outcome.OPTED_OUT)
-    if decision.say:
-        acknowledgements.say(decision.say, inbound, customer, about)
+        if decision.outcome == Outcome.MOVED:
+            _move(about, inbound)
+        if decision.say:
+            acknowledgements.say(decision.say, inbound, customer, about)
     _close(inbound, decision)
 
 
-def _consent(inbound: InboundMessage, customer: Customer, *, is_opted_out: bool) -> None:
+def _carry_out_about_texts(inbound: InboundMessage, decision: Decision, customer: Customer) -> None:
+    if decision.outcome != Outcome.HELP:
+        is_opted_out = decision.outcome == Outcome.OPTED_OUT
+        _consent(inbound, customer.msisdn, is_opted_out=is_opted_out)
+    if decision.say:
+        acknowledgements.say_about_texts(decision.say, inbound, customer)
+    _close(inbound, decision)
+
+
+def _consent(inbound: InboundMessage, msisdn: str, *, is_opted_out: bool) -> None:
+    """Record it, and cancel what waits and may not be said any more."""
+    waiting = OutboundMessage.objects.filter(msisdn=msisdn)
     if is_opted_out:
-        OutboundMessage.objects.filter(msisdn=customer.msisdn).cancel("the customer opted out")
-    Consent.objects.record(
-        customer.msisdn, is_opted_out=is_opted_out, words=inbound.text, inbound=inbound
-    )
+        waiting.exclude(kind__in=DESPITE_OPT_OUT).cancel("the customer opted out")
+    else:
+        waiting.filter(kind=Kind.OPT_OUT_CONFIRMATION).cancel("the customer opted in again")
+    Consent.objects.record(msisdn, is_opted_out=is_opted_out, words=inbound.text, inbound=inbound)
 
 
 def _move(meant: Printed, inbound: InboundMessage) -> None:
-    booking: Booking = meant.booking
-    OutboundMessage.objects.filter(booking=booking).cancel("the customer moved the delivery")
-    booking.move_to(meant.option.slot, ChangeCause.REPLY, inbound=inbound)
+    OutboundMessage.objects.filter(booking=meant.booking).cancel("the customer moved the delivery")
+    meant.booking.move_to(meant.option.slot, ChangeCause.REPLY, inbound=inbound)
 
 
 def _close(inbound: InboundMessage, decision: Decision) -> None:

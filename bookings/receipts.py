@@ -6,7 +6,15 @@ import logging
 from django.db import transaction
 from django.utils import timezone
 
-from bookings.models import Consent, DeliveryReceipt, OutboundMessage, SendAttempt, SentPart
+from bookings.models import (
+    Consent,
+    DeliveryReceipt,
+    Kind,
+    Notification,
+    OutboundMessage,
+    SendAttempt,
+    SentPart,
+)
 from bookings.models.standing import LOST
 
 logger = logging.getLogger(__name__)
@@ -27,6 +35,7 @@ def apply(receipt: DeliveryReceipt) -> bool:
     if attempt is None:
         logger.info("Receipt %s: parked, it matches nothing yet", receipt.pk)
         return False
+    _note_handed_over(attempt)
     message = OutboundMessage.objects.locked().get(pk=attempt.message_id)
     receipt.attempt = attempt
     receipt.save(update_fields=["attempt"])
@@ -48,10 +57,21 @@ def apply_parked() -> int:
     parked = DeliveryReceipt.objects.parked().filter(received_at__gt=since)
     known = parked.filter(gateway_message_id__in=SentPart.objects.values("gateway_message_id"))
     count = 0
-    for receipt in known.order_by("pk")[:500]:
+    for pk in list(known.order_by("pk").values_list("pk", flat=True)[:500]):
         with transaction.atomic():
-            count += apply(receipt)
+            # Only once, whoever else sweeps: a START may have followed an opt-out by receipt.
+            receipt = DeliveryReceipt.objects.parked().select_for_update().filter(pk=pk).first()
+            count += receipt is not None and apply(receipt)
     return count
+
+
+def _note_handed_over(attempt: SendAttempt) -> None:
+    """The customer can have read the question after all, though the gateway's answer said that it was not taken."""
+    Notification.objects.filter(
+        outbound_messages=attempt.message_id,
+        outbound_messages__kind=Kind.NOTIFICATION,
+        handed_over_at=None,
+    ).update(handed_over_at=attempt.call_started_at)
 
 
 def _attempt_of(receipt: DeliveryReceipt) -> SendAttempt | None:

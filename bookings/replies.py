@@ -29,7 +29,8 @@ class Words(_Read):
     """Printed words standing alone. Everything given must fit one option, and only one.
 
     `day` is the day of the month, `month` 1-12, `weekday` 0 for Monday. A place never comes with a
-    date. `relative` is meant on the day the customer wrote.
+    date. `relative` is meant on the day the customer wrote. `window` is as we print it after a
+    date, such as "13:00-17:00".
     """
 
     day: int | None = None
@@ -37,6 +38,7 @@ class Words(_Read):
     weekday: int | None = None
     place: Literal["post_office", "door"] | None = None
     relative: Literal["today", "tomorrow"] | None = None
+    window: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,9 @@ _CHOICES = {
     "number word": "l*nt*|i",  # "I'd like one" may be a delivery
     "option and number word": "l*o+[ni]t*",
     "ordinal and option": "l*g?f[oi]t*",  # "the 2nd" without "option" may be a date
-    _ECHO: f"l*o*d(?:{_RELATIVE}|{_WEEKDAY}|[PD])",  # "2 Thu 26 Nov"; "2 Dec" is a date
+    _ECHO: f"l*o*d(?:(?:{_RELATIVE}|{_WEEKDAY})W?|[PD])",  # "2 Thu 26 Nov"; "2 Dec" is a date
 }
-_PRINTED_WORDS = f"g*(?:{_RELATIVE}|{_WEEKDAY}|{_DAY_MONTH}|e)|[PD]"
+_PRINTED_WORDS = f"g*(?:(?:{_RELATIVE}|{_WEEKDAY}|{_DAY_MONTH})W?|e)|[PD]"
 
 _PLACES: dict[str, Literal["post_office", "door"]] = {"P": "post_office", "D": "door"}
 _RELATIVES: dict[str, Literal["today", "tomorrow"]] = {"y": "today", "Y": "tomorrow"}
@@ -188,6 +190,7 @@ def _words(tokens: list[Token]) -> Words:
         weekday=by_kind.get("w"),
         place=next((_PLACES[kind] for kind in by_kind if kind in _PLACES), None),
         relative=next((_RELATIVES[kind] for kind in by_kind if kind in _RELATIVES), None),
+        window=next((token.raw for token in tokens if token.kind == "W"), None),
         rule="printed words",
         matched=_raw(tokens),
     )

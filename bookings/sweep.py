@@ -1,9 +1,14 @@
 """What has to be looked after again and again, by any sender: harmless to repeat, and to do twice at once."""
 
+import logging
 from collections.abc import Callable
+
+from django.db import InterfaceError, OperationalError
 
 from bookings import notifications, receipts
 from bookings.outbox import recovery
+
+logger = logging.getLogger(__name__)
 
 CHORES: tuple[Callable[[], int], ...] = (
     recovery.recover,
@@ -16,6 +21,11 @@ CHORES: tuple[Callable[[], int], ...] = (
 
 
 def sweep() -> None:
-    """Do every chore once."""
+    """Do every chore once. Raises OperationalError or InterfaceError if the database is away."""
     for chore in CHORES:
-        chore()
+        try:
+            chore()
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:  # a bug in one chore may stop neither the others nor the sending
+            logger.exception("Chore %s failed", chore.__name__)

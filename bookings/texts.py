@@ -35,10 +35,17 @@ def is_gsm7(text: str) -> bool:
 def count_parts(text: str) -> int:
     """How many SMS a text is billed as: 160 septets or 70 UCS-2 units alone, 153 or 67 each when joined."""
     if is_gsm7(text):
-        size, alone, joined = len(text) + sum(char in _EXTENDED for char in text), 160, 153
+        sizes, alone, joined = [1 + (char in _EXTENDED) for char in text], 160, 153
     else:
-        size, alone, joined = len(text.encode("utf-16-le")) // 2, 70, 67
-    return 1 if size <= alone else -(-size // joined)
+        sizes, alone, joined = [1 + (char > "\uffff") for char in text], 70, 67
+    if sum(sizes) <= alone:
+        return 1
+    parts, room = 1, joined
+    for size in sizes:  # a character that takes two is never split between parts
+        if size > room:
+            parts, room = parts + 1, joined
+        room -= size
+    return parts
 
 
 def mask(msisdn: str) -> str:
@@ -102,8 +109,10 @@ def option_words(slot: Slot, booked: Slot, language: str, *, today: dt.date | No
 
 def options_text(options: list[SlotOption], language: str) -> str:
     """`1 (Tue 24 Nov), 2 (Thu 26 Nov) or 3 (post office)`: the options as they read on any day."""
-    booked = options[0].notification.slot
-    lines = [(option.digit, option_words(option.slot, booked, language)) for option in options]
+    lines = [
+        (option.digit, option_words(option.slot, option.notification.slot, language))
+        for option in options
+    ]
     return render("options", language, options=lines)
 
 

@@ -221,6 +221,8 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_VERBOSE = False
+# Its tables are not for staff: `manage.py axes_reset_username` unlocks.
+AXES_ENABLE_ADMIN = False
 
 # What browsers are told
 
@@ -252,6 +254,11 @@ UNFOLD = {
     "SITE_HEADER": COMPANY_NAME,
     "SITE_SYMBOL": "local_shipping",
     "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": "bookings.admin.navigation.navigation",
+    },
 }
 
 # At DEBUG these three print secrets, numbers and texts.

@@ -7,19 +7,25 @@ from typing import Any, cast
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Case, F, Model, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from django.utils import timezone
 from unfold.decorators import display
 
 from bookings import history
 from bookings.admin import asking
-from bookings.admin.filters import AskedFilter, DayFilter
+from bookings.admin.filters import AskedFilter, DayFilter, coming_first
 from bookings.admin.forms import BookingForm
-from bookings.admin.mixins import OUTCOME_LABELS, STATE_LABELS, KeptAdmin, phone_column, show_phone
+from bookings.admin.mixins import (
+    OUTCOME_LABELS,
+    STATE_LABELS,
+    KeptAdmin,
+    phone_column,
+    show_phone,
+    slot_column,
+)
 from bookings.dispatch import CannotBook
 from bookings.models import (
     Booking,
@@ -32,6 +38,7 @@ from bookings.models import (
     lock_customer,
 )
 
+_STATE_LABELS = {BookingState.SCHEDULED: "info", BookingState.CANCELLED: "danger"}
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,40}")
 
 
@@ -43,7 +50,7 @@ class BookingAdmin(KeptAdmin):
     )
     form = BookingForm
     list_display = [
-        *("reference", "customer_name", "phone", "day", "window", "place"),
+        *("reference", "customer_name", "phone", "slot_shown"),
         *("state_shown", "sms", "answer"),
     ]
     list_select_related = ["slot"]
@@ -54,6 +61,7 @@ class BookingAdmin(KeptAdmin):
     search_help_text = "Reference, name or phone number, however it is written"
     actions = ["notify_customers"]
     phone = phone_column("msisdn", "phone number")
+    slot_shown = slot_column("slot", "slot")
 
     # The list
 
@@ -69,24 +77,9 @@ class BookingAdmin(KeptAdmin):
         return told
 
     def get_ordering(self, request: HttpRequest) -> list[Any]:
-        """What lies ahead first, in the order in which it is delivered."""
-        is_past = Case(When(slot__date__lt=timezone.localdate(), then=Value(1)), default=Value(0))
-        return [is_past, F("slot__date").asc(), F("slot__window_start").asc(), "reference"]
+        return [*coming_first("slot__date"), "slot__window_start", "reference"]
 
-    @display(description="date", ordering="slot__date")
-    def day(self, booking: Booking) -> str:
-        date = booking.slot.date
-        return f"{date:%a} {date.day} {date:%b %Y}"
-
-    @display(description="window", ordering="slot__window_start")
-    def window(self, booking: Booking) -> str:
-        return booking.slot.window
-
-    @display(description="place", ordering="slot__place")
-    def place(self, booking: Booking) -> str:
-        return booking.slot.get_place_display()
-
-    @display(description="state", ordering="state", label={BookingState.CANCELLED: "danger"})
+    @display(description="state", ordering="state", label=_STATE_LABELS)
     def state_shown(self, booking: Booking) -> tuple[str, str]:
         return booking.state, booking.get_state_display()
 
@@ -131,10 +124,11 @@ class BookingAdmin(KeptAdmin):
     def changeform_view(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         """Dispatch may refuse what a form asks for: then nothing is stored, and the form says why."""
         try:
-            return cast("HttpResponse", super().changeform_view(request, *args, **kwargs))
+            page: HttpResponse = super().changeform_view(request, *args, **kwargs)
         except CannotBook as error:
             request.refused = str(error)
-            return cast("HttpResponse", super().changeform_view(request, *args, **kwargs))
+            page = super().changeform_view(request, *args, **kwargs)
+        return page
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
         if change:
@@ -168,7 +162,7 @@ class BookingAdmin(KeptAdmin):
                 "why": history.why(steps),
                 "may_notify": self.has_notify_permission(request),
             }
-        return cast("HttpResponse", super().render_change_form(request, context, *args, **kwargs))
+        return super().render_change_form(request, context, *args, **kwargs)
 
     # Asking customers
 
@@ -244,4 +238,5 @@ class BookingAdmin(KeptAdmin):
 
 def _senders() -> list[str]:
     """Our numbers that customers can reply to; the first is the usual one."""
-    return [number for number in settings.VONAGE_NUMBERS if number.isdecimal()]
+    numbers: list[str] = settings.VONAGE_NUMBERS
+    return [number for number in numbers if number.isdecimal()] or numbers[:1]

@@ -21,8 +21,10 @@ class CircuitAdmin(HistoryAdminMixin, KeptAdmin):
     )
     opened = moment_column("opened_at", "open since")
     tried_again = moment_column("probe_at", "tried again at")
-    fields = list_display = ["state", "opened", "reason", "tried_again"]
+    list_display = ["state", "opened", "reason", "tried_again"]
+    fields = ["opened", "reason", "tried_again"]
     actions = ["close_circuit"]
+    list_before_template = "admin/bookings/circuit/hint.html"
 
     @display(description="circuit", label={"open": "danger", "closed": "success"})
     def state(self, circuit: Circuit) -> tuple[str, str]:

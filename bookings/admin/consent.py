@@ -6,6 +6,7 @@ from unfold.decorators import display
 from bookings.admin.mixins import (
     HistoryAdminMixin,
     KeptAdmin,
+    inbound_link,
     moment_column,
     phone_column,
     text_column,
@@ -18,8 +19,17 @@ class ConsentChangeAdmin(HistoryAdminMixin, KeptAdmin):
     empty_says = "Nobody has opted out of the company's texts."
     changed_at = moment_column("created_at", "changed")
     phone = phone_column("msisdn", "phone number")
+    inbound_link = inbound_link
     words_shown = text_column("words", "words")
-    fields = ["changed_at", "phone", "consent", "words_shown", "inbound", "receipt", "user"]
+    fields = [
+        "changed_at",
+        "phone",
+        "is_opted_out",
+        "words_shown",
+        "inbound_link",
+        "receipt",
+        "user",
+    ]
     list_display = ["changed_at", "phone", "consent", "words_shown", "user"]
     list_select_related = ["user"]
     list_filter = ["is_opted_out", "created_at"]

@@ -4,12 +4,18 @@ import datetime as dt
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.http import HttpRequest
 from django.utils import timezone
 
 from bookings.models import InboundMessage, Kind, MessageState, Notification, OutboundMessage
 from bookings.models.standing import LOST
+
+
+def coming_first(field: str) -> list[Any]:
+    """An order that begins with what lies ahead, in the order of its days."""
+    is_past = Case(When(**{f"{field}__lt": timezone.localdate()}, then=Value(1)), default=Value(0))
+    return [is_past, F(field).asc()]
 
 
 class DayFilter(admin.SimpleListFilter):

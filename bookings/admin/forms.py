@@ -6,7 +6,7 @@ from django import forms
 from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
-from unfold.widgets import UnfoldBooleanSwitchWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanSwitchWidget
 
 from bookings import dispatch
 from bookings.admin.slots import SLOT_LOAD
@@ -34,6 +34,7 @@ class BookingForm(forms.ModelForm):
     class Meta:
         model = Booking
         fields = ["reference", "customer_name", "msisdn", "slot", "language", "notes"]
+        widgets = {"notes": UnfoldAdminTextareaWidget(attrs={"rows": 2})}
         help_texts = {"msisdn": "In any usual formatting."}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

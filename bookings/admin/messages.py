@@ -17,8 +17,11 @@ from bookings.admin.mixins import (
     HistoryAdminMixin,
     KeptAdmin,
     booking_link,
+    customer_and_booking,
+    in_reply_to_link,
     moment_column,
     phone_column,
+    show_slot,
     show_text,
     text_column,
 )
@@ -28,7 +31,6 @@ from bookings.models import (
     InboundMessage,
     OutboundMessage,
     SendAttempt,
-    SlotChange,
 )
 
 
@@ -72,18 +74,30 @@ class OutboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
     phone = phone_column("msisdn", "to")
     sent_from = phone_column("sender", "from")
     text_shown = text_column("text", "text")
+    reason_shown = text_column("reason", "reason")
     booking_link = booking_link
+    customer = customer_and_booking
+    in_reply_to_link = in_reply_to_link
     fields = [
         *("queued", "kind", "booking_link", "phone", "sent_from", "text_shown", "parts"),
-        *("state_shown", "reason", "due", "true_until", "gateway", "in_reply_to", "user", "ref"),
+        *(
+            "state_shown",
+            "reason",
+            "due",
+            "true_until",
+            "gateway",
+            "in_reply_to_link",
+            "user",
+            "ref",
+        ),
     ]
     inlines = [AttemptInline]
     list_display = [
-        *("queued", "phone", "kind", "text_shown", "state_shown"),
-        *("reason", "booking_link", "parts", "user"),
+        *("queued", "customer", "kind", "text_shown"),
+        *("state_shown", "reason_shown"),
     ]
     list_display_links = ["queued"]
-    list_select_related = ["booking", "user"]
+    list_select_related = ["booking"]
     list_filter = [StuckFilter, "state", "kind", "gateway", "queued_at"]
     date_hierarchy = "queued_at"
     phone_fields = ("msisdn",)
@@ -110,9 +124,10 @@ class InboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
     text_shown = text_column("text", "text")
     attention_shown = text_column("attention", "needs attention")
     booking_link = booking_link
+    customer = customer_and_booking
     fields = [
         *("received", "pushed", "phone", "sent_to", "text_shown", "type", "how_read"),
-        *("outcome_shown", "attention_shown", "moved", "booking_link", "notification", "option"),
+        *("outcome", "attention_shown", "moved", "booking_link", "notification", "option"),
         *(
             "answers_shown",
             "gateway_message_id",
@@ -123,8 +138,8 @@ class InboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
         ),
     ]
     list_display = [
-        *("received", "phone", "text_shown", "how_read", "outcome_shown"),
-        *("moved", "booking_link", "attention_shown"),
+        *("received", "customer", "text_shown", "how_read", "outcome_shown"),
+        *("moved", "attention_shown"),
     ]
     list_display_links = ["received"]
     list_select_related = ["booking"]
@@ -156,9 +171,11 @@ class InboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
 
     @display(description="slot before and after")
     def moved(self, inbound: InboundMessage) -> str | None:
-        changes: list[SlotChange] = list(inbound.slot_changes.all())
-        rows = [(change.from_slot, change.to_slot) for change in changes]
-        return format_html_join("", "<div>{}</div><div>→ {}</div>", rows) or None
+        rows = [
+            (show_slot(change.from_slot), show_slot(change.to_slot))
+            for change in inbound.slot_changes.all()
+        ]
+        return format_html_join("", "{}→ {}", rows) or None
 
     @display(description="answered with")
     def answers_shown(self, inbound: InboundMessage) -> str | None:

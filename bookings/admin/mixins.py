@@ -1,5 +1,6 @@
 """What the admin's pages share: who may change what, finding people by phone, and columns."""
 
+import datetime as dt
 import re
 from collections.abc import Callable
 from operator import attrgetter
@@ -7,14 +8,17 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 
 from bookings.history import moment, visible
-from bookings.models import MessageState, Outcome
+from bookings.models import InboundMessage, MessageState, Outcome, Place, Slot
 from bookings.models.fields import parse_msisdn, show_msisdn
+from bookings.models.messages import CHOSEN
+from bookings.models.standing import LOST
 
 Column = Callable[[Any, Any], Any]
 
@@ -23,31 +27,20 @@ _LEAST_DIGITS = 4
 _SHORTEST_NUMBER = 7
 _PHONE = re.compile(r"\+?[\d\s().\-/\u00a0]+")
 
-#: Colours of unfold's labels.
-STATE_LABELS = {
+#: Colours of unfold's labels. It shows a value that is not named here without its words.
+STATE_LABELS: dict[str, str] = {
+    **dict.fromkeys(MessageState, "info"),
+    **dict.fromkeys([MessageState.UNKNOWN, MessageState.CANCELLED], "warning"),
+    **dict.fromkeys(LOST, "danger"),
     MessageState.DELIVERED: "success",
-    MessageState.FAILED: "danger",
-    MessageState.REJECTED: "danger",
-    MessageState.EXPIRED: "danger",
-    MessageState.UNKNOWN: "warning",
-    MessageState.CANCELLED: "warning",
-    MessageState.QUEUED: "info",
-    MessageState.SENDING: "info",
-    MessageState.SUBMITTED: "info",
-    MessageState.ACCEPTED: "info",
-    MessageState.BUFFERED: "info",
 }
-OUTCOME_LABELS = {
-    Outcome.MOVED: "success",
-    Outcome.KEPT: "success",
-    Outcome.ALREADY: "success",
-    Outcome.FULL: "warning",
-    Outcome.TOO_LATE: "warning",
-    Outcome.CLOSED: "warning",
-    Outcome.NOT_UNDERSTOOD: "warning",
-    Outcome.CANCEL_ASKED: "warning",
-    Outcome.OPTED_OUT: "danger",
-    Outcome.ERROR: "danger",
+OUTCOME_LABELS: dict[str, str] = {
+    "": "warning",
+    **dict.fromkeys(Outcome, "info"),
+    **dict.fromkeys(CHOSEN, "success"),
+    **dict.fromkeys([Outcome.FULL, Outcome.TOO_LATE, Outcome.CLOSED], "warning"),
+    **dict.fromkeys([Outcome.NOT_UNDERSTOOD, Outcome.CANCEL_ASKED], "warning"),
+    **dict.fromkeys([Outcome.OPTED_OUT, Outcome.ERROR], "danger"),
 }
 
 
@@ -59,8 +52,7 @@ class KeptAdmin(ModelAdmin):
     #: Columns that hold phone numbers, found by any way of writing one.
     phone_fields: tuple[str, ...] = ()
     list_per_page = 50
-    list_filter_submit = False
-    show_full_result_count = False
+    list_fullwidth = True
 
     class Media:
         css = {"all": ["bookings/admin.css"]}
@@ -76,6 +68,20 @@ class KeptAdmin(ModelAdmin):
         if phones is None:
             return found, may_repeat
         return queryset.filter(Q(pk__in=found.order_by().values("pk")) | phones), False
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        context["subtitle"] = visible(str(kwargs.get("obj") or ""))
+        page: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return page
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        named = {"title": "What staff changed", **(extra_context or {})}
+        page: HttpResponse = super().history_view(request, object_id, named)
+        return page
 
 
 class HistoryAdminMixin:
@@ -147,6 +153,27 @@ def text_column(name: str, description: str) -> Column:
     return _column(name, description, show_text)
 
 
+def slot_column(name: str, description: str) -> Column:
+    """A date over its window, and the place if it is not the door."""
+    column = _column(name, description, show_slot)
+    column.admin_order_field = f"{name}__date"  # type: ignore[attr-defined]
+    return column
+
+
+def show_slot(slot: Slot) -> str:
+    place = "" if slot.place == Place.DOOR else f", {slot.get_place_display()}"
+    return format_html(
+        '<div class="slot">{}<div class="detail">{}{}</div></div>',
+        show_day(slot.date),
+        slot.window,
+        place,
+    )
+
+
+def show_day(day: dt.date) -> str:
+    return date_format(day, "D j M Y")
+
+
 def show_phone(msisdn: str) -> str:
     """What came from a network may be a name, such as MTN, or a short code."""
     is_number = msisdn.isdecimal() and len(msisdn) >= _SHORTEST_NUMBER
@@ -163,9 +190,44 @@ def booking_link(_: Any, row: Any) -> str | None:
     if booking is None:
         return None
     return format_html(
-        '<a href="{}">{}</a>', reverse("admin:bookings_booking_change", args=[booking.pk]), booking
+        '<a class="link" href="{}">{}</a>',
+        reverse("admin:bookings_booking_change", args=[booking.pk]),
+        booking,
     )
 
 
+def customer_and_booking(_: Any, row: Any) -> str:
+    """Who, and which delivery it is about."""
+    about = booking_link(_, row) or "no delivery"
+    return format_html(
+        '<bdi class="phone">{}</bdi><div class="detail">{}</div>', show_phone(row.msisdn), about
+    )
+
+
+def inbound_link(_: Any, row: Any) -> str | None:
+    """The reply behind a row, in the customer's own words."""
+    return _reply_link(row.inbound)
+
+
+def in_reply_to_link(_: Any, row: Any) -> str | None:
+    return _reply_link(row.in_reply_to)
+
+
+def _reply_link(inbound: InboundMessage | None) -> str | None:
+    if inbound is None:
+        return None
+    address = reverse("admin:bookings_inboundmessage_change", args=[inbound.pk])
+    return format_html(
+        '{} <a class="link" href="{}">{}</a>',
+        show_text(inbound.text),
+        address,
+        moment(inbound.received_at),
+    )
+
+
+inbound_link.short_description = "customer's reply"  # type: ignore[attr-defined]
+in_reply_to_link.short_description = "in reply to"  # type: ignore[attr-defined]
+customer_and_booking.short_description = "customer"  # type: ignore[attr-defined]
+customer_and_booking.admin_order_field = "msisdn"  # type: ignore[attr-defined]
 booking_link.short_description = "booking"  # type: ignore[attr-defined]
 booking_link.admin_order_field = "booking__reference"  # type: ignore[attr-defined]

@@ -16,13 +16,13 @@ _LISTS = {
     ],
     "Conversation": [
         ("Notifications", "contact_support", "bookings.notification"),
-        ("Sent texts", "outbox", "bookings.outboundmessage"),
-        ("Received texts", "inbox", "bookings.inboundmessage"),
+        ("Outbound messages", "outbox", "bookings.outboundmessage"),
+        ("Inbound messages", "inbox", "bookings.inboundmessage"),
     ],
     "Evidence": [
-        ("Moves", "move_down", "bookings.slotchange"),
+        ("Slot changes", "move_down", "bookings.slotchange"),
         ("Delivery receipts", "receipt_long", "bookings.deliveryreceipt"),
-        ("Consent", "do_not_disturb_on", "bookings.consentchange"),
+        ("Consent changes", "do_not_disturb_on", "bookings.consentchange"),
         ("Circuit", "electric_bolt", "bookings.circuit"),
     ],
     "Staff": [

@@ -15,8 +15,10 @@ from bookings.admin.mixins import (
     HistoryAdminMixin,
     KeptAdmin,
     booking_link,
+    customer_and_booking,
     moment_column,
     phone_column,
+    slot_column,
 )
 from bookings.models import (
     InboundMessage,
@@ -59,14 +61,16 @@ class NotificationAdmin(HistoryAdminMixin, KeptAdmin):
     phone = phone_column("msisdn", "phone number")
     sent_from = phone_column("virtual_number", "from")
     booking_link = booking_link
+    customer = customer_and_booking
+    slot_shown = slot_column("slot", "slot then")
     fields = [
-        *("booking_link", "phone", "sent_from", "slot", "state_shown", "withdrawn_because"),
+        *("booking_link", "phone", "sent_from", "slot", "state", "withdrawn_because"),
         *("asked_at", "handed_over", "open_until", "ended_at", "asked_by"),
     ]
     inlines = [OptionInline]
     list_display = [
-        *("asked_at", "booking_link", "phone", "slot", "options_shown"),
-        *("state_shown", "sms", "answer", "open_until", "asked_by"),
+        *("asked_at", "customer", "slot_shown", "options_shown"),
+        *("state_shown", "sms", "answer", "asked_by"),
     ]
     list_display_links = ["asked_at"]
     list_select_related = ["booking", "slot", "asked_by"]

@@ -9,8 +9,16 @@ from django.urls import reverse
 from django.utils.html import format_html
 from unfold.decorators import display
 
-from bookings.admin.filters import DayFilter
-from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin, booking_link, moment_column
+from bookings.admin.filters import DayFilter, coming_first
+from bookings.admin.mixins import (
+    HistoryAdminMixin,
+    KeptAdmin,
+    booking_link,
+    inbound_link,
+    moment_column,
+    show_day,
+    slot_column,
+)
 from bookings.models import BookingState, Slot, SlotChange
 
 SLOT_LOAD = Count("bookings", filter=Q(bookings__state=BookingState.SCHEDULED))
@@ -43,9 +51,11 @@ class SlotAdmin(KeptAdmin):
     list_display = ["day", "window", "place", "capacity_shown", "deliveries", "room"]
     list_filter = [DayFilter.on("date"), "place", RoomFilter]
     date_hierarchy = "date"
-    ordering = ["-date", "window_start", "place"]
     search_fields = ["bookings__reference", "bookings__customer_name"]
     search_help_text = "Reference or name of a delivery in it"
+
+    def get_ordering(self, request: HttpRequest) -> list[Any]:
+        return [*coming_first("date"), "window_start", "place"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         slots: QuerySet[Any] = super().get_queryset(request)
@@ -57,7 +67,7 @@ class SlotAdmin(KeptAdmin):
 
     @display(description="date", ordering="date")
     def day(self, slot: Slot) -> str:
-        return f"{slot.date:%a} {slot.date.day} {slot.date:%b %Y}"
+        return show_day(slot.date)
 
     @display(description="window", ordering="window_start")
     def window(self, slot: Slot) -> str:
@@ -71,7 +81,7 @@ class SlotAdmin(KeptAdmin):
     def deliveries(self, slot: Any) -> str:
         address = reverse("admin:bookings_booking_changelist")
         return format_html(
-            '<a href="{}?slot__id__exact={}">{}</a>', address, slot.pk, slot.load_now
+            '<a class="link" href="{}?slot__id__exact={}">{}</a>', address, slot.pk, slot.load_now
         )
 
     @display(description="room", label={"closed": "danger", "full": "warning", "free": "success"})
@@ -89,8 +99,11 @@ class SlotChangeAdmin(HistoryAdminMixin, KeptAdmin):
     empty_says = "Every move of a delivery stands here: by a reply, by staff, or by an import."
     moved_at = moment_column("created_at", "moved")
     booking_link = booking_link
-    fields = ["moved_at", "booking_link", "from_slot", "to_slot", "cause", "user", "inbound"]
-    list_display = ["moved_at", "booking_link", "from_slot", "to_slot", "cause", "user"]
+    inbound_link = inbound_link
+    fields = ["moved_at", "booking_link", "from_slot", "to_slot", "cause", "user", "inbound_link"]
+    slot_before = slot_column("from_slot", "before")
+    slot_after = slot_column("to_slot", "after")
+    list_display = ["moved_at", "booking_link", "slot_before", "slot_after", "cause", "user"]
     list_display_links = ["moved_at"]
     list_select_related = ["booking", "from_slot", "to_slot", "user"]
     list_filter = ["cause", "created_at"]

@@ -85,11 +85,8 @@ def moved(change: SlotChange) -> Step:
 
 
 def consent_changes(booking: Booking) -> Iterable[ConsentChange]:
-    """When this customer opted out or in again, since it was booked."""
-    changes = ConsentChange.objects.filter(
-        msisdn=booking.msisdn, created_at__gte=booking.created_at
-    )
-    return changes.select_related("user").order_by("pk")
+    """When this customer opted out or in again, also before it was booked."""
+    return ConsentChange.objects.filter(msisdn=booking.msisdn).select_related("user").order_by("pk")
 
 
 def consent(change: ConsentChange) -> Step:

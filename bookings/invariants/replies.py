@@ -35,14 +35,15 @@ def choices_say_what_was_chosen() -> Iterator[str]:
 
 
 def moves_by_reply_moved() -> Iterator[str]:
-    by_reply = SlotChange.objects.filter(cause=ChangeCause.REPLY)
+    by_reply = SlotChange.objects.filter(cause=ChangeCause.REPLY).order_by("pk")
     moved = InboundMessage.objects.filter(outcome=Outcome.MOVED).order_by("pk")
-    its_move = by_reply.filter(
-        inbound=OuterRef("pk"), booking=OuterRef("booking"), to_slot=OuterRef("option__slot")
-    )
-    for inbound in moved.exclude(Exists(its_move)):
-        yield f"I1 inbound message {inbound.pk}: it moved no booking to the slot that it chose"
-    for change in by_reply.exclude(inbound__outcome=Outcome.MOVED).order_by("pk"):
+    idle = moved.exclude(Exists(by_reply.filter(inbound=OuterRef("pk"))))
+    for inbound in idle.values_list("pk", flat=True):
+        yield f"I1 inbound message {inbound}: it moved no booking"
+    asked = {"booking": F("inbound__booking"), "to_slot": F("inbound__option__slot")}
+    for inbound in by_reply.exclude(**asked).values_list("inbound", flat=True):
+        yield f"I1 inbound message {inbound}: it moved a booking to a slot that it did not choose"
+    for change in by_reply.exclude(inbound__outcome=Outcome.MOVED):
         yield f"I1 slot change {change.pk}: by inbound message {change.inbound_id}, which moved nothing"
 
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
-from django.db.models import Count, Exists, F, OuterRef, Q, Subquery, Window
+from django.db.models import Count, Exists, F, OuterRef, Q, Window
 from django.db.models.functions import Lag
 
 from bookings.models import (
-    Booking,
     BookingState,
     ChangeCause,
     Notification,
@@ -17,13 +16,10 @@ from bookings.models import (
 
 
 def bookings_are_where_their_last_change_put_them() -> Iterator[str]:
-    last = SlotChange.objects.filter(booking=OuterRef("pk")).order_by("-pk")
-    lost = (
-        Booking.objects.annotate(last_slot=Subquery(last.values("to_slot")[:1]))
-        .filter(last_slot__isnull=False)
-        .exclude(slot=F("last_slot"))
-    )
-    for booking in lost.select_related("slot"):
+    later = SlotChange.objects.filter(booking=OuterRef("booking"), pk__gt=OuterRef("pk"))
+    lost = SlotChange.objects.exclude(to_slot=F("booking__slot")).exclude(Exists(later))
+    for change in lost.select_related("booking__slot"):
+        booking = change.booking
         yield f"I2 booking {booking}: it is in {booking.slot}, its last change put it elsewhere"
 
 

@@ -181,7 +181,7 @@ class _Import:
                 for known, reason in stuck:
                     self.refuse(known.row, reason)
                 return
-            pending = [known for known, _ in stuck]
+            pending = [known for known, _ in reversed(stuck)]  # a chain may run either way
 
     def _change(self, known: Known) -> str:
         row, booking = known.row, known.booking

@@ -65,19 +65,24 @@ def attempt_state(
 ) -> MessageState:
     """Where one attempt stands: `verdict` is "" while nothing came back, `receipts` are (message id, status).
 
-    Delivered if all its parts are, failed if any part is lost, else as far as its slowest part.
-    Without an answer from the gateway its parts are those that receipts named.
+    Delivered if all its parts are, failed if any part was lost, else as far as its slowest part:
+    so that more receipts never bring it back. Without an answer from the gateway its parts are
+    those that receipts named.
     """
     parts = dict.fromkeys(part_ids, MessageState.SUBMITTED)
+    lost = [MessageState.FAILED] if verdict == Verdict.REFUSED else []
     for message_id, status in receipts:
         said = _STATUS.get(status, MessageState.SUBMITTED)
         parts[message_id] = _higher(parts.get(message_id, MessageState.SUBMITTED), said)
+        lost += [said] if said in LOST else []
     if verdict == Verdict.PARTIAL or not parts:
         return _ANSWER[verdict]
-    lost = [state for state in parts.values() if state in LOST]
-    states = lost or parts.values()
-    state = (max if lost else min)(states, key=RANK.__getitem__)
-    return _higher(state, MessageState.FAILED) if verdict == Verdict.REFUSED else state
+    slowest = min(parts.values(), key=RANK.__getitem__)
+    return (
+        slowest
+        if slowest == MessageState.DELIVERED
+        else max([slowest, *lost], key=RANK.__getitem__)
+    )
 
 
 def message_state(now: MessageState, attempts: Sequence[MessageState]) -> MessageState:

@@ -18,6 +18,8 @@ from bookings.outbox.pace import Allowance
 #: A claim is for so long; longer than any call can take (3 s to connect, 10 s to read).
 LEASE = dt.timedelta(seconds=60)
 
+_SHORTEST_WAIT = dt.timedelta(milliseconds=20)
+
 #: A notification is not sent with less than this to its close.
 _LEAST_TIME_TO_ANSWER = dt.timedelta(minutes=30)
 
@@ -65,7 +67,8 @@ def _held_back(
     """Nothing could be taken: because of the pace, or because nothing may be tried at all."""
     if not circuit.allowed(1, now) or not candidates.exists():
         return Claimed()
-    return Claimed(wait=allowance.wait(), is_paused=allowance.is_paused)
+    wait = max(allowance.wait(), _SHORTEST_WAIT)  # somebody else may hold the rows
+    return Claimed(wait=wait, is_paused=allowance.is_paused)
 
 
 def sendable(now: dt.datetime) -> OutboundMessageQuerySet:

@@ -78,7 +78,7 @@ def _locked(senders: list[str], now: dt.datetime) -> list[Pace]:
     rows = Pace.objects.filter(sender__in=senders).order_by("sender").select_for_update()
     found = list(rows)
     if len(found) < len(senders):
-        long_ago = now - dt.timedelta(seconds=_BURST_SECONDS)
+        long_ago = now - dt.timedelta(days=1)
         Pace.objects.bulk_create(
             [Pace(sender=sender, next_at=long_ago) for sender in senders], ignore_conflicts=True
         )

@@ -4,7 +4,7 @@ import datetime as dt
 import logging
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -15,6 +15,7 @@ from bookings.models import (
     MessageState,
     NotificationState,
     OutboundMessage,
+    SlotChange,
 )
 from bookings.models.messages import DESPITE_OPT_OUT, SENT_AGAIN
 from bookings.outbox.queueing import ring
@@ -67,14 +68,24 @@ def send_again() -> int:
     """
     now = timezone.now()
     wrote = InboundMessage.objects.filter(
-        msisdn=OuterRef("msisdn"), received_at__gte=OuterRef("call_started_at")
+        Q(msisdn=OuterRef("msisdn")) | Q(booking=OuterRef("booking")),
+        received_at__gte=OuterRef("call_started_at"),
     )
     opted_out = Consent.objects.opted_out().filter(msisdn=OuterRef("msisdn"))
+    told_since = OutboundMessage.objects.filter(
+        booking=OuterRef("booking"), kind__in=SENT_AGAIN, pk__gt=OuterRef("pk")
+    )
+    moved_since = SlotChange.objects.filter(
+        booking=OuterRef("booking"), created_at__gt=OuterRef("queued_at")
+    )
     silent = OutboundMessage.objects.filter(
         ~Exists(wrote),
         ~Exists(opted_out),
+        ~Exists(told_since),
+        ~Exists(moved_since),
         Q(valid_until=None) | Q(valid_until__gt=now),
         Q(notification=None) | Q(notification__state=NotificationState.OPEN),
+        Q(booking__cancelled_at=None) | Q(booking__cancelled_at__lte=F("queued_at")),
         state=MessageState.UNKNOWN,
         kind__in=SENT_AGAIN,
         sent_again=False,

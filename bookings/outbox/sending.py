@@ -8,13 +8,14 @@ import random
 import time
 
 from django.conf import settings
-from django.db import OperationalError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from bookings.gateways import OutgoingSMS, PartResult, SendResult, SMSGateway, Verdict
 from bookings.models import Kind, MessageState, Notification, OutboundMessage, SendAttempt, SentPart
 from bookings.models.notifications import NotificationQuerySet
+from bookings.models.standing import RANK
 from bookings.outbox import circuit, pace
 from bookings.outbox.claiming import LEASE
 from bookings.texts import is_gsm7
@@ -25,9 +26,11 @@ logger = logging.getLogger(__name__)
 MOST_TRIES = 8
 TRIED_FOR = dt.timedelta(hours=4)
 
-#: Not a failed try: nobody has the message.
+#: Nobody has the message: it goes back to the queue.
 _NOT_TAKEN = (Verdict.NOT_SENT, Verdict.THROTTLED, Verdict.ACCOUNT, Verdict.PROVIDER_ERROR)
 _TRIES = (Verdict.NOT_SENT, Verdict.PROVIDER_ERROR)
+#: The customer cannot have read it.
+_NEVER_LEFT = (*_NOT_TAKEN, Verdict.REFUSED)
 
 _TTL_MOST = dt.timedelta(hours=72)
 _TTL_LEAST = dt.timedelta(seconds=20)
@@ -57,8 +60,22 @@ def hand_over(message: OutboundMessage, carrier: SMSGateway) -> None:
     if attempt is None:
         return  # the claim was lost, or the message cancelled: nothing left us
     if time.monotonic() - woke_at > LEASE.total_seconds() / 2:
-        return  # we were frozen: the lease may be over, and its end says `unknown`
-    settle(attempt, carrier.send(_outgoing(message, attempt)))
+        # We were frozen. If the lease is over, this changes nothing any more.
+        result = SendResult(verdict=Verdict.NOT_SENT, reason="The sender was held up.", code="late")
+    else:
+        result = _call(carrier, _outgoing(message, attempt))
+    settle(attempt, result)
+
+
+def _call(carrier: SMSGateway, sms: OutgoingSMS) -> SendResult:
+    try:
+        return carrier.send(sms)
+    except Exception:  # a bug of the gateway's is no reason to hold up the other messages
+        logger.exception("Attempt %s: the gateway failed on it", sms.client_ref)
+        reason = (
+            "Our software failed during the call. Wait for its receipt before you send it again."
+        )
+        return SendResult(verdict=Verdict.UNKNOWN, reason=reason, code="error")
 
 
 def start_call(message: OutboundMessage) -> SendAttempt | None:
@@ -96,7 +113,7 @@ def settle(attempt: SendAttempt, result: SendResult) -> None:
         try:
             with transaction.atomic():
                 _settle(attempt, result)
-        except OperationalError:
+        except (OperationalError, InterfaceError):
             if not tries_left:
                 raise  # the lease runs out, and the message becomes `unknown`
             time.sleep(1)
@@ -112,7 +129,7 @@ def settle(attempt: SendAttempt, result: SendResult) -> None:
 
 
 def _settle(attempt: SendAttempt, result: SendResult) -> None:
-    if result.verdict in {*_NOT_TAKEN, Verdict.REFUSED}:
+    if result.verdict in _NEVER_LEFT:  # everyone locks the notification before its messages
         _notification(attempt.message).select_for_update().first()
     message = OutboundMessage.objects.locked().get(pk=attempt.message_id)
     attempt.verdict, attempt.settled_at = result.verdict, timezone.now()
@@ -121,16 +138,16 @@ def _settle(attempt: SendAttempt, result: SendResult) -> None:
     SentPart.objects.bulk_create(
         [_part(attempt, part) for part in result.parts if part.message_id], ignore_conflicts=True
     )
-    is_ours = message.token == attempt.token and message.state in {
-        MessageState.SENDING,
-        MessageState.UNKNOWN,
-    }
-    if is_ours:  # a late worker's answer is kept, but decides nothing
-        _decide(message, attempt, result)
-    message.stand()
+    is_ours = message.state == MessageState.SENDING and message.token == attempt.token
+    if is_ours:
+        _decide(message, result)
+    # A late worker's answer is kept, but only proof that the gateway has it moves the message.
+    if is_ours or RANK[attempt.stand()] >= RANK[MessageState.SUBMITTED]:
+        message.stand()
+    _tell_all_senders(attempt, result)
 
 
-def _decide(message: OutboundMessage, attempt: SendAttempt, result: SendResult) -> None:
+def _decide(message: OutboundMessage, result: SendResult) -> None:
     """What an answer means for the message, where the facts alone do not say it."""
     message.claims, message.reason = 0, result.reason[:300]
     if result.verdict in _NOT_TAKEN:
@@ -146,40 +163,45 @@ def _decide(message: OutboundMessage, attempt: SendAttempt, result: SendResult) 
             "call_started_at",
         ]
     )
+    if result.verdict in _NEVER_LEFT:
+        _never_left(message)
+
+
+def _tell_all_senders(attempt: SendAttempt, result: SendResult) -> None:
+    """What an answer says about the account and not about one message. Comes last: it locks what all share."""
     match result.verdict:
         case Verdict.ACCEPTED:
-            circuit.close_circuit()
+            circuit.close_circuit(tried_at=attempt.call_started_at)
         case Verdict.ACCOUNT:
             circuit.open_circuit(result.reason)
         case Verdict.THROTTLED:
             pace.slow_down(result.retry_after or _jittered(1))
-    if result.verdict in {*_NOT_TAKEN, Verdict.REFUSED}:
-        _never_left(message)
 
 
 def _back_to_queue(message: OutboundMessage, result: SendResult) -> None:
-    now = timezone.now()
-    tries = message.attempts.filter(verdict__in=_TRIES).count()
-    given_up = result.verdict in _TRIES and (
-        tries >= MOST_TRIES or now - message.queued_at > TRIED_FOR
-    )
-    message.state = MessageState.FAILED if given_up else MessageState.QUEUED
+    message.state, message.due_at = MessageState.QUEUED, timezone.now()
     message.token, message.lease_until, message.call_started_at = "", None, None
-    if given_up:
-        message.reason = f"Given up after {tries} tries: {result.reason}"[:300]
-    elif result.verdict in _TRIES:
-        message.due_at = now + (result.retry_after or _jittered(5 * 3 ** (tries - 1)))
+    if result.verdict not in _TRIES:
+        return  # no failed try: the pace and the circuit hold it back
+    tries = message.attempts.filter(verdict__in=_TRIES)
+    count, first = (
+        tries.count(),
+        tries.order_by("number").values_list("call_started_at", flat=True)[0],
+    )
+    if count >= MOST_TRIES or message.due_at - first > TRIED_FOR:
+        message.state = MessageState.FAILED
+        message.reason = f"Given up after {count} tries: {result.reason}"[:300]
     else:
-        message.due_at = now
+        message.due_at += result.retry_after or _jittered(5 * 4 ** (count - 1))
 
 
 def _jittered(seconds: float) -> dt.timedelta:
-    return dt.timedelta(seconds=min(seconds, 1800) * random.uniform(0.8, 1.2))  # noqa: S311  # no secret
+    return dt.timedelta(seconds=min(seconds, 3600) * random.uniform(0.8, 1.2))  # noqa: S311  # no secret
 
 
 def _never_left(message: OutboundMessage) -> None:
     """No customer has read this notification: its digits mean nothing yet."""
-    may_have_left = message.attempts.exclude(verdict__in=[*_NOT_TAKEN, Verdict.REFUSED])
+    may_have_left = message.attempts.exclude(verdict__in=_NEVER_LEFT)
     if message.kind == Kind.NOTIFICATION and not may_have_left.exists():
         _notification(message).update(handed_over_at=None)
 

@@ -49,14 +49,15 @@ _SECTIONS = {
     "months": ("m", 1),
 }
 # Numbers in digits: d 1-9, f 1st-9th, b 10-31, e 10th-31st, x any other word with a digit in it.
-# What is left: q a question mark, u unknown.
-NUMBERS = "dfbexni"
+# What is left: W a window as we print it (13:00-17:00), q a question mark, u unknown.
+NUMBERS = "dfbexniW"
 _WRITTEN = {number: ("d", "f") if number in range(1, 10) else ("b", "e") for number in range(1, 32)}
 
 _QUESTION_MARKS = frozenset("?¿؟")
 _LEFT_OUT = frozenset(".,!:\"'*#_¡。、،")  # and every bracket and quotation mark there is
 _BRACKETS_AND_QUOTES = frozenset({"Ps", "Pe", "Pi", "Pf"})
 _UNSEEN = frozenset("\u20e3\ufe0e\ufe0f" + "".join(map(chr, range(0x1F3FB, 0x1F400))))
+_WINDOW = re.compile(r"(?<![\w:.-])([0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2})(?![\w:-])")
 _APOSTROPHE = re.compile(r"(?<=[^\W\d_])['`\u2019\u02bc](?=[^\W\d_])")
 
 
@@ -150,10 +151,14 @@ def _add(
 
 
 def _pieces(cleaned: str) -> Iterator[str]:
-    """Words (letters, marks and numbers in a row) and single signs, without spaces."""
-    for is_word, group in groupby(cleaned, lambda char: unicodedata.category(char)[0] in "LMN"):
-        piece = "".join(group)
-        yield from [piece] if is_word else piece.replace(" ", "")
+    """Words (letters, marks and numbers in a row), windows, and single signs, without spaces."""
+    for stretch in _WINDOW.split(cleaned):
+        if _WINDOW.fullmatch(stretch):
+            yield stretch
+            continue
+        for is_word, group in groupby(stretch, lambda char: unicodedata.category(char)[0] in "LMN"):
+            piece = "".join(group)
+            yield from [piece] if is_word else piece.replace(" ", "")
 
 
 def _fold(piece: str) -> str:
@@ -197,5 +202,7 @@ def _single(raw: str, table: WordTable) -> Iterator[Token]:
 
 def _word(raw: str, table: WordTable) -> Token:
     word = _fold(raw)
+    if _WINDOW.fullmatch(raw):
+        return Token("W", 0, raw)
     other = "x" if re.search("[0-9]", word) else "q" if word in _QUESTION_MARKS else "u"
     return Token(*table.phrases.get((word,), (other, 0)), raw)

@@ -34,6 +34,12 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(scope="session")
+def live_server(django_db_setup, live_server):
+    """The web server, made after the database: before it, its threads would share a connection."""
+    return live_server
+
+
 @pytest.fixture(scope="module")
 def browser():
     # Playwright's loop makes Django think that our own thread is asynchronous.
@@ -65,7 +71,7 @@ def page(browser, live_server, complaints):
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.on("console", lambda said: complaints.extend(complaint(said)))
     yield page
     context.close()
 
@@ -206,7 +212,7 @@ def test_the_pages_fit_a_small_screen_and_answer_to_the_keyboard(
 ):
     page.set_viewport_size({"width": 420, "height": 800})
     log_in(page)
-    assert page.evaluate("document.activeElement.name") == "number"
+    expect(page.get_by_label("Phone number")).to_be_focused()
     page.keyboard.type("+44 7700 900124")
     expect(page.locator("#preview [data-text]")).to_be_visible()
     page.get_by_label("Delivery slot").select_option("another")

@@ -4,19 +4,28 @@ The one thing faked is the mobile network.
 """
 
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client
 
 from bookings.gateways.signature import sign
-from bookings.models import InboundMessage
+from bookings.models import DeliveryReceipt, InboundMessage, Kind, OutboundMessage
 from bookings.outbox import sending
-from tests.factories import VIRTUAL_NUMBER
-from tests.fake_vonage import FakeVonage
+from tests.factories import VIRTUAL_NUMBER, NotificationFactory, OutboundMessageFactory
+from tests.fake_vonage import FakeVonage, Post
+
+ROOT = Path(__file__).resolve().parents[2]
 
 _message_ids = count(1)
 
@@ -55,6 +64,50 @@ def drain(network) -> Callable[[], list[dict[str, str]]]:
 
 
 @pytest.fixture
+def queued() -> Callable[..., OutboundMessage]:
+    """Queue one SMS for Vonage: an acknowledgement, or what is named. A notification has its question."""
+
+    def make(kind: Kind = Kind.ACKNOWLEDGEMENT, **fields: object) -> OutboundMessage:
+        if kind == Kind.NOTIFICATION and "notification" not in fields:
+            fields["notification"] = NotificationFactory.create(handed_over_at=None)
+        priority = 5 if kind == Kind.NOTIFICATION else 1
+        values = {"kind": kind, "gateway": "vonage", "priority": priority} | fields
+        return OutboundMessageFactory.create(**values)
+
+    return make
+
+
+@pytest.fixture
+def report() -> Callable[..., DeliveryReceipt]:
+    """Send a signed receipt for what the network took to the webhook, and return it as it was stored.
+
+    `changes` replaces fields of the receipt, with `_` for `-`; None leaves one out.
+    """
+
+    def post_receipt(
+        post: Post, status: str = "delivered", *, part: int = 1, **changes: str | None
+    ) -> DeliveryReceipt:
+        values = {
+            "msisdn": post.form["to"],
+            "to": post.form["from"],
+            "messageId": post.message_ids[part - 1],
+            "status": status,
+            "err-code": "0",
+            "scts": "2611231200",
+            "client-ref": post.client_ref,
+        } | {name.replace("_", "-"): value for name, value in changes.items()}
+        fields = {name: value for name, value in values.items() if value is not None}
+        fields["sig"] = sign(fields, django_settings.VONAGE_SIGNATURE_SECRETS[0], "sha256")
+        response = Client(enforce_csrf_checks=True).post(
+            "/webhooks/delivery-receipt", json.dumps(fields), content_type="application/json"
+        )
+        assert response.status_code == 200
+        return DeliveryReceipt.objects.order_by("pk").filter(status=status)[0]
+
+    return post_receipt
+
+
+@pytest.fixture
 def reply() -> Callable[..., InboundMessage]:
     """Send a signed SMS to the inbound webhook, and return the message as it was stored."""
 
@@ -74,3 +127,63 @@ def reply() -> Callable[..., InboundMessage]:
         return InboundMessage.objects.get(gateway_message_id=values["messageId"])
 
     return post
+
+
+@pytest.fixture
+def process_env(network, transactional_db) -> dict[str, str]:
+    """The environment of a process that works on the tests' own database."""
+    return environment(network, url_of(str(connection.settings_dict["NAME"])))
+
+
+def environment(network: FakeVonage, database_url: str) -> dict[str, str]:
+    """The whole environment of a process of the product that sends to this network."""
+    return {
+        "PATH": os.environ["PATH"],
+        "ENV_FILE": os.devnull,
+        "DATABASE_URL": database_url,
+        "SECRET_KEY": "only-for-tests-" * 4,
+        "ALLOWED_HOSTS": "localhost,127.0.0.1",
+        "COMPANY_NAME": "Acme",
+        "QUIET_HOURS": "",
+        "SMS_GATEWAY": "vonage",
+        "SMS_RATE_PER_SECOND": "1000",
+        "VONAGE_API_KEY": "abcd1234",
+        "VONAGE_API_SECRET": "AbCdEf0123456789",
+        "VONAGE_NUMBERS": VIRTUAL_NUMBER,
+        "VONAGE_REST_HOST": network.host,
+        "VONAGE_SIGNATURE_SECRETS": django_settings.VONAGE_SIGNATURE_SECRETS[0],
+        "REQUESTS_CA_BUNDLE": str(network.ca_file),
+    }
+
+
+def url_of(name: str) -> str:
+    """The address of a database beside the one that the tests run on; a file for SQLite."""
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{name}"
+    told = connection.settings_dict
+    password = f":{told['PASSWORD']}" if told["PASSWORD"] else ""
+    return f"postgres://{told['USER']}{password}@{told['HOST']}:{told['PORT'] or 5432}/{name}"
+
+
+@contextmanager
+def running(*arguments: str, env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A `manage.py` process, which is ended at the end; what it says goes into `log`."""
+    command = [sys.executable, "manage.py", *arguments]
+    with (
+        log.open("wb") as said,
+        subprocess.Popen(command, cwd=ROOT, env=env, stdout=said, stderr=said) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
+            print(log.read_text(encoding="utf-8")[-5000:])  # noqa: T201  # shown if the test fails
+
+
+def wait_for(happened: Callable[[], object], *, seconds: float = 20) -> None:
+    """Look again and again until it has happened."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "It did not happen in time."
+        time.sleep(0.05)

@@ -57,7 +57,7 @@ def line(reference="A1", phone="07700900001", days=3):
     return f"{reference},Ann,{phone},{in_days(days)},09:00,12:00"
 
 
-# import_bookings
+# What `import_bookings` prints
 
 
 def test_import_prints_the_counts_and_ends_well(manifest):
@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_imported_is_named_in_one_sentence(tmp_path, exist
     assert code == 1
 
 
-# send_notifications
+# Whom `send_notifications` asks
 
 
 def tomorrow(**fields):
@@ -211,7 +211,7 @@ def test_a_dry_run_prints_the_texts_and_sends_none():
     assert code == 0
 
 
-# replay_inbound
+# What `replay_inbound` answers
 
 
 @pytest.mark.parametrize("outcome", ["", Outcome.ERROR], ids=["never dealt with", "failed"])
@@ -249,10 +249,10 @@ def test_a_message_that_fails_again_says_so_and_can_be_replayed_once_more(settin
     assert (printed, code) == ("It failed again: the log says why.", 1)
     assert InboundMessage.objects.get().outcome == Outcome.ERROR
     assert not OutboundMessage.objects.exists()
-    assert "the rule failed" in caplog.text
+    assert f"Inbound SMS {inbound.pk}" in caplog.text
 
 
-# check_invariants
+# What `check_invariants` finds is in test_invariants.py
 
 
 def test_sound_data_prints_nothing_and_ends_well():

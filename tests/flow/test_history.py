@@ -43,7 +43,9 @@ def ask(booking, *, minutes_ago: float = 50, user=None, text: str = "Acme: reply
     )
     part = SentPartFactory.create(attempt=attempt)
     DeliveryReceiptFactory.create(
-        attempt=attempt, gateway_message_id=part.gateway_message_id, received_at=at + dt.timedelta(seconds=9)
+        attempt=attempt,
+        gateway_message_id=part.gateway_message_id,
+        received_at=at + dt.timedelta(seconds=9),
     )
     return notification
 
@@ -53,7 +55,12 @@ def reply(notification, digit: int, *, text: str, minutes_ago: float = 40, **fie
     booking, at = notification.booking, ago(minutes_ago)
     option = notification.options.get(digit=digit)
     inbound = InboundMessageFactory.create(
-        notification=notification, option=option, text=text, received_at=at, matched=str(digit), **fields
+        notification=notification,
+        option=option,
+        text=text,
+        received_at=at,
+        matched=str(digit),
+        **fields,
     )
     change = booking.move_to(option.slot, ChangeCause.REPLY, inbound=inbound)
     type(change).objects.filter(pk=change.pk).update(created_at=at)
@@ -149,11 +156,15 @@ def test_a_closed_question_says_that_its_time_was_over():
 def test_a_cancellation_has_a_name_and_is_told_once():
     booking, user = BookingFactory.create(), UserFactory.create(username="cora")
     dispatch.cancel(booking, user=user)
-    assert [(s.title, s.who) for s in told(history.timeline(booking), "staff")] == [("Cancelled", "cora")]
+    assert [(s.title, s.who) for s in told(history.timeline(booking), "staff")] == [
+        ("Cancelled", "cora")
+    ]
 
     log = LogEntry.objects.log_actions
     log(user.pk, [booking], CHANGE, change_message=history.CANCELLED, single_object=True)
-    assert [(s.title, s.who) for s in told(history.timeline(booking), "staff")] == [("Cancelled", "cora")]
+    assert [(s.title, s.who) for s in told(history.timeline(booking), "staff")] == [
+        ("Cancelled", "cora")
+    ]
 
 
 def test_a_cancellation_that_was_taken_back_is_still_told():
@@ -166,13 +177,15 @@ def test_a_cancellation_that_was_taken_back_is_still_told():
 
 
 def test_every_try_is_told_with_what_came_back():
-    message = OutboundMessageFactory.create(state=MessageState.FAILED, reason="Barred: call instead.")
+    failed = {"state": MessageState.FAILED, "reason": "Barred: call instead."}
+    booking = BookingFactory.create()
+    message = OutboundMessageFactory.create(booking=booking, **failed)
     first = {"verdict": Verdict.UNKNOWN.value, "code": "ReadTimeout", "state": MessageState.UNKNOWN}
     SendAttemptFactory.create(message=message, number=1, **first)
     refused = {"verdict": Verdict.REFUSED.value, "code": "7", "reason": "Number barred"}
     SendAttemptFactory.create(message=message, number=2, state=MessageState.FAILED, **refused)
 
-    steps = history.timeline(message.booking)
+    steps = history.timeline(booking)
 
     tries = told(steps, "attempt")
     assert [step.title.rpartition(": ")[2] for step in tries] == ["unknown", "refused"]
@@ -195,19 +208,26 @@ def test_what_a_customer_wrote_about_no_delivery_stands_in_the_story_too():
     assert told(steps, "consent")[0].title == "Opted out of all our texts"
 
 
+def test_an_opt_out_from_before_the_booking_explains_why_nobody_was_asked():
+    booking = BookingFactory.create()
+    ConsentChangeFactory.create(msisdn=booking.msisdn, created_at=ago(9999))
+    assert kinds(history.timeline(booking)) == ["consent", "booked"]
+
+
 def test_the_number_of_queries_does_not_grow_with_the_story(django_assert_max_num_queries):
     booking = BookingFactory.create(created_at=ago(600))
 
-    def live(rounds: int) -> None:
-        for number in range(rounds):
-            dispatch.move(booking, SlotFactory.create(date=in_days(20 + number)), user=UserFactory.create())
+    def live(days) -> None:
+        for day in days:
+            slot = SlotFactory.create(date=in_days(day))
+            dispatch.move(booking, slot, user=UserFactory.create())
             notification = ask(booking, user=UserFactory.create())
             notification.options.update(is_held=False)
             reply(notification, 2, text="2")
 
-    live(1)
+    live([10])
     with django_assert_max_num_queries(14) as few:
         history.timeline(booking)
-    live(6)
+    live([20, 30, 40, 50, 60, 70])
     with django_assert_max_num_queries(len(few)):
         assert len(history.timeline(booking)) > 40

@@ -29,6 +29,7 @@ NO_ANSWER = NotUnderstood("no answer in it")
 TOO_LONG = NotUnderstood("too long")
 
 THU_26_NOV = Words(day=26, month=11, weekday=3)
+THU_26_NOV_13_17 = Words(day=26, month=11, weekday=3, window="13:00-17:00")
 TOMORROW_TUE_24_NOV = Words(day=24, month=11, weekday=1, relative="tomorrow")
 
 CHOICES: dict[str, Reply] = {
@@ -110,6 +111,7 @@ CHOICES: dict[str, Reply] = {
     "2 thursday": Choice(2, words=Words(weekday=3)),
     "3 (post office)": Choice(3, words=Words(place="post_office")),
     "2 Wed 2 Dec": Choice(2, words=Words(day=2, month=12, weekday=2)),
+    "2 (Thu 26 Nov 13:00-17:00)": Choice(2, words=THU_26_NOV_13_17),
 }
 
 PRINTED_WORDS: dict[str, Reply] = {
@@ -120,6 +122,8 @@ PRINTED_WORDS: dict[str, Reply] = {
     "MONDAY": Words(weekday=0),
     "Thu 26 Nov": THU_26_NOV,
     "Thu, 26 Nov.": THU_26_NOV,
+    "Thu 26 Nov 13:00-17:00": THU_26_NOV_13_17,
+    "Thu 26 Nov, 13:00-17:00 please": THU_26_NOV_13_17,
     "Thursday the 26th of November": THU_26_NOV,
     "Thursday 26th": Words(day=26, weekday=3),
     "26 nov": Words(day=26, month=11),
@@ -161,7 +165,12 @@ REFUSALS: dict[str, Reply] = {
     "2026-11-26": SEVERAL,
     "+44 7700 900123": SEVERAL,
     "between 2 and 4": SEVERAL,
-    "Thu 26 Nov 10:00-12:00": SEVERAL,
+    "13:00-17:00": NUMBER,
+    "2 13:00-17:00": SEVERAL,
+    "thursday 2pm-5pm": SEVERAL,
+    "Thu 26 Nov 1:00-5:00": SEVERAL,
+    "Thu 26 Nov 13:00-17:00-19:00": SEVERAL,
+    "Thu 26 Nov 13:00-17:00 or 18:00-20:00": SEVERAL,
     "1 (tomorrow Tue 24 Nov), 2 (Thu 26 Nov) or 3 (post office)": SEVERAL,
     "10/10": SEVERAL,
     # one number that is no choice

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 SWEEP_EVERY = 5.0  # seconds
 AFTER_A_FAULT = 2.0
+BATCH = 4  # one by one, even with time-outs, well within the lease
+PATIENCE = 5.0  # how long --drain waits in all where the gateway asks for pauses
 
 
 class Command(BaseCommand):
@@ -46,13 +48,18 @@ def send_due(*, only_once: bool) -> None:
     """Sweep, then send what is due, one by one; what must wait, waits."""
     sweep()
     carrier = gateway()
+    patience = PATIENCE
     while True:
-        claimed = claim(8)
+        claimed = claim(BATCH)
         for message in claimed.messages:
             hand_over(message, carrier)
         if claimed.wait is None or (only_once and claimed.messages):
             break
-        time.sleep(claimed.wait.total_seconds())
+        wait = claimed.wait.total_seconds()
+        patience -= wait if claimed.is_paused else 0
+        if patience < 0:
+            break
+        time.sleep(wait)
     carrier.close()
 
 

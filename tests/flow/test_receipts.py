@@ -1,0 +1,230 @@
+"""Delivery receipts over the real webhook: stored whatever they say, and never a step back."""
+
+from itertools import permutations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bookings import receipts
+from bookings.gateways import PartResult, SendResult, Verdict
+from bookings.models import (
+    Consent,
+    ConsentChange,
+    DeliveryReceipt,
+    Kind,
+    MessageState,
+    OutboundMessage,
+)
+from bookings.outbox.claiming import claim
+from bookings.outbox.sending import settle, start_call
+from bookings.sweep import sweep
+from tests.factories import SendAttemptFactory, SentPartFactory
+from tests.fake_vonage import Post
+
+pytestmark = pytest.mark.django_db
+
+TWO_PARTS = "Acme: " + "x" * 200
+STATUSES = ("accepted", "buffered", "delivered", "expired", "failed", "rejected", "unknown")
+
+
+def state_of(message):
+    message.refresh_from_db()
+    return message.state
+
+
+@pytest.fixture
+def sent(network, queued, drain):
+    """A message that the network took, and the POST it came with."""
+
+    def send(**fields):
+        message = queued(**fields)
+        drain()
+        return message, network.posts[-1]
+
+    return send
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("accepted", MessageState.ACCEPTED),
+        ("buffered", MessageState.BUFFERED),
+        ("delivered", MessageState.DELIVERED),
+        ("expired", MessageState.EXPIRED),
+        ("failed", MessageState.FAILED),
+        ("rejected", MessageState.REJECTED),
+        ("unknown", MessageState.SUBMITTED),
+        ("a new word", MessageState.SUBMITTED),
+    ],
+)
+def test_a_receipt_is_stored_whatever_it_says(sent, report, status, state):
+    message, post = sent()
+    receipt = report(post, status)
+    assert receipt.status == status
+    assert receipt.attempt == message.attempts.get()
+    assert state_of(message) == state
+
+
+def test_a_receipt_without_client_ref_is_matched_by_the_message_id(sent, report):
+    message, post = sent()
+    report(post, client_ref=None)
+    assert state_of(message) == MessageState.DELIVERED
+
+
+def test_a_receipt_with_a_foreign_client_ref_is_matched_by_the_message_id(sent, report):
+    message, post = sent()
+    report(post, client_ref="somebody else's")
+    assert state_of(message) == MessageState.DELIVERED
+
+
+def test_the_same_receipt_twice_is_one(sent, report):
+    message, post = sent()
+    report(post)
+    report(post)
+    assert DeliveryReceipt.objects.count() == 1
+    assert state_of(message) == MessageState.DELIVERED
+
+
+def test_a_receipt_for_nothing_of_ours_is_stored_and_parked(network, report):
+    post = Post(form={"to": "447700900001", "from": "x"}, message_ids=("0A1",), connection=1, at=0)
+    receipt = report(post)
+    sweep()
+    receipt.refresh_from_db()
+    assert receipt.attempt is None
+    assert receipt in DeliveryReceipt.objects.parked()
+
+
+def started(queued):
+    message = queued()
+    attempt = start_call(*claim(1).messages)
+    form = {"to": message.msisdn, "from": message.sender, "client-ref": attempt.client_ref}
+    return message, attempt, Post(form=form, message_ids=("0A1",), connection=1, at=0)
+
+
+ACCEPTED = SendResult(
+    verdict=Verdict.ACCEPTED, code="0", parts=(PartResult(message_id="0A1", status="0"),)
+)
+
+
+def test_a_receipt_that_comes_before_our_own_settle_counts(network, queued, report):
+    message, attempt, post = started(queued)
+    report(post)
+    assert state_of(message) == MessageState.DELIVERED
+    settle(attempt, ACCEPTED)
+    assert state_of(message) == MessageState.DELIVERED
+    assert message.attempts.get().parts.count() == 1
+
+
+def test_a_receipt_without_client_ref_that_comes_before_our_settle_is_parked_and_adopted_later(
+    network, queued, report
+):
+    message, attempt, post = started(queued)
+    receipt = report(post, client_ref=None)
+    assert receipt.attempt is None
+    settle(attempt, ACCEPTED)
+    assert state_of(message) == MessageState.SUBMITTED
+    sweep()
+    assert state_of(message) == MessageState.DELIVERED
+    assert receipts.apply_parked() == 0
+
+
+def test_a_receipt_tells_what_became_of_an_unknown_outcome(network, queued, drain, report):
+    message = queued()
+    network.set_mode("half_body")
+    drain()
+    assert state_of(message) == MessageState.UNKNOWN
+    report(network.posts[0])
+    assert state_of(message) == MessageState.DELIVERED
+
+
+def test_a_text_of_two_parts_is_delivered_when_both_are(sent, report):
+    message, post = sent(text=TWO_PARTS)
+    report(post, part=2)
+    assert state_of(message) == MessageState.SUBMITTED
+    report(post, part=1)
+    assert state_of(message) == MessageState.DELIVERED
+
+
+def test_a_text_of_two_parts_has_failed_when_one_has(sent, report):
+    message, post = sent(text=TWO_PARTS)
+    report(post, "failed", part=2, err_code="6")
+    report(post, part=1)
+    assert state_of(message) == MessageState.FAILED
+
+
+@pytest.mark.parametrize("order", list(permutations(["failed", "delivered", "expired"])), ids=str)
+def test_contradicting_receipts_end_delivered_in_any_order(sent, report, order):
+    message, post = sent()
+    for status in order:
+        report(post, status)
+    assert state_of(message) == MessageState.DELIVERED
+    assert DeliveryReceipt.objects.count() == 3
+
+
+RECEIPTS = st.tuples(st.sampled_from([1, 2]), st.sampled_from(STATUSES))
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(RECEIPTS, min_size=2, max_size=5), st.randoms(use_true_random=False))
+def test_up_to_five_receipts_end_the_same_in_any_order(report, told, random):
+    shuffled = random.sample(told, len(told))
+    first, second = (outcome_of(report, order) for order in (told, shuffled))
+    assert first == second
+
+
+def outcome_of(report, told):
+    attempt = SendAttemptFactory.create(message__kind=Kind.ACKNOWLEDGEMENT)
+    parts = [SentPartFactory.create(attempt=attempt).gateway_message_id for _ in range(2)]
+    form = {"to": attempt.message.msisdn, "from": "x", "client-ref": attempt.client_ref}
+    post = Post(form=form, message_ids=tuple(parts), connection=1, at=0)
+    for part, status in told:
+        report(post, status, part=part)
+    return OutboundMessage.objects.get(pk=attempt.message_id).state
+
+
+@pytest.mark.parametrize("status", ["failed", "rejected", "expired"])
+def test_error_code_9_opts_the_customer_out(sent, report, status):
+    message, post = sent()
+    receipt = report(post, status, err_code="9")
+    assert Consent.objects.is_opted_out(message.msisdn)
+    change = ConsentChange.objects.get()
+    assert (change.msisdn, change.receipt) == (message.msisdn, receipt)
+
+
+@pytest.mark.parametrize(("status", "err_code"), [("failed", "1"), ("delivered", "9")])
+def test_no_other_receipt_opts_anybody_out(sent, report, status, err_code):
+    message, post = sent()
+    report(post, status, err_code=err_code)
+    assert not Consent.objects.is_opted_out(message.msisdn)
+
+
+def test_an_opt_out_by_receipt_cancels_what_waits_for_the_customer(sent, report, queued, drain):
+    message, post = sent()
+    waiting = queued(msisdn=message.msisdn)
+    report(post, "failed", err_code="9")
+    assert drain() == []
+    assert state_of(waiting) == MessageState.CANCELLED
+
+
+def test_an_opt_out_by_receipt_counts_once_so_that_a_later_start_stands(network, queued, report):
+    message, attempt, post = started(queued)
+    report(post, "failed", err_code="9", client_ref=None)
+    settle(attempt, ACCEPTED)
+    sweep()
+    assert Consent.objects.is_opted_out(message.msisdn)
+    Consent.objects.record(message.msisdn, is_opted_out=False, words="START")
+    report(post, "failed", err_code="9", client_ref=None)
+    sweep()
+    assert not Consent.objects.is_opted_out(message.msisdn)
+
+
+def test_receipts_move_no_booking(sent, report):
+    message, post = sent()
+    before = message.booking.slot_id
+    for status in STATUSES:
+        report(post, status)
+    message.booking.refresh_from_db()
+    assert message.booking.slot_id == before

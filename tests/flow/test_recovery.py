@@ -1,0 +1,291 @@
+"""What crashes and silence leave behind, and what is sent once more."""
+
+import datetime as dt
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from bookings import dispatch
+from bookings.gateways import SendResult, Verdict
+from bookings.models import (
+    Consent,
+    Kind,
+    MessageState,
+    Notification,
+    NotificationState,
+    OutboundMessage,
+)
+from bookings.outbox import recovery
+from bookings.outbox.claiming import claim
+from bookings.outbox.sending import settle, start_call
+from bookings.sweep import sweep
+from tests.factories import InboundMessageFactory, OutboundMessageFactory, SlotFactory
+
+pytestmark = pytest.mark.django_db
+
+BULK = [Kind.NOTIFICATION, Kind.TOLD]
+ANSWERS = [Kind.ACKNOWLEDGEMENT, Kind.HELP, Kind.RE_PROMPT, Kind.OPT_OUT_CONFIRMATION, Kind.STAFF]
+
+
+def let_leases_run_out():
+    """Leases are in database time, which tests cannot move."""
+    past = timezone.now() - dt.timedelta(hours=1)
+    OutboundMessage.objects.filter(state=MessageState.SENDING).update(lease_until=past)
+
+
+def crash(*, call_started):
+    """A sender claims a message, perhaps begins the call, and is seen no more. Returns its attempt."""
+    (message,) = claim(1).messages
+    attempt = start_call(message) if call_started else None
+    let_leases_run_out()
+    return attempt
+
+
+def minutes_later(minutes):
+    return time_machine.travel(timezone.now() + dt.timedelta(minutes=minutes))
+
+
+def state_of(message):
+    message.refresh_from_db()
+    return message.state
+
+
+@pytest.mark.parametrize("call_started", [False, True], ids=["claimed", "called"])
+def test_a_claim_is_left_alone_while_its_lease_lasts(network, queued, call_started):
+    message = queued()
+    (claimed,) = claim(1).messages
+    if call_started:
+        start_call(claimed)
+    sweep()
+    assert state_of(message) == MessageState.SENDING
+    assert claim(1).messages == []
+
+
+def test_a_sender_that_stopped_before_the_call_leaves_a_message_that_is_sent_once(
+    network, queued, drain
+):
+    message = queued()
+    crash(call_started=False)
+    assert len(drain()) == 1
+    assert state_of(message) == MessageState.SUBMITTED
+
+
+@pytest.mark.parametrize("kind", [*BULK, *ANSWERS])
+def test_a_sender_that_stopped_during_the_call_leaves_an_unknown_outcome(
+    network, queued, drain, kind
+):
+    message = queued(kind)
+    crash(call_started=True)
+    assert drain() == []
+    assert state_of(message) == MessageState.UNKNOWN
+    assert "Nobody knows" in message.reason
+
+
+@pytest.mark.parametrize("kind", BULK)
+def test_questions_and_dispatchs_words_are_sent_once_more_after_15_minutes_and_never_a_third_time(
+    network, queued, drain, kind
+):
+    message = queued(kind)
+    network.set_mode("accept_then_close")
+    assert len(drain()) == 1
+    with minutes_later(14):
+        assert drain() == []
+    with minutes_later(16):
+        assert len(drain()) == 1
+    with minutes_later(60):
+        assert drain() == []
+    assert state_of(message) == MessageState.UNKNOWN
+    assert [post.client_ref for post in network.posts] == [f"{message.ref}-1", f"{message.ref}-2"]
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_answers_are_never_sent_again_by_themselves(network, queued, drain, kind):
+    message = queued(kind)
+    network.set_mode("accept_then_close")
+    drain()
+    with minutes_later(60):
+        assert drain() == []
+    assert state_of(message) == MessageState.UNKNOWN
+
+
+def has_replied(message):
+    InboundMessageFactory.create(msisdn=message.msisdn, booking=None)
+
+
+def has_opted_out(message):
+    Consent.objects.record(message.msisdn, is_opted_out=True, words="STOP")
+
+
+def has_a_receipt(message):
+    attempt = message.attempts.get()
+    attempt.receipts.create(gateway_message_id="0A1", status="unknown")
+    message.stand()
+
+
+def was_moved(message):
+    day_after = message.booking.slot.date + dt.timedelta(days=1)
+    dispatch.move(message.booking, SlotFactory.create(date=day_after))
+
+
+def was_cancelled(message):
+    dispatch.cancel(message.booking)
+
+
+def is_past(message):
+    OutboundMessage.objects.filter(pk=message.pk).update(valid_until=timezone.now())
+
+
+def was_told_anew(message):
+    OutboundMessageFactory.create(
+        kind=Kind.TOLD, booking=message.booking, gateway="vonage", state=MessageState.SUBMITTED
+    )
+
+
+@pytest.mark.parametrize("kind", BULK)
+@pytest.mark.parametrize(
+    "happens",
+    [
+        has_replied,
+        has_opted_out,
+        has_a_receipt,
+        was_moved,
+        was_cancelled,
+        is_past,
+        was_told_anew,
+    ],
+)
+def test_nothing_is_sent_once_more_that_has_had_a_word_or_is_not_true(
+    network, queued, drain, kind, happens
+):
+    message = queued(kind)
+    network.set_mode("accept_then_close", times=1)
+    drain()
+    happens(OutboundMessage.objects.get(pk=message.pk))
+    with minutes_later(16):
+        assert drain() == []
+
+
+def test_a_question_whose_second_try_was_throttled_still_gets_it(network, queued, drain):
+    message = queued(Kind.NOTIFICATION)
+    network.set_mode("status:1", times=1)
+    network.set_mode("accept_then_close", times=1)
+    drain()
+    with minutes_later(16):
+        assert len(drain()) == 2
+    assert state_of(message) == MessageState.SUBMITTED
+
+
+def test_a_receipt_for_the_first_try_cancels_the_second_that_waits(network, queued, drain, report):
+    message = queued(Kind.NOTIFICATION)
+    network.set_mode("accept_then_close")
+    drain()
+    with minutes_later(16):
+        recovery.send_again()
+        assert state_of(message) == MessageState.QUEUED
+        report(network.posts[0], "buffered")
+        assert drain() == []
+    assert state_of(message) == MessageState.BUFFERED
+
+
+def test_a_receipt_for_the_first_try_takes_the_claim_on_the_second_away(
+    network, queued, drain, report
+):
+    message = queued(Kind.NOTIFICATION)
+    network.set_mode("accept_then_close")
+    drain()
+    with minutes_later(16):
+        recovery.send_again()
+        (claimed,) = claim(1).messages
+        report(network.posts[0], "delivered")
+        assert start_call(claimed) is None
+    assert state_of(message) == MessageState.DELIVERED
+
+
+def test_a_late_answer_that_proves_the_gateway_has_it_counts(network, queued):
+    message = queued()
+    attempt = crash(call_started=True)
+    sweep()
+    settle(attempt, SendResult(verdict=Verdict.ACCEPTED, code="0"))
+    assert state_of(message) == MessageState.SUBMITTED
+
+
+@pytest.mark.parametrize("verdict", [Verdict.THROTTLED, Verdict.UNKNOWN, Verdict.NOT_SENT])
+def test_a_late_answer_without_proof_changes_nothing(network, queued, verdict):
+    message = queued()
+    attempt = crash(call_started=True)
+    sweep()
+    settle(attempt, SendResult(verdict=verdict))
+    assert state_of(message) == MessageState.UNKNOWN
+    assert message.attempts.get().verdict == verdict
+
+
+def test_a_late_answer_does_not_take_the_claim_of_the_next_sender(network, queued):
+    message = queued(Kind.NOTIFICATION)
+    attempt = crash(call_started=True)
+    sweep()
+    with minutes_later(16):
+        recovery.send_again()
+        (claimed,) = claim(1).messages
+        settle(attempt, SendResult(verdict=Verdict.UNKNOWN))
+        assert state_of(message) == MessageState.SENDING
+        assert start_call(claimed) is not None
+
+
+def test_a_message_that_stops_three_senders_is_parked_and_the_others_flow(network, queued, drain):
+    message = queued()
+    for _ in range(3):
+        crash(call_started=False)
+        recovery.recover()
+    queued()
+    assert len(drain()) == 1
+    assert state_of(message) == MessageState.FAILED
+    assert "3 senders stopped" in message.reason
+
+
+def test_the_leases_of_many_messages_run_out_at_once(network, queued):
+    for _ in range(20):
+        queued()
+    for message in claim(10).messages:
+        start_call(message)
+    claim(5)
+    let_leases_run_out()
+    sweep()
+    states = list(OutboundMessage.objects.values_list("state", flat=True))
+    assert states.count(MessageState.UNKNOWN) == 10
+    assert states.count(MessageState.QUEUED) == 10
+
+
+def test_a_chore_that_fails_does_not_stop_the_sending(network, queued, drain, caplog):
+    question = queued(Kind.NOTIFICATION, valid_until=timezone.now())
+    Notification.objects.filter(pk=question.notification_id).update(msisdn="447700900998")
+    OutboundMessageFactory.create(idempotency_key=f"afresh:{question.pk}", gateway="simulator")
+    queued()
+    assert len(drain()) == 1
+    assert "Chore ask_afresh failed" in caplog.text
+
+
+def test_a_question_that_is_withdrawn_is_not_sent_once_more(network, queued, drain):
+    message = queued(Kind.NOTIFICATION)
+    network.set_mode("accept_then_close", times=1)
+    drain()
+    now = timezone.now()
+    Notification.objects.get(pk=message.notification_id).end(NotificationState.WITHDRAWN, now)
+    with minutes_later(16):
+        assert drain() == []
+
+
+def test_a_receipt_that_contradicts_the_answer_makes_the_question_readable_again(
+    network, queued, drain, report
+):
+    message = queued(Kind.NOTIFICATION)
+    network.set_mode("500", times=1)
+    drain()
+    question = Notification.objects.get(pk=message.notification_id)
+    assert question.handed_over_at is None
+    report(network.posts[0])
+    question.refresh_from_db()
+    assert question.handed_over_at == message.attempts.get().call_started_at
+    assert state_of(message) == MessageState.DELIVERED
+    with minutes_later(5):
+        assert drain() == []

@@ -1,0 +1,178 @@
+"""The SMS texts of every language: one for each thing we say, and none too long, at the longest names."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+import time_machine
+from django.conf import settings as django_settings
+
+from bookings import dispatch, texts
+from bookings.conversation import Say
+from bookings.models import InboundMessage, Notification, Outcome, Place
+from bookings.notifications import notify, plan
+from tests.factories import BookingFactory, SlotFactory
+
+pytestmark = pytest.mark.django_db
+
+FOLDERS = sorted((Path(django_settings.BASE_DIR) / "templates" / "sms").iterdir())
+LANGUAGES = [folder.name for folder in FOLDERS]
+
+#: The questions, and the pieces that other texts are made of.
+QUESTIONS = {"notification", "notice"}
+PIECES = {"option", "options", "place", "question"}
+
+COMPANY, REFERENCE, PHONE = "Swift & Sure Parcels", "REF-2026-WWW-MMM", "+44 (0)20 7946-00000"
+WEDNESDAY = dt.date(2026, 9, 23)  # "Wed 23 Sep": no date is longer in English
+AFTERNOON = {"window_start": dt.time(13), "window_end": dt.time(17)}
+
+
+@pytest.fixture(autouse=True)
+def clock(settings):
+    settings.COMPANY_NAME, settings.COMPANY_PHONE = COMPANY, PHONE
+    assert (len(COMPANY), len(REFERENCE), len(PHONE)) == (20, 16, 20)
+    with time_machine.travel("2026-09-22T06:00:00Z", tick=False) as traveller:
+        yield traveller
+
+
+@pytest.fixture(params=LANGUAGES)
+def booking(request):
+    """A delivery at the post office, whose place takes the most words."""
+    post_office = SlotFactory.create(place=Place.POST_OFFICE, date=WEDNESDAY)
+    SlotFactory.create(date=WEDNESDAY + dt.timedelta(days=7), **AFTERNOON)
+    return BookingFactory.create(reference=REFERENCE, slot=post_office, language=request.param)
+
+
+@pytest.fixture
+def asked(booking, drain) -> Notification:
+    """Its three options take the most words, too."""
+    door = SlotFactory.create(date=WEDNESDAY, **AFTERNOON)
+    next_week = SlotFactory.create(date=WEDNESDAY + dt.timedelta(days=7), **AFTERNOON)
+    notification = notify(booking, slots=[booking.slot, door, next_week])
+    drain()
+    return notification
+
+
+def full(asked):
+    slot = asked.options.get(digit=3).slot
+    slot.capacity = 0
+    slot.save()
+
+
+def nothing_else(asked):
+    for option in asked.options.exclude(digit=1):
+        option.slot.capacity = 0
+        option.slot.save()
+
+
+def nothing(asked):
+    """As it is."""
+
+
+def kept(asked):
+    InboundMessage.objects.create(
+        gateway_message_id="1", msisdn=asked.msisdn, notification=asked, outcome=Outcome.KEPT
+    )
+
+
+def moved_by_staff(asked):
+    other = SlotFactory.create(
+        place=Place.POST_OFFICE, date=WEDNESDAY + dt.timedelta(days=7), **AFTERNOON
+    )
+    dispatch.move(asked.booking, other)
+
+
+def cancelled(asked):
+    dispatch.cancel(asked.booking)
+
+
+LATE, PAST = "2026-09-22T22:00:00Z", "2026-09-23T12:00:00Z"
+NOW = "2026-09-22T07:00:00Z"
+
+# What is said, after what, when, to which words.
+SAID = {
+    "moved": (Say.MOVED, nothing, NOW, "2"),
+    "kept": (Say.KEPT, nothing, NOW, "1"),
+    "kept, nothing else is left": (Say.KEPT, nothing_else, NOW, "1"),
+    "already": (Say.ALREADY, kept, NOW, "1"),
+    "full": (Say.FULL, full, NOW, "3"),
+    "full, nothing else is left": (Say.FULL, nothing_else, NOW, "3"),
+    "too late": (Say.TOO_LATE, nothing, LATE, "2"),
+    "closed": (Say.CLOSED, moved_by_staff, NOW, "2"),
+    "cancelled": (Say.CLOSED, cancelled, NOW, "2"),
+    "past": (Say.CLOSED, nothing, PAST, "2"),
+    "not understood": (Say.OPTIONS_AGAIN, nothing, NOW, "?!"),
+    "cancel": (Say.CANCEL_ASKED, nothing, NOW, "cancel"),
+    "stop": (Say.OPTED_OUT, nothing, NOW, "stop"),
+    "start": (Say.OPTED_IN, nothing, NOW, "start"),
+    "help": (Say.HELP, nothing, NOW, "help"),
+}
+LONGER = {Say.FULL, Say.OPTIONS_AGAIN}
+
+
+@pytest.mark.parametrize(("say", "before", "moment", "words"), SAID.values(), ids=SAID)
+def test_an_answer_fits_its_parts(clock, asked, reply, say, before, moment, words):
+    before(asked)
+    clock.move_to(moment)
+    answer = reply(asked.msisdn, words).answers.get()
+    assert_is_ours(answer.text)
+    assert answer.parts <= (2 if say in LONGER else 1), f"{len(answer.text)}: {answer.text}"
+
+
+@pytest.mark.parametrize("words", ["2", "eh?"])
+def test_an_answer_that_names_another_open_question_fits_two_parts(
+    clock, asked, drain, reply, words
+):
+    other = BookingFactory.create(
+        reference=REFERENCE[::-1],
+        msisdn=asked.msisdn,
+        slot=SlotFactory.create(date=WEDNESDAY + dt.timedelta(days=1)),
+        language=asked.booking.language,
+    )
+    notify(other)
+    drain()
+    clock.move_to(LATE)
+    answer = reply(asked.msisdn, words).answers.get()
+    assert other.reference in answer.text
+    assert answer.parts <= 2, answer.text
+
+
+def test_the_question_fits_two_parts(booking, asked):
+    text = asked.outbound_messages.get().text
+    assert_is_ours(text)
+    assert texts.count_parts(text) <= 2, f"{len(text)}: {text}"
+
+
+def test_a_plain_notice_fits_two_parts(booking, drain):
+    for _ in range(3):
+        notify(BookingFactory.create(msisdn=booking.msisdn))
+    drain()
+    notice = plan(booking)
+    assert notice.options == ()
+    assert_is_ours(notice.text)
+    assert PHONE in notice.text
+    assert notice.parts <= 2, f"{len(notice.text)}: {notice.text}"
+
+
+def assert_is_ours(text: str) -> None:
+    assert text.startswith(f"{COMPANY}: ")
+    assert REFERENCE in text
+    assert texts.is_gsm7(text), texts.costly_characters(text)
+    assert "  " not in text
+
+
+def test_the_table_holds_everything_that_we_say():
+    assert {say for say, _, _, _ in SAID.values()} == set(Say) - {Say.NOTHING}
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=LANGUAGES)
+def test_each_text_is_there_and_each_that_is_there_is_used(folder):
+    names = {path.stem for path in folder.glob("*.txt")}
+    assert names == {say.value for say in Say if say} | QUESTIONS | PIECES
+    assert all(path.suffix == ".txt" for path in folder.iterdir())
+
+
+def test_an_outcome_that_is_answered_has_a_text_of_its_own_name():
+    answered = {say.value for say in Say if say}
+    never = {Outcome.THANKS, Outcome.NO_QUESTION, Outcome.UNKNOWN_SENDER, Outcome.NOT_OURS}
+    assert answered == set(Outcome.values) - {*never, Outcome.PART, Outcome.ERROR}

@@ -1,0 +1,330 @@
+"""The whole loop, with real processes: a manifest in, 200 questions out, 200 replies back, and every answer right.
+
+What must come of each reply is written down here by hand, and counted at the network: nothing of the rule is asked.
+"""
+
+import csv
+import datetime as dt
+import math
+import re
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import count, cycle
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from tests.factories import VIRTUAL_NUMBER
+from tests.fake_vonage import FakeVonage, new_id, post_inbound
+from tests.flow.conftest import ROOT, environment, running, url_of, wait_for
+
+# Runs commands at another moment: the seconds since 1970, then each command in one argument.
+AT_ANOTHER_TIME = """
+import sys, django, time_machine
+from django.core.management import call_command
+with time_machine.travel(float(sys.argv[1])):
+    django.setup()
+    for line in sys.argv[2:]:
+        call_command(*line.split())
+"""
+
+#: What each text is known by.
+TEXTS = {
+    "asked": r"No reply: it comes as planned",
+    "kept": r"stays as planned: {where}",
+    "moved": r"is moved to {where}",
+    "already": r"is already set: {where}",
+    "too late": r"too late to change",
+    "options again": r"could not read that.* 1 \(",
+    "out": r"no more texts",
+    "in": r"you will get our texts .* again",
+    "help": r"we text you about your deliveries",
+    "cancel asked": r"to end these texts reply STOP",
+}
+
+Round = str | tuple[str, ...]  # what a customer texts before the next answer comes
+
+
+@dataclass(frozen=True)
+class Story:
+    """What a customer texts, where the parcels end (0 kept, 1 the next day, 2 post office), what comes back."""
+
+    rounds: Sequence[Round]
+    ends: Sequence[int]
+    texts: Sequence[str] = ()
+    copies: int = 1  # how often the network delivers each text
+
+
+def one(*rounds: Round, end: int, texts: str = "", copies: int = 1) -> Story:
+    return Story(rounds, [end], texts.split(", ") if texts else [], copies)
+
+
+ONE_PARCEL = [
+    one(end=0),
+    one("1", end=0, texts="kept"),
+    one("2", end=1, texts="moved"),
+    one("3", end=2, texts="moved"),
+    one("１", end=0, texts="kept"),
+    one("1️⃣", end=0, texts="kept"),
+    one("#1", end=0, texts="kept"),
+    one(" (2) ", end=1, texts="moved"),
+    one("two", end=1, texts="moved"),
+    one("2 please", end=1, texts="moved"),
+    one("2!!", end=1, texts="moved"),
+    one("٢", end=1, texts="moved"),
+    one("Wednesday", end=1, texts="moved"),
+    one("option 3", end=2, texts="moved"),
+    one("3.", end=2, texts="moved"),
+    one("post office", end=2, texts="moved"),
+    one("2", end=1, texts="moved", copies=3),
+    one("2", "3", end=2, texts="moved, moved"),
+    one("3", "1", end=0, texts="moved, moved"),
+    one("2", "2", end=1, texts="moved, already"),
+    one("1", "1", end=0, texts="kept, already"),
+    one("2", "ok thanks", end=1, texts="moved"),
+    one("ok thanks", "1", end=0, texts="options again, kept"),
+    one("when does it come??", "2", end=1, texts="options again, moved"),
+    one("1 or 2", "3", end=2, texts="options again, moved"),
+    one("hello", "what is this", end=0, texts="options again"),
+    one("2pm", end=0, texts="options again"),
+    one("not 2", end=0, texts="options again"),
+    one("STOP", "2", end=1, texts="out"),
+    one("Unsubscribe", end=0, texts="out"),
+    one("STOP", "START", "3", end=2, texts="out, in, moved"),
+    one("stop 2", end=0),
+    one("HELP", "2", end=1, texts="help, moved"),
+    one("cancel", "3", end=2, texts="cancel asked, moved"),
+]
+TWO_PARCELS = [
+    Story([("2", "6")], [1, 2], ["moved", "moved"]),
+    Story(["5", "1"], [0, 1], ["moved", "kept"]),
+    Story(["4", "2", "3"], [2, 0], ["kept", "moved", "moved"]),
+    Story(["post office", "5"], [0, 1], ["options again", "moved"]),
+    Story(["STOP"], [0, 0], ["out"]),
+    Story(["7", "6"], [0, 2], ["options again", "moved"]),
+]
+TOO_LATE = [
+    one("2", end=0, texts="too late"),
+    one("3", "1", end=0, texts="too late, too late"),
+    one(end=0),
+]
+
+
+@dataclass(frozen=True)
+class Customer:
+    msisdn: str
+    story: Story
+    references: Sequence[str]
+    day: dt.date
+
+    def slot(self, end: int) -> tuple[str, str]:
+        """Place and date."""
+        day = self.day + dt.timedelta(days=end == 1)
+        return ("post_office" if end == 2 else "door", str(day))
+
+    def expected(self) -> Counter[str]:
+        return Counter([*self.story.texts, *["asked"] * len(self.references)])
+
+
+def customers(day: dt.date, late_day: dt.date) -> list[Customer]:
+    """Of 200 bookings."""
+    numbers, parcels = count(447700900101), count(1)
+
+    def customer(story: Story, day: dt.date) -> Customer:
+        references = [f"P-{next(parcels):04}" for _ in story.ends]
+        return Customer(str(next(numbers)), story, references, day)
+
+    singles, pairs, late = cycle(ONE_PARCEL), cycle(TWO_PARCELS), cycle(TOO_LATE)
+    found = [customer(next(late), late_day) for _ in range(18)]
+    found += [customer(next(pairs), day) for _ in range(20)]
+    return found + [customer(next(singles), day) for _ in range(142)]
+
+
+def write_manifest(path: Path, everyone: list[Customer]) -> None:
+    ways = cycle(["+{0}", "0{1}", "+44 {1}", "0044 {1}"])
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["reference", "customer_name", "phone", "date", "window_start", "window_end"])
+        for customer in everyone:
+            phone = next(ways).format(customer.msisdn, customer.msisdn[2:])
+            for reference in customer.references:
+                rows.writerow([reference, "Someone", phone, customer.day, "09:00", "12:00"])
+
+
+@pytest.fixture
+def database(tmp_path) -> Iterator[str]:
+    """The address of an empty database of our own, of the kind that the other tests use."""
+    if connection.vendor == "sqlite":
+        yield url_of(str(tmp_path / "loop.sqlite3"))
+        return
+    name = f"loop_{new_id('').lower()}"
+    server = url_of(str(connection.settings_dict["NAME"]))
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        yield url_of(name)
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+class Loop:
+    """Everything that runs, and what is seen of it from outside."""
+
+    def __init__(self, network: FakeVonage, database: str, **more: str) -> None:
+        self.network, self.database = network, database
+        self.env = environment(network, database) | {"TIME_ZONE": "UTC"} | more
+
+    def manage(self, *arguments: str) -> str:
+        """Run a command that must succeed."""
+        return self._run("manage.py", *arguments)
+
+    def manage_at(self, moment: dt.datetime, *commands: str) -> str:
+        env = {"DJANGO_SETTINGS_MODULE": "delivery_sms.settings"}
+        return self._run("-c", AT_ANOTHER_TIME, str(moment.timestamp()), *commands, **env)
+
+    def _run(self, *arguments: str, **env: str) -> str:
+        told = subprocess.run(  # what it says is in the failure
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=self.env | env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert told.returncode == 0, told.stdout + told.stderr
+        return told.stdout
+
+    @contextmanager
+    def web(self, log: Path) -> Iterator[str]:
+        """The web alone, at the address that it prints."""
+        with running("serve", "--no-sender", "--port", "0", env=self.env, log=log):
+            wait_for(lambda: re.search(r"http://127\.0\.0\.1:\d+", log.read_text()))
+            base_url = re.findall(r"http://127\.0\.0\.1:\d+", log.read_text())[0]
+            self.network.receipts_to = base_url
+            yield base_url
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        path = self.database.removeprefix("sqlite:///")
+        driver: Any = sqlite3 if path != self.database else psycopg
+        with closing(driver.connect(path)) as database:
+            return [tuple(row) for row in database.execute(sql).fetchall()]
+
+    def wait_until_idle(self) -> None:
+        """Everything queued is delivered. The states may not be looked at while nothing is queued yet."""
+        sql = "SELECT state, count(*) FROM bookings_outboundmessage GROUP BY state"
+        wait_for(lambda: {state for state, _ in self.rows(sql)} == {"delivered"}, seconds=60)
+
+
+def texts_of(story: Story, number: int) -> tuple[str, ...]:
+    if number >= len(story.rounds):
+        return ()
+    said = story.rounds[number]
+    return (said,) if isinstance(said, str) else said
+
+
+def deliver_round(base_url: str, everyone: list[Customer], number: int) -> int:
+    """Everyone who has something to say texts it, many at a time; returns how many texts that were."""
+    ways = cycle(["json", "form", "get"])
+    told = [
+        {"msisdn": customer.msisdn, "text": text, "message_id": message_id, "format": next(ways)}
+        for customer in everyone
+        for text in texts_of(customer.story, number)
+        for message_id in [new_id("0B")] * customer.story.copies
+    ]
+    secret = settings.VONAGE_SIGNATURE_SECRETS[0]
+    with ThreadPoolExecutor(8) as pool:
+        posts = [
+            pool.submit(post_inbound, base_url, to=VIRTUAL_NUMBER, secret=secret, **fields)
+            for fields in told
+        ]
+        assert {post.result() for post in posts} <= {200}
+    return len(told)
+
+
+def known_as(text: str) -> str:
+    found = [name for name, words in TEXTS.items() if re.search(words.format(where=""), text)]
+    assert len(found) == 1, text
+    return found[0]
+
+
+def test_every_booking_ends_where_its_last_valid_reply_put_it_and_everyone_is_told_once(
+    database, tmp_path
+):
+    now = dt.datetime.now(dt.UTC)
+    late_day = now.date() + dt.timedelta(days=1)
+    day = next(d for n in range(3, 10) if (d := now.date() + dt.timedelta(days=n)).weekday() == 1)
+    # The cut-off of tomorrow's deliveries has passed within the last hour.
+    starts_at = dt.datetime.combine(late_day, dt.time(9), dt.UTC)
+    cutoff_hours = math.floor((starts_at - now) / dt.timedelta(hours=1)) + 1
+    asked_at = starts_at - dt.timedelta(hours=cutoff_hours + 2)
+    everyone = customers(day, late_day)
+    manifest = tmp_path / "manifest.csv"
+    write_manifest(manifest, everyone)
+
+    secret = {"secret": settings.VONAGE_SIGNATURE_SECRETS[0]}
+    with FakeVonage(webhook=secret) as network:
+        loop = Loop(network, database, CHANGE_CUTOFF_HOURS=str(cutoff_hours))
+        loop.manage("migrate", "-v0")
+        with loop.web(tmp_path / "web") as base_url:
+            loop.manage_at(
+                asked_at,
+                f"import_bookings {manifest}",
+                f"send_notifications --date {late_day}",
+                "run_outbox --drain",
+            )
+            with running("run_outbox", env=loop.env, log=tmp_path / "sender"):
+                loop.manage("send_notifications", "--date", str(day))
+                loop.wait_until_idle()
+                assert len(network.posts) == 200
+                replies = 0
+                for number in range(3):
+                    replies += deliver_round(base_url, everyone, number)
+                    loop.wait_until_idle()
+        assert replies >= 200
+        assert set(network.receipt_statuses) == {200}
+        assert loop.manage("check_invariants") == ""
+
+    slots = {
+        reference: (place, str(date))
+        for reference, place, date in loop.rows(
+            "SELECT reference, place, date FROM bookings_booking"
+            " JOIN bookings_slot ON bookings_slot.id = slot_id"
+        )
+    }
+    assert slots == {
+        reference: customer.slot(end)
+        for customer in everyone
+        for reference, end in zip(customer.references, customer.story.ends, strict=True)
+    }
+
+    got: dict[str, list[str]] = {}
+    for post in network.posts:
+        assert post.form["from"] == VIRTUAL_NUMBER
+        assert network.count(post.client_ref) == 1
+        got.setdefault(post.form["to"], []).append(post.form["text"])
+    assert {msisdn: Counter(map(known_as, texts)) for msisdn, texts in got.items()} == {
+        customer.msisdn: customer.expected() for customer in everyone
+    }
+    for customer in everyone:
+        check_last_word(customer, got[customer.msisdn])
+
+
+def check_last_word(customer: Customer, texts: list[str]) -> None:
+    """The last text about a parcel that says where it is tells the truth."""
+    for reference, end in zip(customer.references, customer.story.ends, strict=True):
+        told = [text for text in texts if f"parcel {reference} is " in text or "stays" in text]
+        words = [text for text in told if reference in text][-1]
+        place, date = customer.slot(end)
+        assert ("the post office" in words.split(" reply ")[0].split("Reply")[0]) == (
+            place == "post_office"
+        )
+        if customer.story.texts[-1:] not in (["out"],) and "out" not in customer.story.texts:
+            assert f"{dt.date.fromisoformat(date):%-d %b}" in words

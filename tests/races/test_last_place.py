@@ -1,0 +1,43 @@
+"""Several customers want the last place in a slot at the same instant."""
+
+import pytest
+
+from bookings.models import InboundMessage, Outcome
+from tests.factories import NotificationFactory
+from tests.races.conftest import signed
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROUNDS = range(5)
+
+
+@pytest.mark.parametrize("customers", [2, 6])
+@pytest.mark.parametrize("round_", ROUNDS)
+def test_the_last_place_in_a_slot_is_given_once(at_once, round_, customers):
+    questions = [NotificationFactory.create() for _ in range(customers)]
+    wanted = questions[0].options.get(digit=2).slot
+    wanted.capacity = 1
+    wanted.save()
+    requests = [signed(question.msisdn, "2") for question in questions]
+    assert at_once(requests) == [200] * customers
+    assert wanted.bookings.count() == 1
+    assert InboundMessage.objects.filter(outcome=Outcome.MOVED).count() == 1
+    losers = InboundMessage.objects.filter(outcome=Outcome.FULL)
+    assert losers.count() == customers - 1
+    for loser in losers:
+        assert loser.booking.slot == loser.notification.slot
+        assert "or 3 (post office)" in loser.answers.get().text
+        assert "2 (" not in loser.answers.get().text
+
+
+@pytest.mark.parametrize("round_", ROUNDS)
+def test_two_customers_can_change_places_at_once(at_once, round_):
+    one = NotificationFactory.create()
+    other = NotificationFactory.create()
+    other.booking.slot = other.options.get(digit=2).slot
+    other.booking.save()
+    assert at_once([signed(one.msisdn, "2"), signed(other.msisdn, "1")]) == [200, 200]
+    for question in (one, other):
+        question.booking.refresh_from_db()
+    assert one.booking.slot == one.options.get(digit=2).slot
+    assert other.booking.slot == one.slot

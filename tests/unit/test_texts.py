@@ -1,0 +1,111 @@
+"""What an SMS costs: its alphabet and its parts; and what of a number a log may show."""
+
+import datetime as dt
+
+import pytest
+
+from bookings import texts
+from bookings.models import Place, Slot
+
+BASIC = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+EXTENDED = "^{}\\[~]|€"
+
+
+@pytest.mark.parametrize("char", BASIC + EXTENDED)
+def test_every_character_of_the_alphabet_is_gsm_7(char):
+    assert texts.is_gsm7(char)
+    assert texts.costly_characters(char) == []
+
+
+@pytest.mark.parametrize(
+    "char", ["\u2019", "\u201c", "\u2013", "…", "ç", "á", "ł", "`", "\t", "\u00a0", "🚚"]
+)
+def test_any_other_character_makes_the_whole_text_unicode(char):
+    assert not texts.is_gsm7(f"Parcel {char}")
+
+
+def test_costly_characters_are_named_once_in_their_order():
+    text = "It\u2019s \u201cready\u201d: it\u2019s €5"
+    assert texts.costly_characters(text) == ["\u2019", "\u201c", "\u201d"]
+
+
+PARTS = {
+    "nothing": ("", 1),
+    "160 of GSM-7 are one": ("a" * 160, 1),
+    "161 are two": ("a" * 161, 2),
+    "306 are two": ("a" * 306, 2),
+    "307 are three": ("a" * 307, 3),
+    "459 are three": ("a" * 459, 3),
+    "460 are four": ("a" * 460, 4),
+    "an extension character counts two": ("a" * 158 + "€", 1),
+    "and so is too much for a single place": ("a" * 159 + "€", 2),
+    "80 of them fill a part": ("€" * 80, 1),
+    "81 of them do not fit": ("€" * 81, 2),
+    "70 of UCS-2 are one": ("ç" * 70, 1),
+    "71 are two": ("ç" * 71, 2),
+    "134 are two": ("ç" * 134, 2),
+    "135 are three": ("ç" * 135, 3),
+    "one costly character changes the measure": ("a" * 70 + "\u2019", 2),
+    "an extension character is not split": ("a" * 152 + "€" + "a" * 152, 3),
+    "nor is an emoji": ("ç" * 66 + "🚚" + "ç" * 66, 3),
+    "an emoji counts two": ("a" * 68 + "🚚", 1),
+    "and so is too much for one place": ("a" * 69 + "🚚", 2),
+}
+
+
+@pytest.mark.parametrize(("text", "parts"), PARTS.values(), ids=PARTS)
+def test_the_parts_of_an_sms(text, parts):
+    assert texts.count_parts(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("msisdn", "shown"),
+    [("447700900123", "+44•••••0123"), ("12025550101", "+12•••••0101"), ("62345", "•••••")],
+)
+def test_a_masked_number_cannot_be_called(msisdn, shown):
+    assert texts.mask(msisdn) == shown
+
+
+def slot(day: int, start: int = 9, place: Place = Place.DOOR) -> Slot:
+    return Slot(
+        date=dt.date(2026, 11, day),
+        window_start=dt.time(start),
+        window_end=dt.time(start + 3),
+        place=place,
+    )
+
+
+BOOKED = slot(24)
+TODAY = dt.date(2026, 11, 23)
+WORDS = {
+    "the booked slot": (BOOKED, None, "Tue 24 Nov"),
+    "on the day of the text": (BOOKED, TODAY, "tomorrow Tue 24 Nov"),
+    "on its own day": (slot(23), TODAY, "today Mon 23 Nov"),
+    "a later day": (slot(26), TODAY, "Thu 26 Nov"),
+    "the window where it differs": (slot(26, start=14), TODAY, "Thu 26 Nov 14:00-17:00"),
+    "the post office": (slot(24, place=Place.POST_OFFICE), TODAY, "post office"),
+    "the post office on another day": (
+        slot(26, start=14, place=Place.POST_OFFICE),
+        TODAY,
+        "post office Thu 26 Nov 14:00-17:00",
+    ),
+}
+
+
+@pytest.mark.parametrize(("offered", "today", "words"), WORDS.values(), ids=WORDS)
+def test_what_is_printed_behind_a_digit(offered, today, words):
+    assert texts.option_words(offered, BOOKED, "en", today=today) == words
+
+
+def test_a_text_is_one_line_and_nothing_in_it_is_escaped(settings):
+    settings.COMPANY_NAME = "Tom & Sons"
+    text = texts.render("help", "en", reference="<A>\n'1'")
+    assert text.startswith("Tom & Sons: ")
+    assert "<A> '1'" in text
+
+
+def test_a_language_without_texts_gets_english():
+    assert texts.render("help", "xx", reference="A1") == texts.render("help", "en", reference="A1")
