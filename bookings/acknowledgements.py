@@ -106,7 +106,10 @@ def _valid_until(name: str, customer: Customer, about: Printed) -> dt.datetime:
     """The first cut-off that it offers, or for what offers nothing the end of the delivery."""
     match name:
         case "not_understood":
-            return min(option.closes_at for option in customer.open_questions)
+            offered = customer.open_options
         case "full":
-            return about.closes_at
-    return max(about.booking.slot.ends_at, timezone.now() + _LIFE)
+            mine = about.notification
+            offered = tuple(line for line in customer.open_options if line.notification == mine)
+        case _:
+            return max(about.booking.slot.ends_at, timezone.now() + _LIFE)
+    return min(min(line.closes_at, line.option.slot.cutoff_at) for line in offered)

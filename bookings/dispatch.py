@@ -33,7 +33,7 @@ def book(
     """Store a new delivery. The slot may be unsaved: it is found or made. Raises CannotBook."""
     with transaction.atomic():
         slot = _locked(options.saved(slot))
-        _check_open(slot, None)
+        _check_open(slot)
         try:
             with transaction.atomic():
                 return Booking.objects.create(
@@ -66,7 +66,7 @@ def move(
         if slot.pk == current.slot_id:
             return None
         slot = _locked(slot, current.slot)
-        _check_open(slot, current)
+        _check_open(slot)
         withdraw(current, f"moved to {slot}")
         change = current.move_to(slot, cause, user=user)
     booking.slot = slot
@@ -93,7 +93,7 @@ def reinstate(booking: Booking) -> None:
     with transaction.atomic():
         current = lock_booking(booking)
         if not current.is_scheduled:
-            _check_open(_locked(current.slot), current)
+            _check_open(_locked(current.slot))
             current.state, current.cancelled_at, current.cancelled_by = (
                 BookingState.SCHEDULED,
                 None,
@@ -123,10 +123,11 @@ def _locked(slot: Slot, *others: Slot) -> Slot:
     return slots[slot.pk]
 
 
-def _check_open(slot: Slot, booking: Booking | None) -> None:
+def _check_open(slot: Slot) -> None:
+    """Raise CannotBook if it cannot take one more delivery, which is not in it yet."""
     if slot.ends_at <= timezone.now():
         raise CannotBook(f"The slot {slot} is over.")
     if slot.capacity == 0:
         raise CannotBook(f"The slot {slot} is closed.")
-    if not slot.has_room(for_booking=booking):
+    if not slot.has_room():
         raise CannotBook(f"The slot {slot} is full: it holds {slot.capacity}.")

@@ -22,6 +22,25 @@ logger = logging.getLogger(__name__)
 #: Vonage's err-code 9: "the user asked not to receive" (delivery receipt guide).
 OPTED_OUT = "9"
 
+#: Vonage's other err-codes (delivery receipt guide), in words for staff. Not one is tried again by itself.
+_WHY = {
+    "1": "The carrier does not say why.",
+    "2": "The phone was off or out of reach. Send it again later.",
+    "3": "This number is no longer in use. Ask the customer for another.",
+    "4": "The customer has barred texts like ours. Phone the customer.",
+    "5": "The number is being moved to another carrier. Send it again tomorrow.",
+    "6": "The carrier took it for spam. Phone the customer.",
+    "7": "The phone was busy. Send it again.",
+    "8": "The carrier's network failed. Send it again.",
+    OPTED_OUT: "The customer asked not to receive our texts.",
+    "10": "The carrier calls the text invalid. Phone the customer.",
+    "11": "No way leads to this number. Check it.",
+    "12": "The carrier cannot be reached. Send it again later.",
+    "13": "The carrier keeps such texts from minors. Phone the customer.",
+    "14": "The carrier blocks our texts to this number. Phone the customer.",
+    "15": "The customer's prepaid credit is used up. Phone the customer.",
+}
+
 #: A receipt that matches nothing for so long never will.
 _PARKED_FOR = dt.timedelta(days=4)
 
@@ -40,15 +59,28 @@ def apply(receipt: DeliveryReceipt) -> bool:
     receipt.attempt = attempt
     receipt.save(update_fields=["attempt"])
     message.stand()
-    if receipt.err_code == OPTED_OUT and receipt.status.upper() in {state.name for state in LOST}:
+    _say_why(message, receipt)
+    logger.info("Receipt %s: message %s is %s", receipt.pk, message.pk, message.state)
+    if receipt.err_code == OPTED_OUT and receipt.status in LOST:
         Consent.objects.record(
             message.msisdn,
             is_opted_out=True,
             words="receipt: asked not to receive texts",
             receipt=receipt,
         )
-    logger.info("Receipt %s: message %s is %s", receipt.pk, message.pk, message.state)
     return True
+
+
+def _say_why(message: OutboundMessage, receipt: DeliveryReceipt) -> None:
+    """Tell staff why it did not arrive; what was said before we knew is out of date."""
+    if message.state not in LOST:
+        message.reason = ""
+    elif receipt.status in LOST:
+        unexplained = (
+            f"Not delivered (the carrier's error code is {receipt.err_code or 'missing'})."
+        )
+        message.reason = _WHY.get(receipt.err_code, unexplained)
+    message.save(update_fields=["reason"])
 
 
 def apply_parked() -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 from delivery_sms import environment
 from delivery_sms.environment import Env
@@ -254,6 +255,13 @@ UNFOLD = {
     "SITE_HEADER": COMPANY_NAME,
     "SITE_SYMBOL": "local_shipping",
     "SHOW_VIEW_ON_SITE": False,
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("bookings/icon.svg"),
+        }
+    ],
     "SIDEBAR": {
         "show_search": False,
         "show_all_applications": False,

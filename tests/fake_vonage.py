@@ -72,7 +72,7 @@ def count_parts(form: dict[str, str]) -> int:
     return 1 if length <= one else -(-length // several)
 
 
-def post_inbound(  # noqa: PLR0913
+def post_inbound(
     base_url: str,
     *,
     msisdn: str,
@@ -102,7 +102,7 @@ def post_inbound(  # noqa: PLR0913
     return _deliver(base_url + path, _sealed(fields, extra, secret, method), format)
 
 
-def post_receipt(  # noqa: PLR0913
+def post_receipt(
     base_url: str,
     post: Post,
     *,
@@ -179,7 +179,7 @@ class FakeVonage:
     token and format of `post_receipt`; `receipt_statuses` what our webhook answered.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         *,
         port: int = 0,
@@ -279,10 +279,15 @@ class FakeVonage:
             self._send_receipt(post, number)
 
     def _send_receipt(self, post: Post, number: int) -> None:
-        if self.receipts_to and not self.stopping.is_set():
+        """As Vonage does: again and again until it is taken, though not for 72 hours."""
+        for wait in (0, 1, 2, 4, 8):
+            if self.receipts_to is None or self.stopping.wait(wait):
+                return
             with suppress(requests.RequestException):
                 status = post_receipt(self.receipts_to, post, part=number, **self.webhook)
                 self.receipt_statuses.append(status)
+                if status == 200:
+                    return
 
 
 class _Server(ThreadingHTTPServer):

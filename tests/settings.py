@@ -30,3 +30,7 @@ os.environ.update(
 from delivery_sms.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# A server that starts before the test database would take one connection in memory for all its threads.
+if DATABASE["ENGINE"].endswith("sqlite3"):  # noqa: F405
+    DATABASE["NAME"] = DATABASE["TEST"]["NAME"]  # noqa: F405

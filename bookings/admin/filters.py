@@ -8,7 +8,15 @@ from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.http import HttpRequest
 from django.utils import timezone
 
-from bookings.models import InboundMessage, Kind, MessageState, Notification, OutboundMessage
+from bookings.models import (
+    Booking,
+    InboundMessage,
+    Kind,
+    MessageState,
+    Notification,
+    OutboundMessage,
+)
+from bookings.models.fields import can_get_sms
 from bookings.models.standing import LOST
 
 
@@ -76,10 +84,22 @@ class AskedFilter(admin.SimpleListFilter):
             case "answered":
                 return queryset.filter(Exists(answers))
             case "not_reached":
-                return queryset.filter(Exists(lost))
+                return queryset.filter(Exists(lost) | Q(msisdn__in=_deaf_numbers()))
             case "attention":
-                return queryset.filter(Exists(answers.needing_attention()))
+                # A question without options is a plain notice: its customer can only call.
+                notices = Notification.objects.open().filter(options=None, **of_booking)
+                return queryset.filter(Exists(answers.needing_attention()) | Exists(notices))
         return queryset
+
+
+def _deaf_numbers() -> list[str]:
+    """The numbers of coming deliveries that no SMS can reach, such as fixed lines."""
+    coming = Booking.objects.scheduled().filter(slot__date__gte=timezone.localdate())
+    return [
+        msisdn
+        for msisdn in coming.values_list("msisdn", flat=True).order_by()
+        if not can_get_sms(msisdn)
+    ]
 
 
 class AttentionFilter(admin.SimpleListFilter):

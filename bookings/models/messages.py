@@ -153,7 +153,14 @@ class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
         return self.order_by("pk").select_for_update(of=("self",))
 
     def cancel(self, because: str) -> int:
-        """Cancel those of them that still wait. Whatever is being handed over cannot be called back."""
+        """Cancel those of them that still wait; returns how many.
+
+        What is being handed over cannot be called back, but it is never tried again.
+        """
+        called = Q(
+            state__in=[MessageState.SENDING, MessageState.UNKNOWN], call_started_at__isnull=False
+        )
+        self.filter(called).update(never_again=because)
         waiting = Q(state=MessageState.QUEUED) | Q(state=MessageState.SENDING, call_started_at=None)
         return self.filter(waiting).update(
             state=MessageState.CANCELLED, reason=because, token="", lease_until=None
@@ -204,6 +211,11 @@ class OutboundMessage(models.Model):
         default=0, help_text="Claims that ended without a word."
     )
     sent_again = models.BooleanField(default=False)
+    never_again = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text="Why it may not be tried again: it was cancelled during a call.",
+    )
 
     objects = OutboundMessageQuerySet.as_manager()
 

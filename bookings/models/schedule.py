@@ -32,6 +32,11 @@ class ChangeCause(models.TextChoices):
     IMPORT = "import", "import"
 
 
+def _utc(wall_clock: dt.datetime) -> dt.datetime:
+    """A local time as a moment. UTC, since comparing in the hour that a clock change skips or doubles goes wrong."""
+    return timezone.make_aware(wall_clock).astimezone(dt.UTC)
+
+
 class SlotQuerySet(models.QuerySet["Slot"]):
     def locked(self) -> "SlotQuerySet":
         """These slots, locked in the order of their ids until the transaction ends."""
@@ -79,17 +84,17 @@ class Slot(models.Model):
 
     @property
     def starts_at(self) -> dt.datetime:
-        return timezone.make_aware(dt.datetime.combine(self.date, self.window_start))
+        return _utc(dt.datetime.combine(self.date, self.window_start))
 
     @property
     def ends_at(self) -> dt.datetime:
-        return timezone.make_aware(dt.datetime.combine(self.date, self.window_end))
+        return _utc(dt.datetime.combine(self.date, self.window_end))
 
     @property
     def cutoff_at(self) -> dt.datetime:
         """From this moment it can no longer be chosen or left: wall-clock hours before it starts."""
         start = dt.datetime.combine(self.date, self.window_start)
-        return timezone.make_aware(start - dt.timedelta(hours=settings.CHANGE_CUTOFF_HOURS))
+        return _utc(start - dt.timedelta(hours=settings.CHANGE_CUTOFF_HOURS))
 
     def count_bookings(self, *, without: "Booking | None" = None) -> int:
         """How many scheduled bookings it holds, a given one not counted."""

@@ -4,7 +4,7 @@ import datetime as dt
 import logging
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -15,7 +15,6 @@ from bookings.models import (
     MessageState,
     NotificationState,
     OutboundMessage,
-    SlotChange,
 )
 from bookings.models.messages import DESPITE_OPT_OUT, SENT_AGAIN
 from bookings.outbox.queueing import ring
@@ -72,28 +71,20 @@ def send_again() -> int:
         received_at__gte=OuterRef("call_started_at"),
     )
     opted_out = Consent.objects.opted_out().filter(msisdn=OuterRef("msisdn"))
-    told_since = OutboundMessage.objects.filter(
-        booking=OuterRef("booking"), kind__in=SENT_AGAIN, pk__gt=OuterRef("pk")
-    )
-    moved_since = SlotChange.objects.filter(
-        booking=OuterRef("booking"), created_at__gt=OuterRef("queued_at")
-    )
     silent = OutboundMessage.objects.filter(
         ~Exists(wrote),
         ~Exists(opted_out),
-        ~Exists(told_since),
-        ~Exists(moved_since),
         Q(valid_until=None) | Q(valid_until__gt=now),
         Q(notification=None) | Q(notification__state=NotificationState.OPEN),
-        Q(booking__cancelled_at=None) | Q(booking__cancelled_at__lte=F("queued_at")),
         state=MessageState.UNKNOWN,
         kind__in=SENT_AGAIN,
         sent_again=False,
+        never_again="",
         call_started_at__lte=now - WAIT_FOR_WORD,
     )
     ids = list(silent.values_list("pk", flat=True)[:500])
     count = OutboundMessage.objects.filter(
-        pk__in=ids, state=MessageState.UNKNOWN, sent_again=False
+        pk__in=ids, state=MessageState.UNKNOWN, sent_again=False, never_again=""
     ).update(
         state=MessageState.QUEUED,
         sent_again=True,

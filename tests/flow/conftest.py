@@ -20,8 +20,10 @@ from django.db import connection
 from django.test import Client
 
 from bookings.gateways.signature import sign
-from bookings.models import DeliveryReceipt, InboundMessage, Kind, OutboundMessage
+from bookings.models import DeliveryReceipt, InboundMessage, Kind, OutboundMessage, SendAttempt
 from bookings.outbox import sending
+from bookings.outbox.claiming import claim
+from bookings.outbox.sending import start_call
 from tests.factories import VIRTUAL_NUMBER, NotificationFactory, OutboundMessageFactory
 from tests.fake_vonage import FakeVonage, Post
 
@@ -181,9 +183,17 @@ def running(*arguments: str, env: dict[str, str], log: Path) -> Iterator[subproc
             print(log.read_text(encoding="utf-8")[-5000:])  # noqa: T201  # shown if the test fails
 
 
-def wait_for(happened: Callable[[], object], *, seconds: float = 20) -> None:
+def wait_for(happened: Callable[[], object], *, seconds: float = 20, every: float = 0.05) -> None:
     """Look again and again until it has happened."""
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, "It did not happen in time."
-        time.sleep(0.05)
+        time.sleep(every)
+
+
+def begin_call() -> SendAttempt:
+    """What a sender does up to the first byte, with the one message that is due."""
+    (message,) = claim(1).messages
+    attempt = start_call(message)
+    assert attempt is not None
+    return attempt

@@ -144,7 +144,7 @@ def test_tomorrow_stands_in_no_answer(booking, reply, drain):
 
 def states(booking) -> list[tuple[str, str]]:
     answers = OutboundMessage.objects.filter(in_reply_to__isnull=False, msisdn=booking.msisdn)
-    return [(answer.in_reply_to.text, answer.state) for answer in answers.order_by("pk")]
+    return list(answers.order_by("pk").values_list("in_reply_to__text", "state"))
 
 
 QUEUED, CANCELLED = MessageState.QUEUED, MessageState.CANCELLED

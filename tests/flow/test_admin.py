@@ -361,6 +361,16 @@ def test_bookings_are_filtered_by_how_far_their_customer_was_asked(asked, refere
     assert references <= {reference, "LOST"} if asked == "waiting" else references == {reference}
 
 
+@pytest.mark.parametrize(("asked", "reference"), [("not_reached", "LINE"), ("attention", "NOTICE")])
+def test_who_cannot_be_texted_or_cannot_answer_is_found(asked, reference, superuser):
+    BookingFactory.create(reference="LINE", msisdn="442079460000")  # a fixed line
+    NotificationFactory.create(booking__reference="NOTICE", options=0)
+
+    page = superuser.get(url(Booking, "changelist"), {"asked": asked})
+
+    assert [row.reference for row in page.context["cl"].result_list] == [reference]
+
+
 @pytest.mark.parametrize(
     ("day", "references"),
     [

@@ -10,9 +10,10 @@ from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
-from bookings import conversation, dispatch
+from bookings import acknowledgements, conversation, dispatch
 from bookings.gateways.signature import sign
 from bookings.models import (
+    Booking,
     ChangeCause,
     InboundMessage,
     MessageState,
@@ -57,7 +58,7 @@ def clock():
         yield traveller
 
 
-def slot_now(booking) -> Slot:
+def slot_now(booking: Booking) -> Slot:
     booking.refresh_from_db()
     return booking.slot
 
@@ -478,7 +479,7 @@ def bug(monkeypatch):
     def broken(*_args, **_kwargs):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(conversation.acknowledgements, "say", broken)
+    monkeypatch.setattr(acknowledgements, "say", broken)
     return monkeypatch
 
 

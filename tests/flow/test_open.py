@@ -1,6 +1,7 @@
 """How long a question is open, what withdraws it, and who is never asked."""
 
 import datetime as dt
+import io
 
 import pytest
 from django.core.management import call_command
@@ -195,6 +196,15 @@ def test_what_withdraws_an_open_question(booking, reply, drain, act, because):
     assert day(booking) == before
 
 
+def test_what_is_past_is_closed_and_not_withdrawn(booking, clock):
+    notification = notify(booking)
+    clock("2026-11-23 22:00")
+    dispatch.cancel(booking)
+    assert state(notification) == NotificationState.CLOSED
+    assert notification.withdrawn_because == ""
+    assert notification.closed_at == wall("2026-11-23 21:00")
+
+
 def test_moving_it_to_where_it_is_withdraws_nothing(booking):
     notification = notify(booking)
     assert dispatch.move(booking, booking.slot) is None
@@ -317,7 +327,8 @@ def test_who_opted_out_after_being_asked_gets_nothing(booking, drain):
     assert notification.outbound_messages.get().state == MessageState.CANCELLED
 
 
-def test_a_fixed_line_is_listed_as_not_asked_with_the_reason(booking, capsys):
+def test_a_fixed_line_is_listed_as_not_asked_with_the_reason(booking):
     fixed_line(booking)
-    call_command("send_notifications")
-    assert "not asked: This number cannot receive SMS" in capsys.readouterr().out
+    said = io.StringIO()
+    call_command("send_notifications", stdout=said)
+    assert "not asked: This number cannot receive SMS" in said.getvalue()

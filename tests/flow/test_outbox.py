@@ -359,7 +359,8 @@ def test_the_start_of_a_call_is_committed_before_it_and_no_transaction_is_open_d
         attempts = in_thread(lambda: list(stored.attempts.values_list("client_ref", flat=True)))
         seen.append((stored.call_started_at is not None, attempts, connection.in_atomic_block))
 
-    hand_over(*claim(1).messages, Carrier(look))
+    (claimed,) = claim(1).messages
+    hand_over(claimed, Carrier(look))
     assert seen == [(True, [f"{message.ref}-1"], False)]
 
 
@@ -388,8 +389,9 @@ def test_an_answer_is_written_down_though_the_database_is_busy(queued, network):
         with connection.cursor() as cursor:
             cursor.execute(impatient[connection.vendor])
 
+    (claimed,) = claim(1).messages
     try:
-        hand_over(*claim(1).messages, Carrier(get_busy))
+        hand_over(claimed, Carrier(get_busy))
     finally:
         may_go.set()
         blocker.join()

@@ -16,11 +16,11 @@ from bookings.models import (
     MessageState,
     OutboundMessage,
 )
-from bookings.outbox.claiming import claim
-from bookings.outbox.sending import settle, start_call
+from bookings.outbox.sending import settle
 from bookings.sweep import sweep
 from tests.factories import SendAttemptFactory, SentPartFactory
 from tests.fake_vonage import Post
+from tests.flow.conftest import begin_call
 
 pytestmark = pytest.mark.django_db
 
@@ -97,7 +97,7 @@ def test_a_receipt_for_nothing_of_ours_is_stored_and_parked(network, report):
 
 def started(queued):
     message = queued()
-    attempt = start_call(*claim(1).messages)
+    attempt = begin_call()
     form = {"to": message.msisdn, "from": message.sender, "client-ref": attempt.client_ref}
     return message, attempt, Post(form=form, message_ids=("0A1",), connection=1, at=0)
 
@@ -114,6 +114,17 @@ def test_a_receipt_that_comes_before_our_own_settle_counts(network, queued, repo
     settle(attempt, ACCEPTED)
     assert state_of(message) == MessageState.DELIVERED
     assert message.attempts.get().parts.count() == 1
+
+
+def test_whatever_the_answer_says_of_a_part_it_can_be_stored(network, queued):
+    message, attempt, _ = started(queued)
+    parts = tuple(
+        PartResult(message_id=f"{number}" * 200, status="0", price=price, network="x" * 99)
+        for number, price in enumerate(["NaN", "12345678901.5", "0.0333", "-1", "1e9", "free"])
+    )
+    settle(attempt, SendResult(verdict=Verdict.ACCEPTED, code="0" * 99, parts=parts))
+    assert state_of(message) == MessageState.SUBMITTED
+    assert message.attempts.get().parts.count() == 6
 
 
 def test_a_receipt_without_client_ref_that_comes_before_our_settle_is_parked_and_adopted_later(
@@ -136,6 +147,7 @@ def test_a_receipt_tells_what_became_of_an_unknown_outcome(network, queued, drai
     assert state_of(message) == MessageState.UNKNOWN
     report(network.posts[0])
     assert state_of(message) == MessageState.DELIVERED
+    assert message.reason == ""
 
 
 def test_a_text_of_two_parts_is_delivered_when_both_are(sent, report):
@@ -199,6 +211,17 @@ def test_no_other_receipt_opts_anybody_out(sent, report, status, err_code):
     message, post = sent()
     report(post, status, err_code=err_code)
     assert not Consent.objects.is_opted_out(message.msisdn)
+
+
+@pytest.mark.parametrize(
+    ("err_code", "words"),
+    [("3", "no longer in use"), ("2", "off or out of reach"), ("99", "error code is 99")],
+)
+def test_staff_read_in_plain_words_why_a_text_did_not_arrive(sent, report, err_code, words):
+    message, post = sent()
+    report(post, "failed", err_code=err_code)
+    message.refresh_from_db()
+    assert words in message.reason
 
 
 def test_an_opt_out_by_receipt_cancels_what_waits_for_the_customer(sent, report, queued, drain):

@@ -21,6 +21,7 @@ from bookings.outbox.claiming import claim
 from bookings.outbox.sending import settle, start_call
 from bookings.sweep import sweep
 from tests.factories import InboundMessageFactory, OutboundMessageFactory, SlotFactory
+from tests.flow.conftest import begin_call
 
 pytestmark = pytest.mark.django_db
 
@@ -36,8 +37,11 @@ def let_leases_run_out():
 
 def crash(*, call_started):
     """A sender claims a message, perhaps begins the call, and is seen no more. Returns its attempt."""
-    (message,) = claim(1).messages
-    attempt = start_call(message) if call_started else None
+    attempt = None
+    if call_started:
+        attempt = begin_call()
+    else:
+        claim(1)
     let_leases_run_out()
     return attempt
 
@@ -136,12 +140,6 @@ def is_past(message):
     OutboundMessage.objects.filter(pk=message.pk).update(valid_until=timezone.now())
 
 
-def was_told_anew(message):
-    OutboundMessageFactory.create(
-        kind=Kind.TOLD, booking=message.booking, gateway="vonage", state=MessageState.SUBMITTED
-    )
-
-
 @pytest.mark.parametrize("kind", BULK)
 @pytest.mark.parametrize(
     "happens",
@@ -152,7 +150,6 @@ def was_told_anew(message):
         was_moved,
         was_cancelled,
         is_past,
-        was_told_anew,
     ],
 )
 def test_nothing_is_sent_once_more_that_has_had_a_word_or_is_not_true(
@@ -263,6 +260,16 @@ def test_a_chore_that_fails_does_not_stop_the_sending(network, queued, drain, ca
     queued()
     assert len(drain()) == 1
     assert "Chore ask_afresh failed" in caplog.text
+
+
+@pytest.mark.parametrize("verdict", [Verdict.THROTTLED, Verdict.ACCOUNT, Verdict.PROVIDER_ERROR])
+def test_what_was_cancelled_during_its_call_is_not_tried_again(network, queued, drain, verdict):
+    message = queued()
+    attempt = begin_call()
+    dispatch.cancel(message.booking)
+    settle(attempt, SendResult(verdict=verdict, retry_after=dt.timedelta()))
+    assert state_of(message) == MessageState.CANCELLED
+    assert message.reason == "cancelled"
 
 
 def test_a_question_that_is_withdrawn_is_not_sent_once_more(network, queued, drain):

@@ -58,12 +58,6 @@ def receipts_come_quickly(monkeypatch):
     monkeypatch.setattr(network, "_TRY_AGAIN_AFTER", 0.05)
 
 
-@pytest.fixture(scope="session")
-def live_server(django_db_setup, live_server):
-    """The web server, made after the database: before it, its threads would share a connection."""
-    return live_server
-
-
 @pytest.fixture
 def web(live_server, settings):
     """Staff's browser at a web server that the simulated network can reach."""

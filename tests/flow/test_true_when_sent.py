@@ -5,8 +5,10 @@ import datetime as dt
 import pytest
 
 from bookings import dispatch
+from bookings.gateways import SendResult, Verdict
 from bookings.models import (
     ChangeCause,
+    Circuit,
     Consent,
     Kind,
     MessageState,
@@ -16,7 +18,7 @@ from bookings.models import (
 )
 from bookings.notifications import ask_afresh, notify
 from bookings.outbox.claiming import claim
-from bookings.outbox.sending import start_call
+from bookings.outbox.sending import settle, start_call
 from tests.factories import BookingFactory, SlotFactory
 from tests.flow.clock import clock_at, wall
 
@@ -259,6 +261,24 @@ def test_a_text_that_is_being_handed_over_cannot_be_called_back(network):
     dispatch.cancel(booking)
     message.refresh_from_db()
     assert message.state == MessageState.SENDING
+
+
+@pytest.mark.parametrize("verdict", [Verdict.NOT_SENT, Verdict.THROTTLED, Verdict.ACCOUNT])
+def test_a_text_the_gateway_gives_back_does_not_go_out_once_its_booking_changed(
+    network, drain, clock, verdict
+):
+    booking = parcel()
+    notify(booking)
+    [message] = claim(8).messages
+    attempt = start_call(message)
+    assert attempt is not None
+    dispatch.cancel(booking)
+    settle(attempt, SendResult(verdict=verdict))
+    Circuit.objects.all().delete()
+    clock("2026-11-23 10:30")
+    assert drain() == []
+    message.refresh_from_db()
+    assert message.state == MessageState.CANCELLED
 
 
 # The last text tells the truth

@@ -40,16 +40,16 @@ with time_machine.travel(float(sys.argv[1])):
 
 #: What each text is known by.
 TEXTS = {
-    "asked": r"No reply: it comes as planned",
-    "kept": r"stays as planned: {where}",
-    "moved": r"is moved to {where}",
-    "already": r"is already set: {where}",
-    "too late": r"too late to change",
-    "options again": r"could not read that.* 1 \(",
-    "out": r"no more texts",
-    "in": r"you will get our texts .* again",
-    "help": r"we text you about your deliveries",
-    "cancel asked": r"to end these texts reply STOP",
+    "asked": "your parcel",
+    "kept": "stays as planned",
+    "moved": "is moved to",
+    "already": "is already planned",
+    "too late": "too late",
+    "options again": "one number only",
+    "out": "no more texts",
+    "in": "texts again",
+    "help": "we text",
+    "cancel asked": "To cancel parcel",
 }
 
 Round = str | tuple[str, ...]  # what a customer texts before the next answer comes
@@ -74,7 +74,7 @@ ONE_PARCEL = [
     one("1", end=0, texts="kept"),
     one("2", end=1, texts="moved"),
     one("3", end=2, texts="moved"),
-    one("１", end=0, texts="kept"),
+    one("\N{FULLWIDTH DIGIT ONE}", end=0, texts="kept"),
     one("1️⃣", end=0, texts="kept"),
     one("#1", end=0, texts="kept"),
     one(" (2) ", end=1, texts="moved"),
@@ -220,7 +220,9 @@ class Loop:
     def wait_until_idle(self) -> None:
         """Everything queued is delivered. The states may not be looked at while nothing is queued yet."""
         sql = "SELECT state, count(*) FROM bookings_outboundmessage GROUP BY state"
-        wait_for(lambda: {state for state, _ in self.rows(sql)} == {"delivered"}, seconds=60)
+        wait_for(
+            lambda: {state for state, _ in self.rows(sql)} == {"delivered"}, seconds=60, every=0.3
+        )
 
 
 def texts_of(story: Story, number: int) -> tuple[str, ...]:
@@ -228,6 +230,18 @@ def texts_of(story: Story, number: int) -> tuple[str, ...]:
         return ()
     said = story.rounds[number]
     return (said,) if isinstance(said, str) else said
+
+
+def deliver(base_url: str, fields: dict[str, str]) -> None:
+    """One text, as often as it takes: a busy database is answered with 503, and Vonage repeats it."""
+    secret = settings.VONAGE_SIGNATURE_SECRETS[0]
+
+    def is_taken() -> bool:
+        status = post_inbound(base_url, to=VIRTUAL_NUMBER, secret=secret, **fields)
+        assert status in {200, 503}
+        return status == 200
+
+    wait_for(is_taken, seconds=60)
 
 
 def deliver_round(base_url: str, everyone: list[Customer], number: int) -> int:
@@ -239,18 +253,13 @@ def deliver_round(base_url: str, everyone: list[Customer], number: int) -> int:
         for text in texts_of(customer.story, number)
         for message_id in [new_id("0B")] * customer.story.copies
     ]
-    secret = settings.VONAGE_SIGNATURE_SECRETS[0]
     with ThreadPoolExecutor(8) as pool:
-        posts = [
-            pool.submit(post_inbound, base_url, to=VIRTUAL_NUMBER, secret=secret, **fields)
-            for fields in told
-        ]
-        assert {post.result() for post in posts} <= {200}
+        list(pool.map(lambda fields: deliver(base_url, fields), told))
     return len(told)
 
 
 def known_as(text: str) -> str:
-    found = [name for name, words in TEXTS.items() if re.search(words.format(where=""), text)]
+    found = [name for name, words in TEXTS.items() if words in text]
     assert len(found) == 1, text
     return found[0]
 
@@ -289,7 +298,7 @@ def test_every_booking_ends_where_its_last_valid_reply_put_it_and_everyone_is_to
                     replies += deliver_round(base_url, everyone, number)
                     loop.wait_until_idle()
         assert replies >= 200
-        assert set(network.receipt_statuses) == {200}
+        assert set(network.receipt_statuses) <= {200, 503}
         assert loop.manage("check_invariants") == ""
 
     slots = {
@@ -314,17 +323,20 @@ def test_every_booking_ends_where_its_last_valid_reply_put_it_and_everyone_is_to
         customer.msisdn: customer.expected() for customer in everyone
     }
     for customer in everyone:
-        check_last_word(customer, got[customer.msisdn])
+        if "out" not in customer.story.texts:
+            check_last_word(customer, got[customer.msisdn])
 
 
 def check_last_word(customer: Customer, texts: list[str]) -> None:
-    """The last text about a parcel that says where it is tells the truth."""
+    """The last text that says where a parcel is tells the truth."""
     for reference, end in zip(customer.references, customer.story.ends, strict=True):
-        told = [text for text in texts if f"parcel {reference} is " in text or "stays" in text]
-        words = [text for text in told if reference in text][-1]
+        where = rf"{reference}\b.*?(the post office, )?\w{{3}} (\d+ \w{{3}}) \d\d:\d\d"
+        told = [
+            found
+            for text in texts
+            if known_as(text) in {"asked", "kept", "moved", "already"}
+            and (found := re.search(where, text))
+        ]
         place, date = customer.slot(end)
-        assert ("the post office" in words.split(" reply ")[0].split("Reply")[0]) == (
-            place == "post_office"
-        )
-        if customer.story.texts[-1:] not in (["out"],) and "out" not in customer.story.texts:
-            assert f"{dt.date.fromisoformat(date):%-d %b}" in words
+        assert bool(told[-1][1]) == (place == "post_office"), told[-1][0]
+        assert told[-1][2] == f"{dt.date.fromisoformat(date):%-d %b}", told[-1][0]

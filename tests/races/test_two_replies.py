@@ -2,8 +2,7 @@
 
 import pytest
 
-from bookings.models import InboundMessage, OutboundMessage, Outcome
-from bookings.models.messages import MessageState
+from bookings.models import InboundMessage, MessageState, OutboundMessage, Outcome
 from tests.factories import NotificationFactory
 from tests.races.conftest import signed
 

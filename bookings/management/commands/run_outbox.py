@@ -117,7 +117,7 @@ class Sender:
         elif wait is None:
             self._bell.wait(SWEEP_EVERY)
         else:
-            self._stopping.wait(wait)
+            self._stopping.wait(min(wait, SWEEP_EVERY))
         self._in_flight -= done
 
 
