@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -132,6 +133,11 @@ def ask_afresh() -> int:
 def _ask_again(booking: Booking, message: OutboundMessage) -> None:
     notification = Notification.objects.open().filter(outbound_messages=message).first()
     if notification is None:
+        return
+    if (
+        message.gateway != settings.SMS_GATEWAY
+    ):  # what was meant for the simulator reaches no real phone
+        withdraw(booking, f"was meant for another gateway ({message.gateway})")
         return
     chosen = (
         [option.slot for option in options.of(notification)]

@@ -1,15 +1,8 @@
 """The tables, by subject."""
 
+from bookings.models.attempts import DeliveryReceipt, SendAttempt, SentPart
 from bookings.models.consent import Consent, ConsentChange
-from bookings.models.messages import (
-    DeliveryReceipt,
-    InboundMessage,
-    Kind,
-    OutboundMessage,
-    Outcome,
-    SendAttempt,
-    SentPart,
-)
+from bookings.models.messages import InboundMessage, Kind, OutboundMessage, Outcome
 from bookings.models.notifications import Notification, NotificationState, SlotOption, lock_customer
 from bookings.models.schedule import Booking, BookingState, ChangeCause, Place, Slot, SlotChange
 from bookings.models.sending import Circuit, Pace, SimulatedPhone

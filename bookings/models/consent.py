@@ -11,7 +11,8 @@ from bookings.models.fields import MsisdnField, msisdn_is_e164
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-    from bookings.models.messages import DeliveryReceipt, InboundMessage
+    from bookings.models.attempts import DeliveryReceipt
+    from bookings.models.messages import InboundMessage
 
 
 class ConsentQuerySet(models.QuerySet["Consent"]):
