@@ -324,3 +324,13 @@ def test_acknowledgements_print_dates_and_never_tomorrow(reply, drain, choice):
     assert "today" not in text
     booking.refresh_from_db()
     assert f"{booking.slot.date:%a} {booking.slot.date.day} Nov 09:00-12:00" in text
+
+
+def test_a_stale_text_for_the_simulator_is_not_asked_afresh_through_vonage(clock, settings):
+    notification = notify(parcel(TUE, **EVENING))
+    settings.SMS_GATEWAY = "vonage"
+    clock("2026-11-24 00:01")
+    ask_afresh()
+    assert not OutboundMessage.objects.filter(gateway="vonage").exists()
+    notification.refresh_from_db()
+    assert notification.state == NotificationState.WITHDRAWN
