@@ -60,14 +60,21 @@ def _engine() -> Engine:
 
 
 @functools.cache
+def _spoken(language: str) -> str:
+    """The language itself if we have its texts, else English."""
+    is_ours = language.isalnum() and (settings.BASE_DIR / "templates" / "sms" / language).is_dir()
+    return language if is_ours else "en"
+
+
+@functools.cache
 def _template(name: str, language: str) -> Template:
-    names = [f"sms/{language}/{name}.txt", f"sms/en/{name}.txt"]
-    return _engine().select_template(names)
+    return _engine().get_template(f"sms/{language}/{name}.txt")
 
 
 def render(name: str, language: str, **context: object) -> str:
     """The text `templates/sms/<language>/<name>.txt`, on one line. A language without one gets English."""
     company = {"company": settings.COMPANY_NAME, "phone": settings.COMPANY_PHONE}
+    language = _spoken(language)
     with override(language):
         text = _template(name, language).render(Context(company | context, autoescape=False))
     return " ".join(text.split())
@@ -75,7 +82,7 @@ def render(name: str, language: str, **context: object) -> str:
 
 def day(date: dt.date, language: str) -> str:
     """A date as customers read it: `Tue 24 Nov`."""
-    with override(language):
+    with override(_spoken(language)):
         return date_format(date, "D j M")
 
 

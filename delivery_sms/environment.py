@@ -75,6 +75,20 @@ def read_env_file(default: Path) -> None:
             Env.ENVIRON.pop(f"{name}_FILE", None)
 
 
+def database(text: str) -> dict[str, Any]:
+    """A cast for `sqlite:///file` and `postgres://user:password@host/name?option=value`.
+
+    What is wrong is said without the value, which holds a password.
+    """
+    if text.partition(":")[0] not in {"sqlite", "postgres", "postgresql"}:
+        raise ValueError("must begin with sqlite:/// or postgres://user:password@host/name")
+    try:
+        found: dict[str, Any] = environ.Env.db_url_config(text)
+    except ValueError:
+        raise ValueError("cannot be read: percent-encode what is odd, and check the port") from None
+    return found
+
+
 def one_of(*choices: str) -> Callable[[str], str]:
     """A cast that takes exactly these words, in any case."""
 

@@ -177,22 +177,31 @@ class _Postman:
             self._changed.notify_all()
 
     def finish(self) -> None:
+        """Deliver now what is not yet due, each once."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._round and not self._is_out, _LONGEST_FAREWELL)
+            waiting = [fields for *_, fields in sorted(self._round, key=lambda item: item[:2])]
             self._round.clear()
+        for fields in waiting:
+            self._deliver(fields)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_out, _LONGEST_FAREWELL)
 
     def _run(self) -> None:
         while True:
             tries, fields = self._next_due()
-            try:
-                _post(settings.SIMULATOR_BASE_URL, "delivery-receipt", fields)
-            except OSError as error:
-                logger.debug("A receipt did not reach the webhook: %s", error)
-                if tries + 1 < _TRIES:
-                    self.post_later(fields, tries=tries + 1)
+            if not self._deliver(fields) and tries + 1 < _TRIES:
+                self.post_later(fields, tries=tries + 1)
             with self._changed:
                 self._is_out = False
                 self._changed.notify_all()
+
+    def _deliver(self, fields: dict[str, str]) -> bool:
+        try:
+            _post(settings.SIMULATOR_BASE_URL, "delivery-receipt", fields)
+        except OSError as error:
+            logger.debug("A receipt did not reach the webhook: %s", error)
+            return False
+        return True
 
     def _next_due(self) -> tuple[int, dict[str, str]]:
         """Wait for the first that is due. It counts as out until it is delivered or given up."""

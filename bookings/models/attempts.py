@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from bookings.gateways import Receipt, Verdict
 from bookings.models import standing
+from bookings.models.fields import is_one_of
 from bookings.models.messages import OutboundMessage, new_key
 from bookings.models.standing import MessageState
 
@@ -29,7 +30,9 @@ class SendAttempt(models.Model):
     class Meta:
         ordering = ["message", "number"]
         constraints = [
-            models.UniqueConstraint(fields=["message", "number"], name="attempt_number_once")
+            models.UniqueConstraint(fields=["message", "number"], name="attempt_number_once"),
+            models.CheckConstraint(name="attempt_has_client_ref", condition=~Q(client_ref="")),
+            is_one_of("state", MessageState, name="attempt_state_is_known"),
         ]
 
     def __str__(self) -> str:

@@ -22,6 +22,13 @@ def msisdn_is_e164(name: str) -> models.CheckConstraint:
     )
 
 
+def is_one_of(
+    field: str, choices: type[models.TextChoices], *, name: str
+) -> models.CheckConstraint:
+    """The CHECK that keeps a word that we do not know out of a column. Empty is a word only where it is a choice."""
+    return models.CheckConstraint(name=name, condition=Q(**{f"{field}__in": choices.values}))
+
+
 def parse_msisdn(text: str, region: str | None = None) -> str:
     """A number in any usual formatting as E.164 digits. `region` is where national numbers are from.
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from bookings.gateways import InboundSMS
 from bookings.models import standing
-from bookings.models.fields import MsisdnField, msisdn_is_e164
+from bookings.models.fields import MsisdnField, is_one_of, msisdn_is_e164
 from bookings.models.notifications import Notification, SlotOption
 from bookings.models.schedule import Booking
 from bookings.models.standing import MessageState
@@ -91,7 +91,7 @@ class InboundMessage(models.Model):
     """An SMS that a customer sent, how it was read, and what our rule made of it."""
 
     key = models.CharField(max_length=24, unique=True, editable=False, default=new_key)
-    gateway_message_id = models.CharField(max_length=100, unique=True)
+    gateway_message_id = models.CharField(max_length=100, unique=True, default=new_key)
     msisdn = models.CharField("from", max_length=40, help_text="As it came: usually E.164 digits.")
     virtual_number = models.CharField("to", max_length=40)
     text = models.TextField(blank=True)
@@ -139,6 +139,14 @@ class InboundMessage(models.Model):
                 fields=["-id"], name="inbound_needs_attention", condition=~Q(attention="")
             ),
         ]
+        constraints = [
+            models.CheckConstraint(
+                name="inbound_outcome_is_known", condition=Q(outcome__in=["", *Outcome.values])
+            ),
+            models.CheckConstraint(
+                name="inbound_has_message_id", condition=~Q(gateway_message_id="")
+            ),
+        ]
 
     def __str__(self) -> str:
         # No text of the customer's: this stands in titles, where control characters would do harm.
@@ -171,7 +179,7 @@ class OutboundMessage(models.Model):
     """An SMS that we send: queued in the transaction that gives rise to it, handed over by the outbox."""
 
     ref = models.CharField(max_length=24, unique=True, editable=False, default=new_key)
-    idempotency_key = models.CharField(max_length=80, unique=True)
+    idempotency_key = models.CharField(max_length=80, unique=True, default=new_key)
     kind = models.CharField(max_length=24, choices=Kind)
     priority = models.PositiveSmallIntegerField(default=5, help_text="The lowest goes first.")
     msisdn = MsisdnField("to")
@@ -199,8 +207,8 @@ class OutboundMessage(models.Model):
     reason = models.CharField(
         max_length=300, blank=True, help_text="Why it failed, waits or was cancelled."
     )
-    queued_at = models.DateTimeField()
-    due_at = models.DateTimeField()
+    queued_at = models.DateTimeField(default=timezone.now)
+    due_at = models.DateTimeField(default=timezone.now)
     valid_until = models.DateTimeField(
         null=True, blank=True, help_text="It is not true any more from then on."
     )
@@ -241,6 +249,9 @@ class OutboundMessage(models.Model):
         ]
         constraints = [
             msisdn_is_e164("outbound_msisdn_is_e164"),
+            is_one_of("state", MessageState, name="outbound_state_is_known"),
+            is_one_of("kind", Kind, name="outbound_kind_is_known"),
+            models.CheckConstraint(name="outbound_has_key", condition=~Q(idempotency_key="")),
             models.CheckConstraint(
                 name="outbound_claimed_has_token",
                 condition=~Q(state=MessageState.SENDING)

@@ -7,7 +7,7 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from bookings.models.fields import MsisdnField, msisdn_is_e164
+from bookings.models.fields import MsisdnField, is_one_of, msisdn_is_e164
 from bookings.models.schedule import Booking, Slot
 
 
@@ -74,6 +74,7 @@ class Notification(models.Model):
         ]
         constraints = [
             msisdn_is_e164("notification_msisdn_is_e164"),
+            is_one_of("state", NotificationState, name="notification_state_is_known"),
             models.UniqueConstraint(
                 fields=["booking"],
                 name="one_open_notification_per_booking",

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from bookings.models.fields import MsisdnField, msisdn_is_e164
+from bookings.models.fields import MsisdnField, is_one_of, msisdn_is_e164
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -72,6 +72,7 @@ class Slot(models.Model):
                 condition=Q(window_end__gt=F("window_start")),
                 violation_error_message="The window must end after it starts.",
             ),
+            is_one_of("place", Place, name="slot_place_is_known"),
         ]
 
     def __str__(self) -> str:
@@ -157,11 +158,11 @@ class Booking(models.Model):
         permissions = [("notify_booking", "Can text customers about their deliveries")]
         constraints = [
             msisdn_is_e164("booking_msisdn_is_e164"),
+            is_one_of("state", BookingState, name="booking_state_is_known"),
             models.CheckConstraint(name="booking_has_reference", condition=~Q(reference="")),
             models.CheckConstraint(
-                name="booking_cancelled_has_moment",
-                condition=Q(state=BookingState.CANCELLED, cancelled_at__isnull=False)
-                | Q(state=BookingState.SCHEDULED, cancelled_at__isnull=True),
+                name="booking_scheduled_is_not_cancelled",
+                condition=Q(state=BookingState.CANCELLED) | Q(cancelled_at=None, cancelled_by=None),
             ),
         ]
 
@@ -211,6 +212,7 @@ class SlotChange(models.Model):
     class Meta:
         ordering = ["pk"]
         constraints = [
+            is_one_of("cause", ChangeCause, name="slot_change_cause_is_known"),
             models.CheckConstraint(name="slot_change_moves", condition=~Q(from_slot=F("to_slot"))),
             models.CheckConstraint(
                 name="slot_change_by_reply_has_reply",

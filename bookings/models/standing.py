@@ -67,13 +67,15 @@ def attempt_state(
 
     Delivered if all its parts are, failed if any part was lost, else as far as its slowest part:
     so that more receipts never bring it back. Without an answer from the gateway its parts are
-    those that receipts named.
+    those that receipts named. A receipt that names none it knows of is about the only part there is.
     """
     parts = dict.fromkeys(part_ids, MessageState.SUBMITTED)
     lost = [MessageState.FAILED] if verdict == Verdict.REFUSED else []
     for message_id, status in receipts:
         said = _STATUS.get(status, MessageState.SUBMITTED)
-        parts[message_id] = _higher(parts.get(message_id, MessageState.SUBMITTED), said)
+        part = message_id if message_id in part_ids or len(part_ids) != 1 else part_ids[0]
+        if part or not part_ids:
+            parts[part] = _higher(parts.get(part, MessageState.SUBMITTED), said)
         lost += [said] if said in LOST else []
     if verdict == Verdict.PARTIAL or not parts:
         return _ANSWER[verdict]

@@ -80,7 +80,9 @@ def sendable(now: dt.datetime) -> OutboundMessageQuerySet:
         .filter(Q(valid_until=None) | Q(valid_until__gt=now))
         .filter(Q(kind__in=DESPITE_OPT_OUT) | ~Exists(opted_out))
         .filter(
-            ~Q(kind=Kind.NOTIFICATION) | Q(notification__closes_at__gte=now + _LEAST_TIME_TO_ANSWER)
+            ~Q(kind=Kind.NOTIFICATION)
+            | Q(notification=None)
+            | Q(notification__closes_at__gte=now + _LEAST_TIME_TO_ANSWER)
         )
         .order_by("priority", "due_at", "pk")
     )

@@ -30,20 +30,25 @@ _turn = threading.Lock()
 T = TypeVar("T")
 
 
-@functools.cache
 def gateway() -> SMSGateway:
     """The gateway of the settings, one for all threads. Only the chosen one is imported."""
     if settings.SMS_GATEWAY == "simulator":
-        from bookings.gateways.simulator import SimulatorGateway  # noqa: PLC0415
+        return _simulator()
+    return _vonage(settings.VONAGE_API_KEY, settings.VONAGE_API_SECRET, settings.VONAGE_REST_HOST)
 
-        return SimulatorGateway()
+
+@functools.cache
+def _simulator() -> SMSGateway:
+    from bookings.gateways.simulator import SimulatorGateway  # noqa: PLC0415
+
+    return SimulatorGateway()
+
+
+@functools.lru_cache(maxsize=1)
+def _vonage(api_key: str, api_secret: str, rest_host: str) -> SMSGateway:
     from bookings.gateways.vonage import VonageGateway  # noqa: PLC0415
 
-    return VonageGateway(
-        api_key=settings.VONAGE_API_KEY,
-        api_secret=settings.VONAGE_API_SECRET,
-        rest_host=settings.VONAGE_REST_HOST,
-    )
+    return VonageGateway(api_key=api_key, api_secret=api_secret, rest_host=rest_host)
 
 
 def hand_over(message: OutboundMessage, carrier: SMSGateway) -> None:

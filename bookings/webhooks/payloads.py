@@ -5,6 +5,8 @@ Vonage sends the same fields in a query, a form or a JSON object, as the account
 chosen by its method and content type alone.
 """
 
+import functools
+import io
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -13,8 +15,10 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
+from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
 
 from bookings.gateways import InboundSMS, MessagePart, Receipt
 
@@ -131,6 +135,8 @@ def _read_body(request: HttpRequest, length: int) -> bytes:
 
 def _parser_for(request: HttpRequest) -> Callable[[str], Pairs]:
     parser = _PARSERS.get(request.content_type or "")
+    if request.content_type == "multipart/form-data":
+        parser = functools.partial(_multipart_pairs, content_type=request.META["CONTENT_TYPE"])
     charset = (request.content_params or {}).get("charset", "utf-8")
     if parser is None or charset.lower() not in {"utf-8", "utf8"}:
         raise RefusedError("neither a form nor JSON, in UTF-8", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
@@ -156,16 +162,22 @@ def _json_pairs(text: str) -> Pairs:
     return pairs
 
 
-def _no_pairs(text: str) -> Pairs:
-    if not _EMPTY_MULTIPART.fullmatch(text):
-        raise RefusedError("multipart with parts", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-    return ()
+def _multipart_pairs(text: str, content_type: str) -> Pairs:
+    """A form as some clients post it. Files in it are no fields, and are left out."""
+    body = text.encode()
+    meta = {"CONTENT_TYPE": content_type, "CONTENT_LENGTH": len(body)}
+    try:
+        form, _ = MultiPartParser(meta, io.BytesIO(body), [], "utf-8").parse()
+    except (MultiPartParserError, SuspiciousOperation) as error:
+        raise RefusedError("broken multipart") from error
+    if not form and not _EMPTY_MULTIPART.fullmatch(text):  # it must not pass for a bare request
+        raise RefusedError("multipart without fields")
+    return [(key, value) for key, values in form.lists() for value in values]
 
 
 _PARSERS: dict[str, Callable[[str], Pairs]] = {
     "application/x-www-form-urlencoded": _form_pairs,
     "application/json": _json_pairs,
-    "multipart/form-data": _no_pairs,  # how some clients post nothing at all
 }
 
 

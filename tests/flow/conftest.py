@@ -47,10 +47,8 @@ def network(_fake_vonage, settings, monkeypatch) -> Iterator[FakeVonage]:
     settings.SMS_RATE_PER_SECOND = 1000.0
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(_fake_vonage.ca_file))
     _fake_vonage.reset()
-    sending.gateway.cache_clear()
     yield _fake_vonage
     sending.gateway().close()
-    sending.gateway.cache_clear()
 
 
 @pytest.fixture

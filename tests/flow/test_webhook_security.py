@@ -323,7 +323,7 @@ HOSTILE = {
     "repeated key": (b'{"text": "1", "text": "2"}', JSON, 400),
     "not UTF-8": (b"text=%ff", FORM, 400),
     "XML": (b"<text>1</text>", "application/xml", 415),
-    "multipart": (b"--x\r\n", "multipart/form-data; boundary=x", 415),
+    "multipart": (b"--x\r\n", "multipart/form-data; boundary=x", 400),
 }
 
 

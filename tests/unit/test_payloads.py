@@ -243,7 +243,6 @@ def test_the_longest_key_and_the_fortieth_field_are_taken():
         "text/json",
         "application/xml",
         "application/jsonx",
-        "multipart/form-data; boundary=x",
         "application/json; charset=utf-16",
         "application/json; charset=latin-1",
         "application/json; charset=",
@@ -260,10 +259,31 @@ def test_a_body_without_a_type_is_refused():
     assert refusal(body_request(b"text=1", "")) == 415
 
 
-def test_a_multipart_form_with_parts_is_refused():
-    part = b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\n1\r\n--x--\r\n'
+def multipart(*pairs):
+    parts = (f'--x\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n' for k, v in pairs)
+    return body_request(("".join(parts) + "--x--\r\n").encode(), "multipart/form-data; boundary=x")
 
-    assert refusal(body_request(part, "multipart/form-data; boundary=x")) == 415
+
+def test_a_multipart_form_is_read_like_any_other():
+    assert read_fields(multipart(("text", "2 café €"), ("to", "1"))) == {
+        "text": "2 café €",
+        "to": "1",
+    }
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        multipart(("text", "1"), ("text", "2")),
+        multipart(("a=1&messageId", "1")),
+        body_request(b"--x\r\n", "multipart/form-data; boundary=x"),
+        body_request(b"nothing of the kind", "multipart/form-data; boundary=x"),
+        body_request(b"--x--", "multipart/form-data"),
+    ],
+    ids=["repeated key", "odd key", "cut short", "no multipart", "no boundary"],
+)
+def test_an_odd_multipart_form_is_refused(request_):
+    assert refusal(request_) == 400
 
 
 def test_sixteen_kilobytes_are_taken_and_one_byte_more_is_not():
