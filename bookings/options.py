@@ -130,7 +130,9 @@ def resting(msisdn: str, now: dt.datetime) -> Q:
     return Q(msisdn=msisdn, is_held=True) & (is_open | (was_read & (swept | unswept)))
 
 
-def free_block(booking: Booking, now: dt.datetime) -> int | None:
+def free_block(
+    booking: Booking, now: dt.datetime, also_taken: frozenset[int] = frozenset()
+) -> int | None:
     """The first digit of the first block that means nothing to this customer, or None.
 
     Digits of this booking's own question are free if it never left us, since asking again withdraws it.
@@ -141,6 +143,7 @@ def free_block(booking: Booking, now: dt.datetime) -> int | None:
         .exclude(own)
         .values_list("digit", flat=True)
     )
+    taken |= also_taken
     return next((first for first in BLOCKS if taken.isdisjoint(range(first, first + 3))), None)
 
 

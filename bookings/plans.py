@@ -47,17 +47,22 @@ class Plan:
 
 
 def plan(
-    booking: Booking, *, slots: Sequence[Slot] | None = None, sender: str | None = None
+    booking: Booking,
+    *,
+    slots: Sequence[Slot] | None = None,
+    sender: str | None = None,
+    also_taken: frozenset[int] = frozenset(),
 ) -> Plan:
     """What `notify` would send now; writes nothing. The booking may be unsaved.
 
-    `slots` replaces the options of our rule by others, chosen by staff. Raises CannotNotify.
+    `slots` replaces the options of our rule by others, chosen by staff; `also_taken` are digits that
+    others of the same batch will have taken by then. Raises CannotNotify.
     """
     now = timezone.now()
     sender = sender or settings.VONAGE_NUMBERS[0]
     _check_can_be_asked(booking, sender, now)
     offered = _offered(booking, slots, now)
-    planned = _numbered(booking, offered, now)
+    planned = _numbered(booking, offered, now, also_taken)
     # A wall-clock time in the hour that spring skips would be printed as it is: no clock shows it.
     closes_at = booking.slot.cutoff_at.astimezone(dt.UTC)
     ends = [closes_at, *(option.slot.cutoff_at for option in planned)]
@@ -83,6 +88,7 @@ def _check_can_be_asked(booking: Booking, sender: str, now: dt.datetime) -> None
             "It is too late to change this delivery: its cut-off has passed.",
         ),
         (time_left < LEAST_TIME_TO_ANSWER, "Less than 30 minutes are left to answer."),
+        (booking.msisdn in settings.VONAGE_NUMBERS, "This is a number of our own."),
         (not can_get_sms(booking.msisdn), "This number cannot receive SMS: call instead."),
         (Consent.objects.is_opted_out(booking.msisdn), "The customer has opted out of our texts."),
         (
@@ -106,9 +112,9 @@ def _offered(booking: Booking, slots: Sequence[Slot] | None, now: dt.datetime) -
 
 
 def _numbered(
-    booking: Booking, slots: Sequence[Slot], now: dt.datetime
+    booking: Booking, slots: Sequence[Slot], now: dt.datetime, also_taken: frozenset[int]
 ) -> tuple[PlannedOption, ...]:
-    first = options.free_block(booking, now)
+    first = options.free_block(booking, now, also_taken)
     if first is None:
         return ()
     today = timezone.localdate(now)

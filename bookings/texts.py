@@ -59,11 +59,15 @@ def _engine() -> Engine:
     return Engine(dirs=[str(settings.BASE_DIR / "templates")], autoescape=False)
 
 
+def languages() -> list[str]:
+    """The languages that we have texts in: the folders of templates/sms."""
+    return sorted(path.name for path in (settings.BASE_DIR / "templates" / "sms").iterdir())
+
+
 @functools.cache
 def _spoken(language: str) -> str:
     """The language itself if we have its texts, else English."""
-    is_ours = language.isalnum() and (settings.BASE_DIR / "templates" / "sms" / language).is_dir()
-    return language if is_ours else "en"
+    return language if language in languages() else "en"
 
 
 @functools.cache
@@ -89,6 +93,8 @@ def day(date: dt.date, language: str) -> str:
 def moment(at: dt.datetime, language: str) -> str:
     """A moment in the company's zone: `Mon 23 Nov 22:00`."""
     local = timezone.localtime(at)
+    if local.time() == dt.time():  # "before Tue 00:00" would be read as the end of Tuesday
+        return f"{day(local.date() - dt.timedelta(days=1), language)} 24:00"
     return f"{day(local.date(), language)} {local:%H:%M}"
 
 

@@ -19,7 +19,13 @@ urlpatterns = [
     path("notify/preview", notify.preview, name="notify-preview"),
     path("notifications/<int:pk>/", notify.progress, name="notification-progress"),
     path("simulator/", simulator.phones, name="simulator"),
-    path("simulator/<str:msisdn>/", simulator.phone, name="simulator-phone"),
-    path("simulator/<str:msisdn>/reply", simulator.reply, name="simulator-reply"),
-    path("simulator/<str:msisdn>/switches", simulator.switches, name="simulator-switches"),
+    re_path(r"^simulator/(?P<msisdn>[\w+ .-]{1,40})/$", simulator.phone, name="simulator-phone"),
+    re_path(
+        r"^simulator/(?P<msisdn>[\w+ .-]{1,40})/reply$", simulator.reply, name="simulator-reply"
+    ),
+    re_path(
+        r"^simulator/(?P<msisdn>[\w+ .-]{1,40})/switches$",
+        simulator.switches,
+        name="simulator-switches",
+    ),
 ]

@@ -275,13 +275,21 @@ UNFOLD = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {
+        "line": {
+            "()": "delivery_sms.logs.MaskingFormatter",
+            "format": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+        }
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "bookings": {"level": "INFO"},
         "delivery_sms": {"level": "INFO"},
         "django": {"handlers": [], "level": "INFO", "propagate": True},
+        # A forged Host header is refused with 400; it needs no traceback.
+        "django.security.DisallowedHost": {"handlers": [], "level": "CRITICAL"},
         "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
     }
     | {name: {"level": "WARNING"} for name in ("vonage", "urllib3", "django.db.backends")},

@@ -1,6 +1,5 @@
 """Asking many customers at once: who would get which text, who would not and why, and doing it."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -30,7 +29,6 @@ class Asking:
     """A customer who will be asked."""
 
     plan: notifications.Plan
-    shares_phone: bool  # with another booking of this page: the second gets the next digits
 
     @property
     def costly(self) -> list[str]:
@@ -47,19 +45,23 @@ class Asked:
 
 
 def preview(bookings: Iterable[Booking], sender: str) -> tuple[list[Asking], list[Refusal]]:
-    """What `ask` would do now; writes nothing."""
+    """What `ask` would do now with them in this order; writes nothing."""
     bookings = list(bookings)
     waiting = {row.booking_id: row for row in _open_questions().filter(booking__in=bookings)}
-    plans: list[notifications.Plan] = []
+    asked: list[Asking] = []
+    taken: dict[str, frozenset[int]] = {}  # by phone number, the digits of those before
     refusals: list[Refusal] = []
     for booking in bookings:
         try:
             _check_not_waiting(waiting.get(booking.pk))
-            plans.append(notifications.plan(booking, sender=sender))
+            before = taken.get(booking.msisdn, frozenset())
+            plan = notifications.plan(booking, sender=sender, also_taken=before)
         except notifications.CannotNotify as error:
             refusals.append(Refusal(booking, str(error)))
-    phones = Counter(plan.booking.msisdn for plan in plans)
-    return [Asking(plan, phones[plan.booking.msisdn] > 1) for plan in plans], refusals
+        else:
+            asked.append(Asking(plan))
+            taken[booking.msisdn] = before | {option.digit for option in plan.options}
+    return asked, refusals
 
 
 def ask(bookings: Iterable[Booking], *, nonce: str, user: User, sender: str) -> Asked:

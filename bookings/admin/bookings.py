@@ -18,19 +18,21 @@ from bookings import history
 from bookings.admin import asking
 from bookings.admin.filters import AskedFilter, DayFilter, coming_first
 from bookings.admin.forms import BookingForm
+from bookings.admin.guard import is_key
 from bookings.admin.mixins import (
     OUTCOME_LABELS,
     STATE_LABELS,
     KeptAdmin,
+    name_column,
     phone_column,
     show_phone,
     slot_column,
+    what_was_answered,
 )
 from bookings.dispatch import CannotBook
 from bookings.models import (
     Booking,
     BookingState,
-    InboundMessage,
     Kind,
     MessageState,
     OutboundMessage,
@@ -50,7 +52,7 @@ class BookingAdmin(KeptAdmin):
     )
     form = BookingForm
     list_display = [
-        *("reference", "customer_name", "phone", "slot_shown"),
+        *("reference_shown", "customer_shown", "phone", "slot_shown"),
         *("state_shown", "sms", "answer"),
     ]
     list_select_related = ["slot"]
@@ -60,6 +62,8 @@ class BookingAdmin(KeptAdmin):
     search_fields = ["reference", "customer_name"]
     search_help_text = "Reference, name or phone number, however it is written"
     actions = ["notify_customers"]
+    reference_shown = name_column("reference", "reference")
+    customer_shown = name_column("customer_name", "customer name")
     phone = phone_column("msisdn", "phone number")
     slot_shown = slot_column("slot", "slot")
 
@@ -68,11 +72,10 @@ class BookingAdmin(KeptAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         of_it = {"booking": OuterRef("pk")}
         asked = OutboundMessage.objects.filter(kind=Kind.NOTIFICATION, **of_it).order_by("-pk")
-        answers = InboundMessage.objects.filter(**of_it).order_by("-pk")
         bookings: QuerySet[Any] = super().get_queryset(request)
         told: QuerySet[Any] = bookings.annotate(
             sms_state=Subquery(asked.values("state")[:1]),
-            answer_outcome=Subquery(answers.values("outcome")[:1]),
+            answer_outcome=what_was_answered(**of_it),
         )
         return told
 
@@ -96,15 +99,15 @@ class BookingAdmin(KeptAdmin):
     # One booking
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        asked = ["reference", "customer_name", "msisdn", "slot", "language", "notes"]
+        asked = ["customer_name", "msisdn", "slot", "language", "notes"]
         if obj is None:
-            return asked
+            return ["reference", *asked]
         if self.has_change_permission(request, obj):
-            return [*asked, "cancelled"]
-        return ["reference", "customer_name", "phone", "slot", "language", "notes", "state"]
+            return ["reference_shown", *asked, "cancelled"]
+        return ["reference_shown", "customer_shown", "phone", "slot", "language", "notes", "state"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return ["reference"] if obj else []  # printed in texts, and what an import knows it by
+        return ["reference_shown"] if obj else []  # printed in texts, and what an import knows it by
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -133,6 +136,8 @@ class BookingAdmin(KeptAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
         if change:
             form.carry_out(request.user)
+            if form.is_to_be_told:
+                self.message_user(request, form.not_told(), messages.WARNING)
         else:
             obj.pk = form.book().pk
         obj.refresh_from_db()
@@ -195,7 +200,7 @@ class BookingAdmin(KeptAdmin):
             return HttpResponseNotAllowed(["POST"])
         if not self.has_notify_permission(request):
             raise PermissionDenied
-        keys = [key for key in request.POST.get("bookings", "").split(",") if key.isdecimal()]
+        keys = [key for key in request.POST.get("bookings", "").split(",") if is_key(key)]
         bookings = Booking.objects.filter(pk__in=keys[: asking.MOST_AT_ONCE])
         nonce, sender = request.POST.get("nonce", ""), request.POST.get("sender", "")
         if not _NONCE.fullmatch(nonce) or sender not in _senders():
@@ -204,7 +209,7 @@ class BookingAdmin(KeptAdmin):
         return redirect("admin:bookings_booking_changelist")
 
     def _confirmation(self, request: HttpRequest, bookings: QuerySet[Any]) -> HttpResponse:
-        chosen = list(bookings.select_related("slot"))
+        chosen = list(bookings.select_related("slot").order_by("pk"))  # as they will be asked
         senders = _senders()
         sender = request.POST.get("sender", "")
         sender = sender if sender in senders else senders[0]
@@ -232,7 +237,7 @@ class BookingAdmin(KeptAdmin):
             sentence = f"This page had been sent before: {asked.before} not texted again."
             self.message_user(request, sentence, messages.INFO)
         for refusal in asked.refusals[:20]:
-            sentence = f"{refusal.booking.reference} not texted: {refusal.reason}"
+            sentence = f"{history.visible(refusal.booking.reference)} not texted: {refusal.reason}"
             self.message_user(request, sentence, messages.WARNING)
 
 

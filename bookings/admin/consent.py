@@ -7,6 +7,7 @@ from bookings.admin.mixins import (
     HistoryAdminMixin,
     KeptAdmin,
     inbound_link,
+    listed_text_column,
     moment_column,
     phone_column,
     text_column,
@@ -21,6 +22,7 @@ class ConsentChangeAdmin(HistoryAdminMixin, KeptAdmin):
     phone = phone_column("msisdn", "phone number")
     inbound_link = inbound_link
     words_shown = text_column("words", "words")
+    words_listed = listed_text_column("words", "words")
     fields = [
         "changed_at",
         "phone",
@@ -30,7 +32,7 @@ class ConsentChangeAdmin(HistoryAdminMixin, KeptAdmin):
         "receipt",
         "user",
     ]
-    list_display = ["changed_at", "phone", "consent", "words_shown", "user"]
+    list_display = ["changed_at", "phone", "consent", "words_listed", "user"]
     list_select_related = ["user"]
     list_filter = ["is_opted_out", "created_at"]
     date_hierarchy = "created_at"

@@ -19,6 +19,7 @@ from bookings.admin.mixins import (
     booking_link,
     customer_and_booking,
     in_reply_to_link,
+    listed_text_column,
     moment_column,
     phone_column,
     show_slot,
@@ -74,7 +75,8 @@ class OutboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
     phone = phone_column("msisdn", "to")
     sent_from = phone_column("sender", "from")
     text_shown = text_column("text", "text")
-    reason_shown = text_column("reason", "reason")
+    text_listed = listed_text_column("text", "text")
+    reason_listed = listed_text_column("reason", "reason")
     booking_link = booking_link
     customer = customer_and_booking
     in_reply_to_link = in_reply_to_link
@@ -93,8 +95,8 @@ class OutboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
     ]
     inlines = [AttemptInline]
     list_display = [
-        *("queued", "customer", "kind", "text_shown"),
-        *("state_shown", "reason_shown"),
+        *("queued", "customer", "kind", "text_listed"),
+        *("state_shown", "reason_listed"),
     ]
     list_display_links = ["queued"]
     list_select_related = ["booking"]
@@ -122,7 +124,9 @@ class InboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
     phone = phone_column("msisdn", "from")
     sent_to = phone_column("virtual_number", "to")
     text_shown = text_column("text", "text")
+    text_listed = listed_text_column("text", "text")
     attention_shown = text_column("attention", "needs attention")
+    attention_listed = listed_text_column("attention", "needs attention")
     booking_link = booking_link
     customer = customer_and_booking
     fields = [
@@ -138,8 +142,8 @@ class InboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
         ),
     ]
     list_display = [
-        *("received", "customer", "text_shown", "how_read", "outcome_shown"),
-        *("moved", "attention_shown"),
+        *("received", "customer", "text_listed", "how_read", "outcome_shown"),
+        *("moved", "attention_listed"),
     ]
     list_display_links = ["received"]
     list_select_related = ["booking"]
@@ -169,7 +173,7 @@ class InboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
             show_text(inbound.matched) if inbound.matched else "-",
         )
 
-    @display(description="slot before and after")
+    @display(description="moved")
     def moved(self, inbound: InboundMessage) -> str | None:
         rows = [
             (show_slot(change.from_slot), show_slot(change.to_slot))

@@ -7,13 +7,16 @@ from operator import attrgetter
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html
+from django.utils.text import Truncator
 from unfold.admin import ModelAdmin
 
+from bookings.admin.guard import GuardedList
 from bookings.history import moment, visible
 from bookings.models import InboundMessage, MessageState, Outcome, Place, Slot
 from bookings.models.fields import parse_msisdn, show_msisdn
@@ -25,6 +28,8 @@ Column = Callable[[Any, Any], Any]
 #: Fewer digits are a part of a reference, or a short code.
 _LEAST_DIGITS = 4
 _SHORTEST_NUMBER = 7
+#: Characters of a text that a list shows; the whole of it stands on the page of its row.
+_LISTED = 160
 _PHONE = re.compile(r"\+?[\d\s().\-/\u00a0]+")
 
 #: Colours of unfold's labels. It shows a value that is not named here without its words.
@@ -44,7 +49,7 @@ OUTCOME_LABELS: dict[str, str] = {
 }
 
 
-class KeptAdmin(ModelAdmin):
+class KeptAdmin(GuardedList, ModelAdmin):
     """Rows that nobody deletes, since history hangs on them."""
 
     #: What an empty list says: where its rows come from.
@@ -117,6 +122,13 @@ def _digits_of(term: str) -> str:
         return ""
 
 
+def what_was_answered(**of_it: Any) -> Coalesce:
+    """The outcome of the last valid choice; without one, of the last reply. None without a reply."""
+    replies = InboundMessage.objects.filter(**of_it).order_by("-pk").values("outcome")
+    choice, last = replies.filter(outcome__in=CHOSEN)[:1], replies[:1]
+    return Coalesce(Subquery(choice), Subquery(last))
+
+
 # Columns and read-only fields
 
 
@@ -151,6 +163,16 @@ def phone_column(name: str, description: str) -> Column:
 def text_column(name: str, description: str) -> Column:
     """Words of a customer or to one: escaped, with control characters visible."""
     return _column(name, description, show_text)
+
+
+def listed_text_column(name: str, description: str) -> Column:
+    """The beginning of such words."""
+    return _column(name, description, lambda text: show_text(Truncator(text).chars(_LISTED)))
+
+
+def name_column(name: str, description: str) -> Column:
+    """A name or a reference, with control characters visible."""
+    return _column(name, description, lambda value: visible(str(value)))
 
 
 def slot_column(name: str, description: str) -> Column:
@@ -192,7 +214,7 @@ def booking_link(_: Any, row: Any) -> str | None:
     return format_html(
         '<a class="link" href="{}">{}</a>',
         reverse("admin:bookings_booking_change", args=[booking.pk]),
-        booking,
+        visible(str(booking)),
     )
 
 

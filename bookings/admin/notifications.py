@@ -19,9 +19,9 @@ from bookings.admin.mixins import (
     moment_column,
     phone_column,
     slot_column,
+    what_was_answered,
 )
 from bookings.models import (
-    InboundMessage,
     Kind,
     MessageState,
     Notification,
@@ -83,11 +83,10 @@ class NotificationAdmin(HistoryAdminMixin, KeptAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         of_it = {"notification": OuterRef("pk")}
         sent = OutboundMessage.objects.filter(kind=Kind.NOTIFICATION, **of_it).order_by("-pk")
-        answers = InboundMessage.objects.filter(**of_it).order_by("-pk")
         notifications: QuerySet[Any] = super().get_queryset(request)
         told: QuerySet[Any] = notifications.prefetch_related("options").annotate(
             sms_state=Subquery(sent.values("state")[:1]),
-            answer_outcome=Subquery(answers.values("outcome")[:1]),
+            answer_outcome=what_was_answered(**of_it),
         )
         return told
 

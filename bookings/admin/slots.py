@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db.models import Count, F, Model, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -42,11 +44,22 @@ class RoomFilter(admin.SimpleListFilter):
         return queryset
 
 
+class SlotForm(forms.ModelForm):
+    """No limit is an empty capacity, never one that was not sent."""
+
+    def clean_capacity(self) -> int | None:
+        if self.add_prefix("capacity") not in self.data:
+            raise ValidationError("Say how many deliveries fit, or leave it empty for no limit.")
+        capacity: int | None = self.cleaned_data["capacity"]
+        return capacity
+
+
 @admin.register(Slot)
 class SlotAdmin(KeptAdmin):
     """Once made, only its capacity can change: whoever is in it was told its day and window."""
 
     empty_says = "Slots are made by an import, by the notify form, or here: choose Add slot."
+    form = SlotForm
     fields = ["date", "window_start", "window_end", "place", "capacity"]
     list_display = ["day", "window", "place", "capacity_shown", "deliveries", "room"]
     list_filter = [DayFilter.on("date"), "place", RoomFilter]

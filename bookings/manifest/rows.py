@@ -13,7 +13,8 @@ from django.core.exceptions import ValidationError
 
 from bookings.manifest.sheets import ManifestError, cells_of
 from bookings.models import Place, Slot
-from bookings.models.fields import E164_PATTERN, parse_msisdn
+from bookings.models.fields import E164_PATTERN, check_reference, parse_msisdn
+from bookings.models.schedule import EARLIEST, LATEST
 
 REQUIRED = ("reference", "customer_name", "phone", "date", "window_start", "window_end")
 OPTIONAL = ("place", "language", "notes", "capacity")
@@ -129,7 +130,12 @@ def _checked(header: list[str]) -> list[str]:
 
 
 def _reference(cells: Mapping[str, str]) -> str:
-    return _short("reference", 40, cells, least=1)
+    reference = _short("reference", 40, cells, least=1)
+    try:
+        check_reference(reference)
+    except ValidationError as error:
+        raise ValueError(error.message) from None
+    return reference
 
 
 def _customer_name(cells: Mapping[str, str]) -> str:
@@ -203,9 +209,12 @@ def _date(cells: Mapping[str, str]) -> dt.date:
     text = cells.get("date", "")
     is_written_so = re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII)
     try:
-        return dt.date.fromisoformat(text if is_written_so else "")
+        date = dt.date.fromisoformat(text if is_written_so else "")
     except ValueError:
         raise ValueError(_no("date", text, "2026-11-24")) from None
+    if not EARLIEST <= date <= LATEST:
+        raise ValueError(_no("date", text, "2026-11-24"))
+    return date
 
 
 def _time(name: str, cells: Mapping[str, str]) -> dt.time:

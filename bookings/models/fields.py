@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import phonenumbers
+from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -27,6 +28,18 @@ def is_one_of(
 ) -> models.CheckConstraint:
     """The CHECK that keeps a word that we do not know out of a column. Empty is a word only where it is a choice."""
     return models.CheckConstraint(name=name, condition=Q(**{f"{field}__in": choices.values}))
+
+
+def check_reference(text: str) -> None:
+    """A booking's reference stands in texts to customers: no line breaks, no links, nothing invisible.
+
+    Raises ValidationError with words for the person who typed it.
+    """
+    if not re.fullmatch(r"\w[\w .#/-]{0,39}", text):
+        raise ValidationError(
+            "A reference has up to 40 letters, digits, blanks and . # / - _, and begins with a letter or digit.",
+            code="invalid",
+        )
 
 
 def parse_msisdn(text: str, region: str | None = None) -> str:
@@ -81,8 +94,19 @@ def can_get_sms(msisdn: str) -> bool:
     }
 
 
+class MsisdnFormField(forms.CharField):
+    """A phone number as people type it: in any usual formatting. Gives E.164 digits."""
+
+    def clean(self, value: Any) -> str:
+        typed = super().clean(value)
+        return parse_msisdn(typed) if typed else typed
+
+    def prepare_value(self, value: Any) -> Any:
+        return show_msisdn(value) if isinstance(value, str) and as_msisdn(value) == value else value
+
+
 class MsisdnField(models.CharField):  # type: ignore[type-arg]
-    """A phone number: typed in any usual formatting, kept as E.164 digits."""
+    """A phone number, kept as E.164 digits. Its forms take any usual formatting; its tables have the CHECK."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("max_length", 15)
@@ -90,10 +114,9 @@ class MsisdnField(models.CharField):  # type: ignore[type-arg]
 
     def formfield(self, *args: Any, **kwargs: Any) -> Any:
         # People type spaces, brackets and a plus: the form's field must let them.
-        return super().formfield(*args, **{"max_length": 40, **kwargs})
-
-    def clean(self, value: Any, model_instance: models.Model | None) -> Any:
-        return super().clean(parse_msisdn(str(value)) if value else value, model_instance)
+        return super().formfield(
+            *args, **{"form_class": MsisdnFormField, "max_length": 40, **kwargs}
+        )
 
 
 def as_msisdn(text: str) -> str:

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
-from bookings.models.fields import MsisdnField, is_one_of, msisdn_is_e164
+from bookings.models.fields import MsisdnField, check_reference, is_one_of, msisdn_is_e164
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -30,6 +30,10 @@ class ChangeCause(models.TextChoices):
     REPLY = "reply", "customer's reply"
     STAFF = "staff", "staff"
     IMPORT = "import", "import"
+
+
+#: Dates outside would overflow as soon as somebody counts days from them.
+EARLIEST, LATEST = dt.date(2000, 1, 1), dt.date(2199, 12, 31)
 
 
 def _utc(wall_clock: dt.datetime) -> dt.datetime:
@@ -73,6 +77,11 @@ class Slot(models.Model):
                 violation_error_message="The window must end after it starts.",
             ),
             is_one_of("place", Place, name="slot_place_is_known"),
+            models.CheckConstraint(
+                name="slot_date_is_possible",
+                condition=Q(date__range=(EARLIEST, LATEST)),
+                violation_error_message="No delivery is planned for that year.",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -126,7 +135,10 @@ class Booking(models.Model):
     """One delivery to one customer."""
 
     reference = models.CharField(
-        max_length=40, unique=True, help_text="Printed in every text about this delivery."
+        max_length=40,
+        unique=True,
+        validators=[check_reference],
+        help_text="Printed in every text about this delivery.",
     )
     customer_name = models.CharField(max_length=120, blank=True)
     msisdn = MsisdnField("phone number", db_index=True)

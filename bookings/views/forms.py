@@ -12,10 +12,11 @@ from django.utils import timezone
 from django.utils.formats import date_format
 
 from bookings.models import Booking, Place, SimulatedPhone, Slot
-from bookings.models.fields import parse_msisdn
+from bookings.models.fields import check_reference, parse_msisdn
 
 ANOTHER_DAY = "another"
 SLOTS_SHOWN = 100
+_LONGEST_ID = 19  # digits that any database can look up
 LONGEST_AHEAD = dt.timedelta(days=365)
 _UNMISTAKABLE = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # read over the phone without doubt
 
@@ -95,6 +96,7 @@ class NotifyForm(forms.Form):
     def clean_reference(self) -> str:
         nonce = self.cleaned_data.get("nonce", "")  # cleaned before, since it stands first
         reference = self.cleaned_data["reference"] or reference_for(nonce)
+        check_reference(reference)
         if Booking.objects.filter(reference=reference).exists():
             raise ValidationError(f"There is a booking with the reference {reference} already.")
         return str(reference)
@@ -188,7 +190,8 @@ def _slot_words(slot: Slot, taken: int) -> str:
 
 
 def _stored_slot(choice: str) -> Slot:
-    slot = Slot.objects.filter(pk=int(choice)).first() if choice.isdecimal() else None
+    is_id = choice.isascii() and choice.isdecimal() and len(choice) < _LONGEST_ID
+    slot = Slot.objects.filter(pk=int(choice)).first() if is_id else None
     if slot is None:
         raise ValidationError("There is no such slot any more. Choose another.")
     return _with_room(slot)
@@ -204,5 +207,5 @@ def _with_room(slot: Slot) -> Slot:
 def _check_time(slot: Slot) -> None:
     if slot.date > timezone.localdate() + LONGEST_AHEAD:
         raise ValidationError("That is more than a year ahead.")
-    if slot.cutoff_at <= timezone.now():
+    if slot.date < timezone.localdate() or slot.cutoff_at <= timezone.now():
         raise ValidationError("It is too late for this slot: its cut-off has passed.")

@@ -27,6 +27,10 @@ from bookings.views.forms import ReplyForm, SwitchesForm
 
 QUICK_KEYS = ("1", "2", "3", "STOP")
 
+may_look = staff_only()
+# A simulated reply moves a booking as a real one does.
+may_play = staff_only("bookings.notify_booking")
+
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
@@ -46,7 +50,7 @@ def only_with_the_simulator(view: View[P]) -> View[P]:
 @require_GET
 @never_cache
 @only_with_the_simulator
-@staff_only()
+@may_look
 def phones(request: StaffRequest) -> HttpResponse:
     """Every customer who has been texted or has texted, the latest first."""
     typed = request.GET.get("number", "").strip()
@@ -62,7 +66,7 @@ def phones(request: StaffRequest) -> HttpResponse:
 @require_GET
 @never_cache
 @only_with_the_simulator
-@staff_only()
+@may_look
 def phone(request: StaffRequest, msisdn: str) -> HttpResponse:
     """One customer's phone. A script asks for its screen again and again."""
     _check_known(msisdn)
@@ -84,7 +88,7 @@ def phone(request: StaffRequest, msisdn: str) -> HttpResponse:
 
 @require_POST
 @only_with_the_simulator
-@staff_only()
+@may_play
 def reply(request: StaffRequest, msisdn: str) -> HttpResponse:
     """The customer sends a text: it goes to the real webhook, over HTTP, with a signature."""
     _check_known(msisdn)
@@ -96,7 +100,7 @@ def reply(request: StaffRequest, msisdn: str) -> HttpResponse:
 
 @require_POST
 @only_with_the_simulator
-@staff_only()
+@may_play
 def switches(request: StaffRequest, msisdn: str) -> HttpResponse:
     """Change how the phone behaves from now on."""
     _check_known(msisdn)

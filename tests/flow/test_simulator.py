@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.core.management import call_command
 from django.test import Client
 
@@ -43,7 +44,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def staff(client):
-    client.force_login(UserFactory.create())
+    client.force_login(dispatcher())
     return client
 
 
@@ -58,6 +59,13 @@ def receipts_come_quickly(monkeypatch):
     monkeypatch.setattr(network, "_TRY_AGAIN_AFTER", 0.05)
 
 
+def dispatcher():
+    """Staff with the right to notify: playing a customer moves bookings too."""
+    user = UserFactory.create()
+    user.user_permissions.add(Permission.objects.get(codename="notify_booking"))
+    return user
+
+
 @pytest.fixture
 def web(live_server, settings):
     """Staff's browser at a web server that the simulated network can reach."""
@@ -65,7 +73,7 @@ def web(live_server, settings):
     host = live_server.url.removeprefix("http://")
     settings.ALLOWED_HOSTS = [host.partition(":")[0]]
     browser = Client(headers={"host": host})
-    browser.force_login(UserFactory.create())
+    browser.force_login(dispatcher())
     return browser
 
 
@@ -133,13 +141,14 @@ def test_the_phones_are_for_staff(client, booking, path):
 
 
 @pytest.mark.parametrize("path", ACTIONS)
-def test_an_action_on_a_phone_is_for_staff_and_needs_a_csrf_token(booking, path):
+def test_an_action_on_a_phone_is_for_dispatch_and_needs_a_csrf_token(booking, path):
     client = Client(enforce_csrf_checks=True)
-    client.force_login(UserFactory.create())
+    client.force_login(dispatcher())
     assert client.post(path, {"text": "2"}).status_code == 403
-    client = Client()
-    client.force_login(UserFactory.create(is_staff=False))
-    assert client.post(path, {"text": "2"}).status_code == 403
+    for user in (UserFactory.create(is_staff=False), UserFactory.create()):
+        client = Client()
+        client.force_login(user)
+        assert client.post(path, {"text": "2"}).status_code == 403
     assert not InboundMessage.objects.exists()
     assert not SimulatedPhone.objects.exists()
 
