@@ -107,7 +107,9 @@ class BookingAdmin(KeptAdmin):
         return ["reference_shown", "customer_shown", "phone", "slot", "language", "notes", "state"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return ["reference_shown"] if obj else []  # printed in texts, and what an import knows it by
+        return (
+            ["reference_shown"] if obj else []
+        )  # printed in texts, and what an import knows it by
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None

@@ -6,26 +6,36 @@ from django import forms
 from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanSwitchWidget
+from django.utils.translation import get_language_info
+from unfold.widgets import (
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldBooleanSwitchWidget,
+)
 
-from bookings import dispatch
+from bookings import dispatch, texts
 from bookings.admin.slots import SLOT_LOAD
 from bookings.history import CANCELLED, REINSTATED
-from bookings.models import Booking, Slot
-from bookings.models.fields import parse_msisdn, show_msisdn
+from bookings.models import Booking, InboundMessage, Notification, Slot
+from bookings.models.fields import show_msisdn
 
 #: Saved as they are: nobody has been told of them.
 _PLAIN = ("customer_name", "language", "notes")
+_NOT_TOLD = "The customer is not told of a change here: call, or notify again."
 
 
 class BookingForm(forms.ModelForm):
     """A new booking, or changes to one. `seen` says what the page showed, so that nothing is undone."""
 
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
+    language = forms.ChoiceField(
+        label="Language", widget=UnfoldAdminSelectWidget, help_text="Of the texts to the customer."
+    )
     cancelled = forms.BooleanField(
         required=False,
         widget=UnfoldBooleanSwitchWidget,
-        help_text="Withdraws the open question and cancels texts that still wait.",
+        help_text="Withdraws the open question and cancels texts that still wait."
+        " The customer is not told of it here: call.",
     )
 
     #: Why `dispatch` refused what this form asked for; set by the admin when it shows it again.
@@ -43,15 +53,21 @@ class BookingForm(forms.ModelForm):
         self.slot_was = booking.slot if booking.pk else None
         self.msisdn_was, self.was_scheduled = booking.msisdn, booking.is_scheduled
         self.initial.update(seen=self._as_stored(), cancelled=not self.was_scheduled)
+        self._offer_choices()
         if booking.pk:
-            self.initial["msisdn"] = show_msisdn(booking.msisdn)
+            for name in {"msisdn", "slot"} & set(self.fields):
+                self.fields[name].help_text = f"{self.fields[name].help_text} {_NOT_TOLD}".strip()
+
+    def _offer_choices(self) -> None:
+        """Which slots and languages can be chosen. Who may only look has no such fields."""
         slots: Any = self.fields.get("slot")
         if slots is not None:
             slots.queryset = _choosable(self.slot_was)
             slots.label_from_instance = _slot_and_load
-
-    def clean_msisdn(self) -> str:
-        return parse_msisdn(self.cleaned_data["msisdn"])
+        languages: Any = self.fields.get("language")
+        if languages is not None:
+            codes = {*texts.languages(), self.instance.language}
+            languages.choices = [(code, _language_name(code)) for code in sorted(codes)]
 
     def clean(self) -> dict[str, Any]:
         super().clean()
@@ -81,6 +97,22 @@ class BookingForm(forms.ModelForm):
     @property
     def _is_cancelled(self) -> bool:
         return bool(self.cleaned_data["cancelled"])
+
+    @property
+    def is_to_be_told(self) -> bool:
+        """Whether something changed that a customer who was asked, or wrote, does not know yet."""
+        of_it = {"booking": self.instance.pk}
+        heard = Notification.objects.filter(**of_it), InboundMessage.objects.filter(**of_it)
+        is_changed = (
+            self._is_moved or self._is_phone_changed or self._is_cancelled == self.was_scheduled
+        )
+        return is_changed and any(rows.exists() for rows in heard)
+
+    def not_told(self) -> str:
+        """What staff are to do about it."""
+        phone = show_msisdn(self.cleaned_data["msisdn"])
+        notify_again = "" if self._is_cancelled else ", or notify again"
+        return f"The customer has not been told: call {phone}{notify_again}."
 
     def said(self) -> str:
         """What was changed, in sentences, for the log. Moves have rows of their own."""
@@ -118,6 +150,13 @@ def _choosable(current: Slot | None) -> Any:
     lies_ahead = Q(date__gte=timezone.localdate())
     slots = Slot.objects.filter(lies_ahead | Q(pk=current.pk) if current else lies_ahead)
     return slots.annotate(load_now=SLOT_LOAD).order_by("date", "window_start", "place")
+
+
+def _language_name(code: str) -> str:
+    try:
+        return str(get_language_info(code)["name"])
+    except KeyError:
+        return code
 
 
 def _slot_and_load(slot: Any) -> str:

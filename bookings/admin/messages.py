@@ -173,7 +173,7 @@ class InboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
             show_text(inbound.matched) if inbound.matched else "-",
         )
 
-    @display(description="moved")
+    @display(description="slot before and after")
     def moved(self, inbound: InboundMessage) -> str | None:
         rows = [
             (show_slot(change.from_slot), show_slot(change.to_slot))

@@ -596,6 +596,85 @@ def test_staff_add_a_booking_with_a_number_in_usual_formatting(dispatcher):
 
 
 @pytest.mark.parametrize(
+    ("typed", "stored"),
+    [("as shown", "12025550143"), ("+49 151 23456789", "4915123456789")],
+    ids=["a US number as it is", "a new German number"],
+)
+def test_a_booking_keeps_or_gets_a_number_of_another_country(typed, stored, dispatcher):
+    booking = BookingFactory.create(msisdn="12025550143")
+    page = dispatcher.get(url(Booking, "change", booking.pk))
+    shown = page.context["adminform"].form["msisdn"].value()
+    assert shown == "+1 202-555-0143"
+
+    changes = {"msisdn": shown if typed == "as shown" else typed, "notes": "Ring twice"}
+    assert save(dispatcher, booking, **changes).status_code == 302
+
+    booking.refresh_from_db()
+    assert (booking.msisdn, booking.notes) == (stored, "Ring twice")
+
+
+UNTOLD = "The customer has not been told: call +44 7700 900001"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"slot": "later"}, f"{UNTOLD}, or notify again."),
+        ({"cancelled": "on"}, f"{UNTOLD}."),
+        (
+            {"msisdn": "07700 900 002"},
+            "The customer has not been told: call +44 7700 900002, or notify again.",
+        ),
+        ({"notes": "Ring twice"}, None),
+    ],
+    ids=["moved", "cancelled", "phone changed", "notes"],
+)
+@pytest.mark.parametrize("knows", ["asked", "wrote", "nothing"])
+def test_staff_read_that_a_customer_who_knows_of_it_was_not_told(
+    knows, changes, sentence, dispatcher
+):
+    booking = BookingFactory.create(msisdn="447700900001")
+    if knows == "asked":
+        NotificationFactory.create(booking=booking)
+    if knows == "wrote":
+        InboundMessageFactory.create(booking=booking)
+    if "slot" in changes:
+        changes = {"slot": SlotFactory.create(date=in_days(6)).pk}
+
+    save(dispatcher, booking, **changes)
+
+    html = dispatcher.get(url(Booking, "changelist")).content.decode()
+    said = re.findall(r"The customer has not been told[^<]*?\.", html)
+    assert said == ([] if knows == "nothing" or sentence is None else [sentence])
+
+
+def test_the_form_says_that_a_change_is_told_to_nobody(dispatcher):
+    fields = (
+        dispatcher.get(url(Booking, "change", BookingFactory.create().pk))
+        .context["adminform"]
+        .form.fields
+    )
+    for name in ("slot", "msisdn", "cancelled"):
+        assert "The customer is not told" in fields[name].help_text
+    new = dispatcher.get(url(Booking, "add")).context["adminform"].form.fields
+    assert "is not told" not in new["slot"].help_text + new["msisdn"].help_text
+
+
+def test_the_language_is_one_that_there_are_texts_in(dispatcher):
+    slot = SlotFactory.create()
+    page = dispatcher.post(url(Booking, "add"), new_booking(slot, language="xx"))
+    assert "Select a valid choice" in errors(page)
+    assert page.context["adminform"].form.fields["language"].choices == [("en", "English")]
+
+
+def test_an_imported_language_without_texts_of_ours_is_kept(dispatcher):
+    booking = BookingFactory.create(language="cy")
+    assert save(dispatcher, booking, notes="Ring twice").status_code == 302
+    booking.refresh_from_db()
+    assert (booking.language, booking.notes) == ("cy", "Ring twice")
+
+
+@pytest.mark.parametrize(
     ("fields", "sentence"),
     [
         ({"msisdn": "hello"}, "is not a phone number"),
@@ -627,6 +706,58 @@ def test_only_the_capacity_of_a_slot_can_change(dispatcher):
     date = slot.date
     slot.refresh_from_db()
     assert (slot.capacity, slot.date, slot.place) == (7, date, Place.DOOR)
+
+
+def test_an_empty_capacity_is_no_limit_but_one_that_was_not_sent_changes_nothing(dispatcher):
+    slot = SlotFactory.create(capacity=5)
+    assert "how many deliveries fit" in errors(dispatcher.post(url(Slot, "change", slot.pk), {}))
+    slot.refresh_from_db()
+    assert slot.capacity == 5
+
+    dispatcher.post(url(Slot, "change", slot.pk), {"capacity": ""})
+    slot.refresh_from_db()
+    assert slot.capacity is None
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "shown"),
+    [
+        ([Outcome.MOVED, Outcome.THANKS], Outcome.MOVED),
+        ([Outcome.KEPT, Outcome.MOVED, Outcome.NOT_UNDERSTOOD], Outcome.MOVED),
+        ([Outcome.ALREADY, Outcome.FULL], Outcome.ALREADY),
+        ([Outcome.NOT_UNDERSTOOD, Outcome.THANKS], Outcome.THANKS),
+        ([], None),
+    ],
+)
+@pytest.mark.parametrize("model", [Booking, Notification], ids=name_of)
+def test_the_answer_in_a_list_is_the_last_valid_choice_or_else_the_last_outcome(
+    model, outcomes, shown, superuser
+):
+    notification = NotificationFactory.create()
+    for outcome in outcomes:
+        InboundMessageFactory.create(notification=notification, outcome=outcome)
+    (row,) = superuser.get(url(model, "changelist")).context["cl"].result_list
+    assert row.answer_outcome == shown
+
+
+def test_a_long_text_is_cut_in_lists_and_whole_on_its_page(superuser):
+    text = "word " * 2000 + "END"
+    for row in (
+        InboundMessageFactory.create(text=text),
+        OutboundMessageFactory.create(text=text),
+    ):
+        listed = superuser.get(url(type(row), "changelist")).content.decode()
+        assert "word" in listed
+        assert "word …" in listed or "word…" in listed
+        assert "END" not in listed
+        assert "word END" in superuser.get(url(type(row), "change", row.pk)).content.decode()
+
+
+@pytest.mark.parametrize("model", OURS, ids=name_of)
+def test_a_reference_that_turns_the_direction_of_writing_is_shown_as_such(model, superuser):
+    make_story()
+    Booking.objects.update(reference="P-\u202e1", customer_name="\u202eyraM")
+    assert "\u202e" not in superuser.get(url(model, "changelist")).content.decode()
 
 
 # Asking many
@@ -710,6 +841,21 @@ def test_a_form_without_a_number_of_its_own_asks_again_instead_of_sending(dispat
     page = dispatcher.post(url(Booking, "notify"), fields)
     assert "1 customer will be texted" in page.content.decode()
     assert not OutboundMessage.objects.exists()
+
+
+def test_two_parcels_on_one_phone_are_asked_with_the_digits_that_were_shown(dispatcher):
+    later = SlotFactory.create(date=in_days(5))
+    first = BookingFactory.create(msisdn="447700900001", slot=later)  # listed after the second
+    second = BookingFactory.create(msisdn=first.msisdn)
+    page = choose(dispatcher, [first, second])
+    shown = {one.plan.booking.pk: one.plan.text for one in page.context["asked"]}
+
+    dispatcher.post(url(Booking, "notify"), hidden_fields(page.content.decode()))
+
+    sent = dict(OutboundMessage.objects.values_list("booking_id", "text"))
+    assert sent == shown
+    digits = {option.digit for row in Notification.objects.all() for option in row.options.all()}
+    assert digits == {1, 2, 3, 4, 5, 6}
 
 
 @pytest.mark.parametrize("sender", ["447700900555", "ACME"])
@@ -800,3 +946,77 @@ def test_replies_that_could_not_be_decided_are_shown_as_such(superuser):
     html = superuser.get(url(model, "changelist")).content.decode()
     assert "not decided yet" in html
     assert "MTN" in html
+
+
+# What people and machines type into addresses and forms
+
+NINES = "9" * 30
+NONSENSE = {
+    "year 0": {"created_at__year": "0"},
+    "year 9999": {"created_at__year": "9999"},
+    "year 1": {"created_at__year": "1", "created_at__month": "1", "created_at__day": "1"},
+    "year of six digits": {"created_at__year": "999999"},
+    "year of thirty digits": {"created_at__year": NINES},
+    "month 13": {"created_at__year": "2026", "created_at__month": "13"},
+    "a day that is none": {"created_at__gte": "yesterday"},
+    "thirty digits for a key": {"asked_by__id__exact": NINES},
+    "thirty digits in a list of keys": {"asked_by__id__in": NINES},
+    "a word for a key": {"asked_by__id__exact": "abc"},
+    "NUL for a state": {"state": "\0"},
+    "NUL for an exact state": {"state__exact": "\0"},
+    "NUL in a search": {"q": "a\0b"},
+    "1,200 words": {"q": "word " * 1200},
+    "201 characters": {"q": "x" * 201},
+    "page of thirty digits": {"p": NINES},
+    "order that is none": {"o": NINES},
+}
+
+
+@pytest.mark.parametrize("asked", NONSENSE.values(), ids=NONSENSE)
+def test_a_list_asked_for_nonsense_shows_itself_whole(asked, superuser):
+    NotificationFactory.create_batch(2)
+    page = superuser.get(url(Notification, "changelist"), asked, follow=True)
+    assert page.status_code == 200
+    is_refused = bool(page.redirect_chain)
+    assert len(page.context["cl"].result_list) == 2 if is_refused else True
+
+
+@pytest.mark.parametrize("asked", ["NUL in a search", "1,200 words"])
+@pytest.mark.parametrize("model", [*OURS, *STAFF], ids=name_of)
+def test_no_list_breaks_at_a_search(model, asked, superuser):
+    make_story()
+    address = url(model, "changelist")
+    page = superuser.get(address, NONSENSE[asked])
+    has_search = bool(admin.site._registry[model].search_fields)
+    refused = (asked == "1,200 words") or (has_search and connection.vendor == "postgresql")
+    assert (page.status_code, page.headers.get("Location")) == (
+        (302, f"{address}?e=1") if refused else (200, None)
+    )
+
+
+@pytest.mark.parametrize("model", OURS, ids=name_of)
+def test_the_longest_search_that_is_taken_is_answered(model, superuser):
+    make_story()
+    assert superuser.get(url(model, "changelist"), {"q": "a " * 99 + "a"}).status_code == 200
+
+
+@pytest.mark.parametrize("key", ["abc", NINES, "9" * 19, "", "\0"])
+def test_an_action_on_no_row_does_nothing(key, dispatcher):
+    booking = BookingFactory.create()
+    act = {"action": "notify_customers", "_selected_action": [str(booking.pk), key]}
+    response = dispatcher.post(url(Booking, "changelist"), act)
+    assert (response.status_code, response.url) == (302, f"{url(Booking, 'changelist')}?e=1")
+
+
+@pytest.mark.parametrize("key", ["abc", NINES, "9" * 19, "", "\0"])
+def test_a_confirmation_for_no_booking_texts_nobody(key, dispatcher):
+    booking = BookingFactory.create()
+    fields = {"bookings": f"{booking.pk},{key}"}
+    assert (
+        "1 customer will be texted"
+        in dispatcher.post(url(Booking, "notify"), fields).content.decode()
+    )
+    assert (
+        "0 customers will be texted"
+        in dispatcher.post(url(Booking, "notify"), {"bookings": key}).content.decode()
+    )

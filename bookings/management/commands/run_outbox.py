@@ -4,7 +4,6 @@ import concurrent.futures
 import contextlib
 import logging
 import signal
-import threading
 import time
 from typing import Any
 
@@ -68,7 +67,7 @@ class Sender:
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        self._stopping = threading.Event()
+        self._is_stopping = False  # no lock: a signal sets it
         self._bell = Bell()
         self._in_flight: set[concurrent.futures.Future[None]] = set()
         self._swept_at = -SWEEP_EVERY
@@ -83,13 +82,13 @@ class Sender:
             concurrent.futures.ThreadPoolExecutor(self._threads) as pool,
             contextlib.closing(self._bell),
         ):
-            while not self._stopping.is_set():
+            while not self._is_stopping:
                 self._round(pool)
         carrier.close()
         logger.info("Sender stopped")
 
     def _stop(self, signum: int, frame: object) -> None:
-        self._stopping.set()
+        self._is_stopping = True
         self._bell.strike()
 
     def _round(self, pool: concurrent.futures.ThreadPoolExecutor) -> None:
@@ -102,7 +101,7 @@ class Sender:
         except (DatabaseError, InterfaceError) as error:
             logger.error("Database fault, trying again in %s s: %s", AFTER_A_FAULT, error)  # noqa: TRY400
             connection.close()
-            self._stopping.wait(AFTER_A_FAULT)
+            self._bell.pause(AFTER_A_FAULT)
             return
         self._in_flight |= {pool.submit(_hand_over, message) for message in claimed.messages}
         self._rest(claimed.wait.total_seconds() if claimed.wait is not None else None)
@@ -117,7 +116,7 @@ class Sender:
         elif wait is None:
             self._bell.wait(SWEEP_EVERY)
         else:
-            self._stopping.wait(min(wait, SWEEP_EVERY))
+            self._bell.pause(min(wait, SWEEP_EVERY))
         self._in_flight -= done
 
 

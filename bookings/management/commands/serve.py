@@ -83,7 +83,8 @@ def serve_web(listener: socket.socket) -> None:
         "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"},
         "clear_untrusted_proxy_headers": True,
     }
-    # So set, 1,500 half requests leave the rest of the world its answers.
+    # So set, 1,500 half requests that stand still leave the others their answers. A request that
+    # drips in for ever keeps its socket: to end those takes a proxy in front.
     server = create_server(
         application,
         sockets=[listener],
