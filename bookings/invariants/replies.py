@@ -18,11 +18,6 @@ from bookings.models import (
 from bookings.models.messages import CHOSEN
 
 
-def messages_have_the_gateways_name() -> Iterator[str]:
-    for inbound in InboundMessage.objects.filter(gateway_message_id=""):
-        yield f"I1 inbound message {inbound.pk}: without the gateway's id, a copy would act again"
-
-
 def choices_say_what_was_chosen() -> Iterator[str]:
     choices = InboundMessage.objects.filter(outcome__in=CHOSEN)
     fits = Q(option__notification=F("notification"), notification__booking=F("booking"))
@@ -106,7 +101,6 @@ def consent_is_what_was_said_last() -> Iterator[str]:
 
 
 CHECKS = (
-    messages_have_the_gateways_name,
     choices_say_what_was_chosen,
     moves_by_reply_moved,
     replies_are_answered_once,

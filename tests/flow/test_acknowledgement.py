@@ -53,7 +53,7 @@ ANSWERS = {
     "3": "Acme: parcel AB12 is moved to the post office, Tue 24 Nov 09:00-12:00."
     " To change it again reply 1 or 2 before Mon 23 Nov 21:00.",
     "what?": "Acme: please answer with one number only. Parcel AB12: 1 (Tue 24 Nov),"
-    " 2 (Thu 26 Nov) or 3 (post office), before Mon 23 Nov 21:00. No number: it comes as planned.",
+    " 2 (Thu 26 Nov) or 3 (post office), before Mon 23 Nov 21:00. No number: nothing changes.",
     "cancel": f"Acme: STOP ends these texts. To cancel parcel AB12 call {PHONE}."
     " Planned: Tue 24 Nov 09:00-12:00.",
     "help": "Acme: we text about deliveries, now parcel AB12. Reply with a number we offer,"

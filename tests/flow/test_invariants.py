@@ -135,11 +135,6 @@ def finds(line):
     return register
 
 
-@finds("I1 inbound message {choice}: without the gateway's id")
-def a_message_without_a_name(history):
-    InboundMessage.objects.update(gateway_message_id="")
-
-
 @finds("I1 inbound message {choice}: moved, but booking, notification and option")
 def a_choice_without_an_option(history):
     InboundMessage.objects.update(option=None)
