@@ -982,17 +982,12 @@ def test_a_list_asked_for_nonsense_shows_itself_whole(asked, superuser):
         assert len(page.context["cl"].result_list) == 2
 
 
-@pytest.mark.parametrize("asked", ["NUL in a search", "1,200 words"])
 @pytest.mark.parametrize("model", [*OURS, *STAFF], ids=name_of)
-def test_no_list_breaks_at_a_search(model, asked, superuser):
+def test_no_list_breaks_at_a_search(model, superuser):
     make_story()
     address = url(model, "changelist")
-    page = superuser.get(address, NONSENSE[asked])
-    has_search = bool(admin.site._registry[model].search_fields)
-    refused = (asked == "1,200 words") or (has_search and connection.vendor == "postgresql")
-    assert (page.status_code, page.headers.get("Location")) == (
-        (302, f"{address}?e=1") if refused else (200, None)
-    )
+    assert superuser.get(address, NONSENSE["NUL in a search"]).status_code == 200
+    assert superuser.get(address, NONSENSE["1,200 words"]).url == f"{address}?e=1"
 
 
 @pytest.mark.parametrize("model", OURS, ids=name_of)

@@ -13,7 +13,7 @@ from bookings.gateways import SendResult, Verdict
 from bookings.models import Consent, Kind, MessageState, Notification, OutboundMessage, SendAttempt
 from bookings.outbox.claiming import claim
 from bookings.outbox.queueing import queue
-from bookings.outbox.sending import hand_over
+from bookings.outbox.sending import gateway, hand_over
 from tests.factories import VIRTUAL_NUMBER, BookingFactory, NotificationFactory, SlotFactory
 from tests.flow.conftest import running, wait_for
 
@@ -439,3 +439,12 @@ def test_several_idle_senders_are_woken_by_a_message_and_one_sends_it(
         "call_started_at", flat=True
     )[1]
     assert called - before < dt.timedelta(seconds=2)  # a sweep comes every 5
+
+
+def test_the_gateway_is_the_one_of_the_settings_at_that_moment(network, settings):
+    vonage = gateway()
+    assert (vonage.name, gateway()) == ("vonage", vonage)
+    settings.VONAGE_REST_HOST = "localhost:1"
+    assert gateway() is not vonage
+    settings.SMS_GATEWAY = "simulator"
+    assert gateway().name == "simulator"

@@ -78,6 +78,10 @@ def test_a_production_and_a_demo_start():
         (PRODUCTION | {"CHANGE_CUTOFF_HOURS": "-1"}, "CHANGE_CUTOFF_HOURS must be a whole"),
         (PRODUCTION | {"CHANGE_CUTOFF_HOURS": "a day"}, "CHANGE_CUTOFF_HOURS must be a whole"),
         (PRODUCTION | {"DATABASE_URL": "mysql://host/name"}, "DATABASE_URL must begin with"),
+        (
+            PRODUCTION | {"DATABASE_URL": "postgres://u:pw@host:x/name"},
+            "DATABASE_URL cannot be read",
+        ),
         (PRODUCTION | {"SECRET_KEY_FILE": "/nowhere"}, "SECRET_KEY_FILE names /nowhere"),
         (PRODUCTION | {"ENV_FILE": "/nowhere"}, "ENV_FILE names /nowhere"),
     ],
@@ -209,3 +213,10 @@ def test_a_sender(text, sender):
 def test_a_sender_that_nobody_could_answer_is_refused(text):
     with pytest.raises(ValueError, match="country code"):
         environment.sender(text)
+
+
+def test_options_of_the_database_url_are_kept():
+    env = DEMO | {"DATABASE_URL": "postgres://user@host/name?sslmode=require"}
+    found = start(env, "DATABASES")["DATABASES"]["default"]["OPTIONS"]
+    assert found["sslmode"] == "require"
+    assert "pool" in found

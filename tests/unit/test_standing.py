@@ -115,3 +115,25 @@ def test_a_message_has_the_state_of_its_latest_attempt_or_was_delivered_by_any(
     now, attempts, state
 ):
     assert message_state(now, attempts) == state
+
+
+@pytest.mark.parametrize(
+    ("known", "named", "state"),
+    [
+        (["A"], "", S.DELIVERED),
+        (["A"], "B", S.DELIVERED),
+        ([], "", S.DELIVERED),
+        (["A", "B"], "", S.SUBMITTED),
+        (["A", "B"], "A", S.SUBMITTED),
+    ],
+    ids=[
+        "no id, one part",
+        "other id, one part",
+        "no id, no answer",
+        "no id, two parts",
+        "one of two",
+    ],
+)
+def test_a_receipt_without_a_part_that_we_know_is_about_the_only_one(known, named, state):
+    verdict = "accepted" if known else ""
+    assert attempt_state(verdict, known, [(named, "delivered")]) == state

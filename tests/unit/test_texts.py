@@ -109,3 +109,12 @@ def test_a_text_is_one_line_and_nothing_in_it_is_escaped(settings):
 
 def test_a_language_without_texts_gets_english():
     assert texts.render("help", "xx", reference="A1") == texts.render("help", "en", reference="A1")
+
+
+def test_a_language_without_texts_gets_english_dates_too():
+    assert texts.day(dt.date(2026, 11, 24), "fr") == "Tue 24 Nov"
+    assert texts.languages() == ["en"]
+
+
+def test_midnight_is_the_end_of_the_day_before():
+    assert texts.moment(dt.datetime(2026, 11, 24, tzinfo=dt.UTC), "en") == "Mon 23 Nov 24:00"
