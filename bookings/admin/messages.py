@@ -26,7 +26,7 @@ from bookings.admin.mixins import (
     show_text,
     text_column,
 )
-from bookings.history import moment
+from bookings.history import moment, visible
 from bookings.models import (
     DeliveryReceipt,
     InboundMessage,
@@ -206,7 +206,7 @@ class DeliveryReceiptAdmin(HistoryAdminMixin, KeptAdmin):
     ]
     list_display = [
         *("received", "phone", "status_shown", "err_code", "booking_shown", "message_shown"),
-        *("gateway_message_id", "client_ref", "price", "network_code"),
+        *("ids_shown", "price_shown"),
     ]
     list_display_links = ["received"]
     list_select_related = ["attempt__message__booking"]
@@ -218,6 +218,22 @@ class DeliveryReceiptAdmin(HistoryAdminMixin, KeptAdmin):
         *("attempt__message__booking__reference", "attempt__message__text"),
     ]
     search_help_text = "Phone number, reference, gateway message id or client-ref"
+
+    @display(description="message id, client ref", ordering="gateway_message_id")
+    def ids_shown(self, receipt: DeliveryReceipt) -> str:
+        return format_html(
+            '{}<div class="detail">{}</div>',
+            visible(receipt.gateway_message_id),
+            visible(receipt.client_ref),
+        )
+
+    @display(description="price, network", ordering="price")
+    def price_shown(self, receipt: DeliveryReceipt) -> str:
+        return format_html(
+            '{}<div class="detail">{}</div>',
+            visible(str(receipt.price)),
+            visible(receipt.network_code),
+        )
 
     @display(description="booking", ordering="attempt__message__booking__reference")
     def booking_shown(self, receipt: DeliveryReceipt) -> str | None:
