@@ -1,0 +1,115 @@
+"""Who opens which page of the admin, and a story that puts rows in every table."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from bookings.models import (
+    Booking,
+    Circuit,
+    Kind,
+    MessageState,
+    Slot,
+)
+from tests.factories import (
+    ConsentChangeFactory,
+    DeliveryReceiptFactory,
+    InboundMessageFactory,
+    NotificationFactory,
+    OutboundMessageFactory,
+    SendAttemptFactory,
+    SentPartFactory,
+    SlotChangeFactory,
+    UserFactory,
+)
+
+OURS: list[Any] = [model for model in admin.site._registry if model._meta.app_label == "bookings"]
+HISTORY = [model for model in OURS if model not in {Booking, Slot}]
+#: What Dispatch and Ops have no business with.
+STAFF: list[Any] = [model for model in admin.site._registry if model._meta.app_label == "auth"]
+EVERYONE = ["superuser", "Dispatch", "Ops"]
+
+
+def name_of(model) -> str:
+    return str(model._meta.model_name)
+
+
+def login(group: str) -> Client:
+    user = UserFactory.create(is_superuser=group == "superuser")
+    if group != "superuser":
+        user.groups.add(Group.objects.get(name=group))
+    client = Client(raise_request_exception=True)
+    client.force_login(user)
+    return client
+
+
+def url(model, page: str, *args) -> str:
+    options = model._meta
+    return reverse(f"admin:{options.app_label}_{options.model_name}_{page}", args=args)
+
+
+def make_story(count: int = 1) -> None:
+    """Rows in every table: questions, replies, answers, moves, receipts, refusals."""
+    for _ in range(count):
+        notification = NotificationFactory.create(asked_by=UserFactory.create())
+        booking = notification.booking
+        message = OutboundMessageFactory.create(
+            notification=notification, state=MessageState.DELIVERED, user=UserFactory.create()
+        )
+        attempt = SendAttemptFactory.create(message=message)
+        SentPartFactory.create(attempt=attempt)
+        DeliveryReceiptFactory.create(attempt=attempt)
+        inbound = InboundMessageFactory.create(
+            notification=notification, option=notification.options.get(digit=2), text="2 please"
+        )
+        SlotChangeFactory.create(
+            booking=booking, inbound=inbound, cause="reply", user=UserFactory.create()
+        )
+        OutboundMessageFactory.create(
+            booking=booking, in_reply_to=inbound, kind=Kind.ACKNOWLEDGEMENT
+        )
+        ConsentChangeFactory.create(
+            msisdn=booking.msisdn, inbound=inbound, user=UserFactory.create()
+        )
+    Circuit.objects.get_or_create(
+        pk=1, defaults={"opened_at": timezone.now(), "reason": "No balance"}
+    )
+
+
+def form_of(booking: Booking, **changes) -> dict:
+    """What the change page posts."""
+    fields = {
+        "customer_name": booking.customer_name,
+        "msisdn": f"+{booking.msisdn}",
+        "slot": booking.slot_id,
+        "language": booking.language,
+        "notes": booking.notes,
+        "seen": f"{booking.slot_id}-{booking.msisdn}-{booking.is_scheduled}",
+    }
+    if not booking.is_scheduled:
+        fields["cancelled"] = "on"
+    return fields | changes
+
+
+def new_booking(slot: Slot, **fields) -> dict:
+    return {
+        "reference": "NEW-1",
+        "customer_name": "Mary",
+        "msisdn": "07700 900 123",
+        "slot": slot.pk,
+        "language": "en",
+        "notes": "",
+    } | fields
+
+
+def save(client: Client, booking: Booking, **changes):
+    return client.post(url(Booking, "change", booking.pk), form_of(booking, **changes))
+
+
+def choose(client: Client, bookings, **more):
+    act = {"action": "notify_customers", "_selected_action": [booking.pk for booking in bookings]}
+    return client.post(url(Booking, "changelist"), act | more)

@@ -1,0 +1,237 @@
+"""The admin's lists: what is found, filtered and shown."""
+
+import re
+
+import pytest
+from django.apps import apps
+from django.test import Client
+from django.utils import timezone
+
+from bookings.models import (
+    Booking,
+    BookingState,
+    Circuit,
+    MessageState,
+    Notification,
+    OutboundMessage,
+    Slot,
+    SlotChange,
+)
+from tests.factories import (
+    BookingFactory,
+    ConsentChangeFactory,
+    DeliveryReceiptFactory,
+    InboundMessageFactory,
+    NotificationFactory,
+    OutboundMessageFactory,
+    SendAttemptFactory,
+    SentPartFactory,
+    SlotChangeFactory,
+    SlotFactory,
+    in_days,
+)
+from tests.flow.admin.pages import HISTORY, make_story, url
+
+pytestmark = pytest.mark.django_db
+
+
+# Search
+
+
+@pytest.fixture
+def wanted() -> Booking:
+    for number in range(2, 5):
+        InboundMessageFactory.create(
+            booking=BookingFactory.create(msisdn=f"44770090000{number}"), text="something else"
+        )
+    booking = BookingFactory.create(
+        reference="PARCEL-812", customer_name="Mary Lamb", msisdn="447700900001"
+    )
+    notification = NotificationFactory.create(booking=booking)
+    message = OutboundMessageFactory.create(notification=notification, text="Fancy words")
+    attempt = SendAttemptFactory.create(message=message, client_ref="client-ref-77-1")
+    SentPartFactory.create(attempt=attempt, gateway_message_id="0A77")
+    DeliveryReceiptFactory.create(attempt=attempt, gateway_message_id="0A77")
+    inbound = InboundMessageFactory.create(
+        notification=notification, text="leave it with Bob", gateway_message_id="0B77"
+    )
+    SlotChangeFactory.create(booking=booking, inbound=inbound)
+    ConsentChangeFactory.create(msisdn=booking.msisdn, words="STOP it")
+    return booking
+
+
+def found(client: Client, model, term: str) -> list:
+    response = client.get(url(model, "changelist"), {"q": term})
+    assert response.status_code == 200
+    return list(response.context["cl"].result_list)
+
+
+PHONE = [
+    "07700 900 001",
+    "+44 7700 900001",
+    "0044 7700 900001",
+    "(07700) 900-001",
+    "447700900001",
+    "900 001",
+]
+BY_PHONE = [name for name in HISTORY if name is not Circuit]
+
+
+@pytest.mark.parametrize("term", PHONE)
+def test_a_phone_number_is_found_however_it_is_written(term, wanted, superuser):
+    for model in [Booking, *BY_PHONE]:
+        (row,) = found(superuser, model, term)
+        owner = row if model is Booking else getattr(row, "booking", None)
+        assert owner in {wanted, None}
+
+
+@pytest.mark.parametrize(
+    ("model", "term"),
+    [
+        (Booking, "parcel-812"),
+        (Booking, "lamb"),
+        (Notification, "PARCEL-812"),
+        (Notification, "fancy"),
+        (OutboundMessage, "words fancy"),
+        (OutboundMessage, "client-ref-77-1"),
+        (OutboundMessage, "0A77"),
+        (apps.get_model("bookings.InboundMessage"), "with bob"),
+        (apps.get_model("bookings.InboundMessage"), "0B77"),
+        (apps.get_model("bookings.DeliveryReceipt"), "0A77"),
+        (apps.get_model("bookings.DeliveryReceipt"), "client-ref-77"),
+        (SlotChange, "PARCEL-812"),
+        (apps.get_model("bookings.ConsentChange"), "stop"),
+        (Slot, "PARCEL-812"),
+    ],
+)
+def test_a_row_is_found_by_its_words(model, term, wanted, superuser):
+    assert len(found(superuser, model, term)) == 1
+
+
+def test_a_search_for_nobody_finds_nobody(wanted, superuser):
+    assert found(superuser, Booking, "07700 900 009") == []
+
+
+# Filters
+
+
+@pytest.mark.parametrize(
+    ("asked", "reference"),
+    [
+        ("not_asked", "NEW"),
+        ("waiting", "WAITS"),
+        ("answered", "ANSWERED"),
+        ("not_reached", "LOST"),
+        ("attention", "ANSWERED"),
+    ],
+)
+def test_bookings_are_filtered_by_how_far_their_customer_was_asked(asked, reference, superuser):
+    BookingFactory.create(reference="NEW")
+    NotificationFactory.create(booking__reference="WAITS")
+    answered = NotificationFactory.create(booking__reference="ANSWERED")
+    InboundMessageFactory.create(notification=answered, attention="Look at it.")
+    lost = NotificationFactory.create(booking__reference="LOST")
+    OutboundMessageFactory.create(notification=lost, state=MessageState.FAILED)
+
+    page = superuser.get(url(Booking, "changelist"), {"asked": asked})
+
+    references = {row.reference for row in page.context["cl"].result_list}
+    assert reference in references
+    assert references <= {reference, "LOST"} if asked == "waiting" else references == {reference}
+
+
+@pytest.mark.parametrize(("asked", "reference"), [("not_reached", "LINE"), ("attention", "NOTICE")])
+def test_who_cannot_be_texted_or_cannot_answer_is_found(asked, reference, superuser):
+    BookingFactory.create(reference="LINE", msisdn="442079460000")  # a fixed line
+    NotificationFactory.create(booking__reference="NOTICE", options=0)
+
+    page = superuser.get(url(Booking, "changelist"), {"asked": asked})
+
+    assert [row.reference for row in page.context["cl"].result_list] == [reference]
+
+
+@pytest.mark.parametrize(
+    ("day", "references"),
+    [
+        ("today", {"TODAY"}),
+        ("tomorrow", {"TOMORROW"}),
+        ("coming", {"TODAY", "TOMORROW"}),
+        ("past", {"PAST"}),
+    ],
+)
+def test_bookings_are_filtered_by_day(day, references, superuser):
+    for reference, days in (("PAST", -2), ("TODAY", 0), ("TOMORROW", 1)):
+        BookingFactory.create(reference=reference, slot__date=in_days(days))
+    page = superuser.get(url(Booking, "changelist"), {"day": day})
+    assert {row.reference for row in page.context["cl"].result_list} == references
+
+
+def test_what_lies_ahead_comes_before_what_is_past(superuser):
+    for reference, days in (("PAST", -2), ("LATER", 5), ("TOMORROW", 1)):
+        BookingFactory.create(reference=reference, slot__date=in_days(days))
+    page = superuser.get(url(Booking, "changelist"))
+    listed = [row.reference for row in page.context["cl"].result_list]
+    assert listed == ["TOMORROW", "LATER", "PAST"]
+
+
+def test_what_needs_attention_is_filtered(superuser):
+    model = apps.get_model("bookings.InboundMessage")
+    InboundMessageFactory.create()
+    wanted = InboundMessageFactory.create(attention="Wrote without an open question.")
+    page = superuser.get(url(model, "changelist"), {"attention": "yes"})
+    assert list(page.context["cl"].result_list) == [wanted]
+
+
+@pytest.mark.parametrize(("room", "place"), [("free", [5, None]), ("full", [1]), ("closed", [0])])
+def test_slots_are_filtered_by_room(room, place, superuser):
+    for number, capacity in enumerate([5, 1, 0, None]):
+        slot = SlotFactory.create(date=in_days(number + 1), capacity=capacity)
+        if capacity == 1:
+            BookingFactory.create(slot=slot)
+            BookingFactory.create(
+                state=BookingState.CANCELLED, cancelled_at=timezone.now(), slot=slot
+            )
+    page = superuser.get(url(Slot, "changelist"), {"room": room})
+    assert {slot.capacity for slot in page.context["cl"].result_list} == set(place)
+
+
+# What customers write is shown, never obeyed
+
+
+NASTY = '<script>alert(1)</script>\u202e\x07"><img src=x onerror=alert(2)>'
+
+
+@pytest.mark.parametrize(
+    "where", ["booking", "inbound", "list", "answer", "move", "consent", "acts"]
+)
+def test_a_customers_text_is_escaped_and_its_control_characters_are_visible(where, superuser):
+    notification = NotificationFactory.create()
+    inbound = InboundMessageFactory.create(
+        notification=notification, text=NASTY, matched=NASTY, attention=NASTY, raw={"text": NASTY}
+    )
+    answer = OutboundMessageFactory.create(booking=notification.booking, in_reply_to=inbound)
+    move = SlotChangeFactory.create(booking=notification.booking, inbound=inbound)
+    consent = ConsentChangeFactory.create(words=NASTY, inbound=inbound)
+    pages = {
+        "booking": url(Booking, "change", notification.booking.pk),
+        "inbound": url(type(inbound), "change", inbound.pk),
+        "list": url(type(inbound), "changelist"),
+        "answer": url(OutboundMessage, "change", answer.pk),
+        "move": url(SlotChange, "change", move.pk),
+        "consent": url(type(consent), "change", consent.pk),
+        "acts": url(type(inbound), "history", inbound.pk),
+    }
+    page = superuser.get(pages[where]).content.decode()
+    assert "<script>alert(1)" not in page
+    assert "<img src=x" not in page
+    assert "\u202e" not in page
+    assert "\x07" not in page
+    assert where == "acts" or "&lt;script&gt;alert(1)&lt;/script&gt;[U+202E][U+0007]" in page
+
+
+def test_no_page_of_ours_has_a_script_of_its_own(superuser):
+    make_story()
+    for page in ("changelist", "add"):
+        html = superuser.get(url(Booking, page)).content.decode()
+        scripts = re.findall(r"<script(?![^>]*\bsrc=)[^>]*>", html)
+        assert [tag for tag in scripts if "application/json" not in tag] == []

@@ -1,0 +1,327 @@
+"""The admin: every page opens for whom it should, and nobody changes history."""
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.db import connection
+from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from django.utils.html import escape
+
+from bookings.admin.navigation import navigation
+from bookings.models import (
+    Booking,
+    Circuit,
+    Notification,
+    Outcome,
+    Slot,
+)
+from tests.factories import (
+    BookingFactory,
+    InboundMessageFactory,
+    NotificationFactory,
+    UserFactory,
+)
+from tests.flow.admin.pages import (
+    EVERYONE,
+    HISTORY,
+    OURS,
+    STAFF,
+    choose,
+    form_of,
+    login,
+    make_story,
+    name_of,
+    new_booking,
+    url,
+)
+
+if TYPE_CHECKING:
+    from bookings.admin.mixins import KeptAdmin
+
+pytestmark = pytest.mark.django_db
+
+
+# Every page opens
+
+
+@pytest.mark.parametrize("model", OURS, ids=name_of)
+def test_every_list_and_every_row_opens_for_everyone(model, staff):
+    make_story(2)
+    assert staff.get(url(model, "changelist")).status_code == 200
+    for row in model.objects.all():
+        assert staff.get(url(model, "change", row.pk)).status_code == 200
+        assert staff.get(url(model, "history", row.pk)).status_code == 200
+
+
+@pytest.mark.parametrize("model", OURS, ids=name_of)
+def test_an_empty_list_says_what_to_do(model, staff):
+    says = cast("KeptAdmin", admin.site._registry[model]).empty_says
+    assert says
+    assert escape(says) in staff.get(url(model, "changelist")).content.decode()
+
+
+@pytest.mark.parametrize("model", STAFF, ids=name_of)
+def test_users_and_groups_are_for_superusers_in_the_themes_forms(model, superuser, dispatcher):
+    UserFactory.create()
+    for page in (url(model, "changelist"), url(model, "add")):
+        assert superuser.get(page).status_code == 200
+        assert dispatcher.get(page).status_code == 403
+    row = model.objects.first()
+    assert superuser.get(url(model, "change", row.pk)).status_code == 200
+
+
+@pytest.mark.parametrize("model", [Booking, Slot], ids=name_of)
+@pytest.mark.parametrize(("group", "status"), [("superuser", 200), ("Dispatch", 200), ("Ops", 403)])
+def test_bookings_and_slots_are_added_by_dispatch(model, group, status):
+    assert login(group).get(url(model, "add")).status_code == status
+
+
+@pytest.mark.parametrize("group", EVERYONE)
+def test_the_index_opens(group):
+    assert login(group).get("/admin/").status_code == 200
+
+
+def test_nobody_who_is_not_staff_comes_in():
+    client = Client()
+    client.force_login(UserFactory.create(is_staff=False))
+    for model in OURS:
+        assert client.get(url(model, "changelist")).status_code == 302
+
+
+# History cannot be changed
+
+
+@pytest.mark.parametrize("model", HISTORY, ids=name_of)
+def test_history_is_never_added_changed_or_deleted_by_anyone(model, staff):
+    make_story()
+    row = model.objects.first()
+    before = list(model.objects.values())
+    add, change = url(model, "add"), url(model, "change", row.pk)
+    delete = url(model, "delete", row.pk)
+    fields = {field.name: "7" for field in model._meta.fields}
+    for method in (staff.get, staff.post):
+        assert method(add, fields).status_code == 403
+        assert method(delete, {"post": "yes"}).status_code == 403
+    assert staff.post(change, fields).status_code == 403
+    act = {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"}
+    staff.post(url(model, "changelist"), act)
+    assert list(model.objects.values()) == before
+
+
+@pytest.mark.parametrize("model", [Booking, Slot], ids=name_of)
+def test_bookings_and_slots_are_never_deleted(model, staff):
+    make_story()
+    row = model.objects.first()
+    assert staff.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+    act = {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"}
+    staff.post(url(model, "changelist"), act)
+    assert model.objects.filter(pk=row.pk).exists()
+
+
+def test_users_are_not_deleted_since_their_names_stand_in_the_history(superuser):
+    user = UserFactory.create()
+    model = type(user)
+    assert superuser.post(url(model, "delete", user.pk), {"post": "yes"}).status_code == 403
+
+
+def test_ops_can_change_nothing():
+    make_story()
+    ops = login("Ops")
+    booking, slot = Booking.objects.get(), Slot.objects.first()
+    assert slot is not None
+    stored = [list(model.objects.values()) for model in OURS]
+    assert (
+        ops.post(url(Booking, "change", booking.pk), form_of(booking, cancelled="on")).status_code
+        == 403
+    )
+    assert ops.post(url(Slot, "change", slot.pk), {"capacity": 0}).status_code == 403
+    assert ops.post(url(Booking, "add"), new_booking(slot)).status_code == 403
+    assert ops.post(url(Booking, "notify"), {"bookings": booking.pk}).status_code == 403
+    choose(ops, [booking])
+    act = {"action": "close_circuit", "_selected_action": [1]}
+    ops.post(url(Circuit, "changelist"), act)
+    assert [list(model.objects.values()) for model in OURS] == stored
+
+
+def test_ops_see_everything():
+    ops = Group.objects.get(name="Ops")
+    codenames = set(ops.permissions.values_list("codename", flat=True))
+    models = apps.get_app_config("bookings").get_models()
+    assert codenames == {f"view_{model._meta.model_name}" for model in models}
+
+
+def test_dispatch_may_do_its_work_and_no_more():
+    make = Group.objects.get(name="Dispatch").permissions.exclude(codename__startswith="view_")
+    assert set(make.values_list("codename", flat=True)) == {
+        *("add_booking", "change_booking", "notify_booking"),
+        *("add_slot", "change_slot"),
+    }
+
+
+# No query per row
+
+
+def queries_of_lists(client: Client) -> dict[str, int]:
+    counts = {}
+    for model in OURS:
+        with CaptureQueriesContext(connection) as captured:
+            assert client.get(url(model, "changelist")).status_code == 200
+        counts[name_of(model)] = len(captured)
+    return counts
+
+
+def test_queries_do_not_grow_with_rows(superuser):
+    make_story(10)
+    superuser.get("/admin/")
+    few = queries_of_lists(superuser)
+    make_story(30)
+    assert queries_of_lists(superuser) == few
+
+
+# The sidebar
+
+
+def links(group: str) -> dict[str, str]:
+    """What this group sees in the sidebar."""
+    request = RequestFactory().get("/admin/")
+    request.user = login(group).get("/admin/").wsgi_request.user
+    shown = [item for heading in navigation(request) for item in heading["items"]]
+    return {item["title"]: item["link"] for item in shown if item["permission"](request)}
+
+
+def test_the_sidebar_shows_what_one_may_open():
+    everything, dispatch, ops = links("superuser"), links("Dispatch"), links("Ops")
+    assert set(everything) - set(dispatch) == {"Users", "Groups"}
+    assert set(dispatch) - set(ops) == {"Notify a customer"}
+    assert everything["Notify a customer"] == "/"
+
+
+def test_every_link_of_the_sidebar_opens(superuser):
+    for link in links("superuser").values():
+        assert superuser.get(link).status_code == 200
+
+
+def test_the_simulator_is_in_the_sidebar_only_where_it_is_the_gateway(settings):
+    assert "Simulator" in links("superuser")
+    settings.SMS_GATEWAY = "vonage"
+    assert "Simulator" not in links("superuser")
+
+
+def test_an_open_circuit_is_seen_from_every_page(rf, admin_user):
+    request = rf.get("/admin/")
+    request.user = admin_user
+    Circuit.objects.create(pk=1, opened_at=timezone.now(), reason="No balance")
+    badges = [item.get("badge") for heading in navigation(request) for item in heading["items"]]
+    assert [badge for badge in badges if badge] == ["open"]
+
+
+# The circuit
+
+
+@pytest.fixture
+def open_circuit() -> Circuit:
+    return Circuit.objects.create(pk=1, opened_at=timezone.now(), reason="No balance")
+
+
+def close(client: Client):
+    act = {"action": "close_circuit", "_selected_action": [1]}
+    return client.post(url(Circuit, "changelist"), act, follow=True)
+
+
+def test_who_may_closes_the_circuit(open_circuit, superuser):
+    assert "No balance" in superuser.get(url(Circuit, "changelist")).content.decode()
+    assert "The circuit is closed" in close(superuser).content.decode()
+    open_circuit.refresh_from_db()
+    assert open_circuit.opened_at is None
+    assert "closed already" in close(superuser).content.decode()
+
+
+@pytest.mark.parametrize("group", ["Dispatch", "Ops"])
+def test_who_may_not_cannot_close_the_circuit(group, open_circuit):
+    close(login(group))
+    open_circuit.refresh_from_db()
+    assert open_circuit.opened_at is not None
+
+
+def test_replies_that_could_not_be_decided_are_shown_as_such(superuser):
+    model = apps.get_model("bookings.InboundMessage")
+    InboundMessageFactory.create(outcome="", reading="", rule="", matched="")
+    InboundMessageFactory.create(outcome=Outcome.ERROR, msisdn="MTN", text="")
+    html = superuser.get(url(model, "changelist")).content.decode()
+    assert "not decided yet" in html
+    assert "MTN" in html
+
+
+# What people and machines type into addresses and forms
+
+NINES = "9" * 30
+NONSENSE = {
+    "year 0": {"created_at__year": "0"},
+    "year 9999": {"created_at__year": "9999"},
+    "year 1": {"created_at__year": "1", "created_at__month": "1", "created_at__day": "1"},
+    "year of six digits": {"created_at__year": "999999"},
+    "year of thirty digits": {"created_at__year": NINES},
+    "month 13": {"created_at__year": "2026", "created_at__month": "13"},
+    "a day that is none": {"created_at__gte": "yesterday"},
+    "thirty digits for a key": {"asked_by__id__exact": NINES},
+    "thirty digits in a list of keys": {"asked_by__id__in": NINES},
+    "a word for a key": {"asked_by__id__exact": "abc"},
+    "NUL for a state": {"state": "\0"},
+    "NUL for an exact state": {"state__exact": "\0"},
+    "NUL in a search": {"q": "a\0b"},
+    "1,200 words": {"q": "word " * 1200},
+    "201 characters": {"q": "x" * 201},
+    "page of thirty digits": {"p": NINES},
+    "order that is none": {"o": NINES},
+}
+
+
+@pytest.mark.parametrize("asked", NONSENSE.values(), ids=NONSENSE)
+def test_a_list_asked_for_nonsense_shows_itself_whole(asked, superuser):
+    NotificationFactory.create_batch(2)
+    page = superuser.get(url(Notification, "changelist"), asked, follow=True)
+    assert page.status_code == 200
+    if page.redirect_chain:
+        assert page.redirect_chain == [(f"{url(Notification, 'changelist')}?e=1", 302)]
+        assert len(page.context["cl"].result_list) == 2
+
+
+@pytest.mark.parametrize("model", [*OURS, *STAFF], ids=name_of)
+def test_no_list_breaks_at_a_search(model, superuser):
+    make_story()
+    address = url(model, "changelist")
+    assert superuser.get(address, NONSENSE["NUL in a search"]).status_code == 200
+    assert superuser.get(address, NONSENSE["1,200 words"]).url == f"{address}?e=1"
+
+
+@pytest.mark.parametrize("model", OURS, ids=name_of)
+def test_the_longest_search_that_is_taken_is_answered(model, superuser):
+    make_story()
+    assert superuser.get(url(model, "changelist"), {"q": "a " * 99 + "a"}).status_code == 200
+
+
+@pytest.mark.parametrize("key", ["abc", NINES, "9" * 19, "", "\0"])
+def test_an_action_on_no_row_does_nothing(key, dispatcher):
+    booking = BookingFactory.create()
+    act = {"action": "notify_customers", "_selected_action": [str(booking.pk), key]}
+    response = dispatcher.post(url(Booking, "changelist"), act)
+    assert (response.status_code, response.url) == (302, f"{url(Booking, 'changelist')}?e=1")
+
+
+@pytest.mark.parametrize("key", ["abc", NINES, "9" * 19, "", "\0"])
+def test_a_confirmation_for_no_booking_texts_nobody(key, dispatcher):
+    booking = BookingFactory.create()
+    fields = {"bookings": f"{booking.pk},{key}"}
+    assert (
+        "1 customer will be texted"
+        in dispatcher.post(url(Booking, "notify"), fields).content.decode()
+    )
+    assert (
+        "0 customers will be texted"
+        in dispatcher.post(url(Booking, "notify"), {"bookings": key}).content.decode()
+    )
