@@ -15,7 +15,7 @@ from bookings.models import (
     Outcome,
     SlotChange,
 )
-from bookings.models.messages import CHOSEN
+from bookings.models.messages import CHOSEN, FORGOTTEN, NOBODY
 
 
 def choices_say_what_was_chosen() -> Iterator[str]:
@@ -53,9 +53,10 @@ def replies_are_answered_once() -> Iterator[str]:
 
 
 def moves_are_acknowledged() -> Iterator[str]:
-    """Whoever has ever opted out is left aside: they may have been out at that moment."""
+    """Whoever has ever opted out is left aside: they may have been out at that moment. So is who was forgotten."""
     out = ConsentChange.objects.filter(is_opted_out=True, msisdn=OuterRef("notification__msisdn"))
-    silent = InboundMessage.objects.filter(outcome=Outcome.MOVED, answers=None)
+    moved = InboundMessage.objects.filter(outcome=Outcome.MOVED)
+    silent = moved.filter(answers=None).exclude(notification__msisdn__startswith=NOBODY)
     for inbound in silent.exclude(Exists(out)).order_by("pk"):
         yield f"I3 inbound message {inbound.pk}: it moved a booking, and nobody told the customer"
 
@@ -63,7 +64,8 @@ def moves_are_acknowledged() -> Iterator[str]:
 def acknowledgements_name_the_new_slot() -> Iterator[str]:
     told = SlotChange.objects.filter(
         cause=ChangeCause.REPLY, inbound__answers__kind=Kind.ACKNOWLEDGEMENT
-    ).order_by("pk")
+    )
+    told = told.exclude(inbound__answers__text=FORGOTTEN).order_by("pk")
     columns = ("inbound", "inbound__answers__text", "to_slot__date", "to_slot__window_start")
     for inbound, text, date, start in told.values_list(*columns).iterator(chunk_size=2000):
         if str(date.day) not in text or f"{start:%H:%M}" not in text:

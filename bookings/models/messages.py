@@ -53,6 +53,9 @@ class Outcome(models.TextChoices):
     ERROR = "error", "error"
 
 
+#: What stands in the place of a text that was erased, and how a number begins that was: the country code of nobody.
+FORGOTTEN, NOBODY = "[forgotten]", "999"
+
 #: The customer made a valid choice.
 CHOSEN = (Outcome.MOVED, Outcome.KEPT, Outcome.ALREADY)
 

@@ -1,0 +1,87 @@
+"""Forgetting people: names, numbers and words go after a while, what happened stays countable.
+
+A number is replaced by another that no phone has, always the same one for the same number, so that a conversation
+still hangs together. Who has opted out, when and by which words is kept: it is what forbids the next text.
+"""
+
+import datetime as dt
+import hashlib
+import hmac
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from bookings.models import (
+    Booking,
+    DeliveryReceipt,
+    InboundMessage,
+    Notification,
+    OutboundMessage,
+    SlotOption,
+)
+from bookings.models.messages import FORGOTTEN, NOBODY
+
+#: Nothing younger can be forgotten: it may still be answered, or its receipt may come.
+LEAST_DAYS = 7
+
+_NUMBERS_AT_ONCE = 200
+
+#: Erased beside the number, by table.
+_PERSONAL: dict[Any, dict[str, Any]] = {
+    Booking: {"customer_name": "", "notes": "", "imported": None},
+    Notification: {},
+    SlotOption: {},
+    OutboundMessage: {"text": FORGOTTEN},
+    InboundMessage: {"text": "", "matched": "", "raw": {}},
+    DeliveryReceipt: {"raw": {}},
+}
+
+
+def forget(days: int, *, dry_run: bool = False) -> dict[str, int]:
+    """Forget deliveries and messages older than so many days. Returns how many rows by table; again, it is 0.
+
+    Raises ValueError for less than a week.
+    """
+    if days < LEAST_DAYS:
+        raise ValueError(
+            f"At least {LEAST_DAYS} days must have passed: younger texts may still be answered."
+        )
+    old = _older_than(timezone.localdate() - dt.timedelta(days=days))
+    return {name: _forget(rows, dry_run=dry_run) for name, rows in old}
+
+
+def stand_in(msisdn: str) -> str:
+    """The number of nobody that stands for this one: 15 digits, and no way back without the key."""
+    digest = hmac.digest(settings.SECRET_KEY.encode(), msisdn.encode(), hashlib.sha256)
+    return NOBODY + str(int.from_bytes(digest[:8]) % 10**12).zfill(12)
+
+
+def _older_than(day: dt.date) -> Iterator[tuple[str, QuerySet[Any]]]:
+    """What is old enough, by table: deliveries by their day, messages by their own age."""
+    moment = timezone.make_aware(dt.datetime.combine(day, dt.time()))
+    yield "bookings", Booking.objects.filter(slot__date__lt=day)
+    yield "notifications", Notification.objects.filter(booking__slot__date__lt=day)
+    yield "options", SlotOption.objects.filter(notification__booking__slot__date__lt=day)
+    yield "outbound messages", OutboundMessage.objects.filter(queued_at__lt=moment)
+    yield "inbound messages", InboundMessage.objects.filter(received_at__lt=moment)
+    yield "delivery receipts", DeliveryReceipt.objects.filter(received_at__lt=moment)
+
+
+def _forget(rows: QuerySet[Any], *, dry_run: bool) -> int:
+    known = rows.exclude(msisdn__startswith=NOBODY).order_by()
+    if dry_run:
+        return known.count()
+    numbers = iter(known.values_list("msisdn", flat=True).distinct())
+    count = 0
+    while batch := list(islice(numbers, _NUMBERS_AT_ONCE)):
+        with transaction.atomic():
+            count += sum(
+                rows.filter(msisdn=msisdn).update(msisdn=stand_in(msisdn), **_PERSONAL[rows.model])
+                for msisdn in batch
+            )
+    return count

@@ -1,0 +1,95 @@
+"""Retention: people are forgotten, what happened is not."""
+
+import datetime as dt
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from bookings.models import (
+    Booking,
+    Consent,
+    DeliveryReceipt,
+    InboundMessage,
+    OutboundMessage,
+    SlotChange,
+)
+from bookings.notifications import notify
+from tests.factories import BookingFactory
+
+pytestmark = pytest.mark.django_db
+
+WORDS = "2 please, says Mary"
+
+
+@pytest.fixture
+def history(reply, drain, report, network, time_machine):
+    """A question, its receipt, an answer and a STOP, a hundred days ago."""
+    now = timezone.now()
+    time_machine.move_to(now - dt.timedelta(days=100), tick=True)
+    booking = BookingFactory.create(customer_name="Mary Lamb", notes="Ring twice")
+    notify(booking)
+    drain()
+    for part in range(1, len(network.posts[0].message_ids) + 1):
+        report(network.posts[0], "delivered", part=part)
+    reply(booking.msisdn, "2")
+    reply(booking.msisdn, WORDS)
+    drain()
+    reply(booking.msisdn, "STOP")
+    drain()
+    time_machine.move_to(now, tick=True)
+    return booking
+
+
+def forget(*args):
+    out = StringIO()
+    call_command("forget", *args, stdout=out)
+    return dict(line.split(": ") for line in out.getvalue().splitlines())
+
+
+def everything_stored():
+    tables = (Booking, OutboundMessage, InboundMessage, DeliveryReceipt)
+    return str([list(table.objects.values()) for table in tables])
+
+
+def test_after_ninety_days_nothing_names_the_customer(history):
+    assert history.msisdn in everything_stored()
+    assert forget()["bookings"] == "1"
+    for trace in (history.msisdn, "Mary", "Ring twice", "STOP ends"):
+        assert trace not in everything_stored()
+
+
+def test_what_happened_can_still_be_counted_and_hangs_together(history):
+    before = [table.objects.count() for table in (InboundMessage, OutboundMessage, SlotChange)]
+    forget()
+    assert before == [
+        table.objects.count() for table in (InboundMessage, OutboundMessage, SlotChange)
+    ]
+    assert InboundMessage.objects.filter(msisdn=Booking.objects.get().msisdn).count() == 3
+    out = StringIO()
+    call_command("check_invariants", stdout=out)
+    assert out.getvalue() == ""
+
+
+def test_an_opt_out_is_never_forgotten(history):
+    forget()
+    assert Consent.objects.is_opted_out(history.msisdn)
+
+
+def test_forgetting_twice_changes_nothing_and_a_dry_run_nothing_at_all(history):
+    stored = everything_stored()
+    assert forget("--dry-run")["inbound messages"] == "3"
+    assert everything_stored() == stored
+    forget()
+    assert set(forget().values()) == {"0"}
+
+
+def test_what_is_young_stays(history):
+    assert set(forget("--days", "120").values()) == {"0"}
+    assert history.msisdn in everything_stored()
+
+
+def test_less_than_a_week_is_refused():
+    with pytest.raises(CommandError, match="At least 7 days"):
+        forget("--days", "6")
