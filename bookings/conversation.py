@@ -6,6 +6,7 @@ Read this first. `decide` is the rule, pure; `answer` is the shell around it.
 import datetime as dt
 import enum
 import logging
+import re
 from dataclasses import dataclass, replace
 
 from django.conf import settings
@@ -39,6 +40,8 @@ from bookings.replies import (
 from bookings.words import DEFAULT_LANGUAGE
 
 logger = logging.getLogger(__name__)
+
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 #: Automatic answers to one number in 24 hours without a valid choice between them.
 MOST_ANSWERS = 3
@@ -217,7 +220,8 @@ def _read(inbound: InboundMessage, language: str) -> Reply:
     reply: Reply = NotUnderstood("not a text", rule="not a text")
     if inbound.type != "binary":
         reply = parse_reply(inbound.text, language)
-    inbound.reading, inbound.rule = type(reply).__name__, reply.rule
+    inbound.reading = _CAPITAL.sub(" ", type(reply).__name__).lower()  # "not understood"
+    inbound.rule = reply.rule
     inbound.matched = reply.matched[:160]
     return reply
 

@@ -79,7 +79,7 @@ def test_a_digit_moves_the_booking_and_is_acknowledged(ask, reply):
     inbound = reply(booking.msisdn, "2")
     chosen = notification.options.get(digit=2)
     assert inbound.outcome == Outcome.MOVED
-    assert (inbound.reading, inbound.rule, inbound.matched) == ("Choice", "digit", "2")
+    assert (inbound.reading, inbound.rule, inbound.matched) == ("choice", "digit", "2")
     assert (inbound.booking, inbound.notification) == (booking, notification)
     assert inbound.option == chosen
     assert slot_now(booking) == chosen.slot
