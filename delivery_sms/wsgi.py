@@ -1,6 +1,8 @@
 """The web application. A web server imports this; the sender does not."""
 
 import os
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
@@ -11,4 +13,16 @@ os.environ.setdefault(
     "-c statement_timeout=5000 -c lock_timeout=3000 -c idle_in_transaction_session_timeout=10000",
 )
 
-application = get_wsgi_application()
+_django = get_wsgi_application()
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Django, with 400 for a request that it cannot even begin to read: a broken Content-Type.
+
+    What goes wrong later it turns into answers of its own.
+    """
+    try:
+        return _django(environ, start_response)
+    except ValueError:
+        start_response("400 Bad Request", [("Content-Length", "0")])
+        return []
