@@ -64,8 +64,8 @@ def phone_of(msisdn: str) -> SimulatedPhone:
     return SimulatedPhone.objects.filter(msisdn=msisdn).first() or SimulatedPhone(msisdn=msisdn)
 
 
-def deliver_reply(msisdn: str, text: str, virtual_number: str, *, base_url: str) -> None:
-    """Post a customer's SMS to the webhook at `base_url`, as the phone's switches say.
+def deliver_reply(msisdn: str, text: str, virtual_number: str) -> None:
+    """Post a customer's SMS to the webhook at `SIMULATOR_BASE_URL`, as the phone's switches say.
 
     Raises OSError (HTTPError with the status) if the webhook does not take it; a late one is
     posted 20 s from now, and nobody hears of its failure but the log.
@@ -74,18 +74,18 @@ def deliver_reply(msisdn: str, text: str, virtual_number: str, *, base_url: str)
     copies = 2 if phone.sends_twice else 1
     fields = _inbound(msisdn, text, virtual_number)
     if phone.replies_late:
-        timer = threading.Timer(LATE_REPLY_AFTER, _deliver_late, (base_url, fields, copies))
+        timer = threading.Timer(LATE_REPLY_AFTER, _deliver_late, (fields, copies))
         timer.daemon = True
         timer.start()
         return
     for _ in range(copies):
-        _post(base_url, "inbound-sms", fields)
+        _post("inbound-sms", fields)
 
 
-def _deliver_late(base_url: str, fields: Mapping[str, str], copies: int) -> None:
+def _deliver_late(fields: Mapping[str, str], copies: int) -> None:
     try:
         for _ in range(copies):
-            _post(base_url, "inbound-sms", fields)
+            _post("inbound-sms", fields)
     except OSError as error:
         logger.warning("A late reply did not reach the webhook: %s", error)
 
@@ -135,11 +135,11 @@ def _count_parts(sms: OutgoingSMS) -> int:
     return 1 if length <= whole else math.ceil(length / each)
 
 
-def _post(base_url: str, webhook: str, fields: Mapping[str, str]) -> None:
-    """Post signed JSON to a webhook. Raises OSError unless it answers 200."""
+def _post(webhook: str, fields: Mapping[str, str]) -> None:
+    """Post signed JSON to a webhook of ours. Raises OSError unless it answers 200."""
     token = f"{settings.WEBHOOK_TOKEN}/" if settings.WEBHOOK_TOKEN else ""
     body = json.dumps(_signed(fields)).encode()
-    url = f"{base_url.rstrip('/')}/webhooks/{token}{webhook}"
+    url = f"{settings.SIMULATOR_BASE_URL.rstrip('/')}/webhooks/{token}{webhook}"
     request = Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  our own address
     with _opener.open(request, timeout=_TIMEOUT):
         pass
@@ -197,7 +197,7 @@ class _Postman:
 
     def _deliver(self, fields: dict[str, str]) -> bool:
         try:
-            _post(settings.SIMULATOR_BASE_URL, "delivery-receipt", fields)
+            _post("delivery-receipt", fields)
         except OSError as error:
             logger.debug("A receipt did not reach the webhook: %s", error)
             return False

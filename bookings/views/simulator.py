@@ -47,9 +47,9 @@ def only_with_the_simulator(view: View[P]) -> View[P]:
     return checked
 
 
+@only_with_the_simulator
 @require_GET
 @never_cache
-@only_with_the_simulator
 @may_look
 def phones(request: StaffRequest) -> HttpResponse:
     """Every customer who has been texted or has texted, the latest first."""
@@ -63,9 +63,9 @@ def phones(request: StaffRequest) -> HttpResponse:
     return render(request, "simulator/phones.html", context | {"phones": handset.latest_texts()})
 
 
+@only_with_the_simulator
 @require_GET
 @never_cache
-@only_with_the_simulator
 @may_look
 def phone(request: StaffRequest, msisdn: str) -> HttpResponse:
     """One customer's phone. A script asks for its screen again and again."""
@@ -86,8 +86,8 @@ def phone(request: StaffRequest, msisdn: str) -> HttpResponse:
     return render(request, "simulator/phone.html", context | extra)
 
 
-@require_POST
 @only_with_the_simulator
+@require_POST
 @may_play
 def reply(request: StaffRequest, msisdn: str) -> HttpResponse:
     """The customer sends a text: it goes to the real webhook, over HTTP, with a signature."""
@@ -95,11 +95,11 @@ def reply(request: StaffRequest, msisdn: str) -> HttpResponse:
     form = ReplyForm(request.POST)
     if not form.is_valid():
         return _said(request, msisdn, "Type a text of 1 to 160 characters.")
-    return _said(request, msisdn, _send(request, msisdn, form.cleaned_data["text"]))
+    return _said(request, msisdn, _send(msisdn, form.cleaned_data["text"]))
 
 
-@require_POST
 @only_with_the_simulator
+@require_POST
 @may_play
 def switches(request: StaffRequest, msisdn: str) -> HttpResponse:
     """Change how the phone behaves from now on."""
@@ -117,13 +117,12 @@ def _check_known(msisdn: str) -> None:
         raise Http404("No customer of ours has this number.")
 
 
-def _send(request: StaffRequest, msisdn: str, text: str) -> str:
+def _send(msisdn: str, text: str) -> str:
     """Post the reply to our own webhook. What there is to say about it, for staff."""
     texted = OutboundMessage.objects.filter(msisdn=msisdn, call_started_at__isnull=False).first()
     virtual_number = texted.sender if texted else settings.VONAGE_NUMBERS[0]
     try:
-        # The host we were asked at has passed ALLOWED_HOSTS, and its port is the one that is open.
-        deliver_reply(msisdn, text, virtual_number, base_url=request.build_absolute_uri("/"))
+        deliver_reply(msisdn, text, virtual_number)
     except HTTPError as error:
         return f"The webhook answered with {error.code}: the text was not taken."
     except OSError as error:

@@ -45,6 +45,11 @@ def browser():
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
+@pytest.fixture(autouse=True)
+def _phones_reach_the_web_server(live_server, settings):
+    settings.SIMULATOR_BASE_URL = live_server.url
+
+
 @pytest.fixture
 def complaints():
     """What the browser finds wrong: scripts, policies, missing files."""

@@ -257,8 +257,9 @@ def test_a_webhook_sent_twice_is_one_reply(asked, web):
 
 
 def test_what_is_posted_looks_like_vonages(listener, settings):
+    settings.SIMULATOR_BASE_URL = listener.url
     SimulatedPhone.objects.create(msisdn=MSISDN, sends_twice=True)
-    deliver_reply(MSISDN, "2 please", "447700900000", base_url=listener.url)
+    deliver_reply(MSISDN, "2 please", "447700900000")
     first, second = listener.posted
     assert first["messageId"] == second["messageId"]
     sample = PAYLOADS / "inbound_text.json"
