@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import override
 
-from bookings.models import Notification, Slot, SlotOption
+from bookings.models import Slot, SlotOption
 from bookings.models.fields import show_msisdn
 
 __all__ = ["costly_characters", "count_parts", "is_gsm7", "mask", "render", "show_msisdn"]
@@ -132,7 +132,3 @@ def options_text(options: list[SlotOption], language: str) -> str:
 def digits_text(options: list[SlotOption], language: str) -> str:
     """`1, 2 or 3`"""
     return render("options", language, options=[(option.digit, "") for option in options])
-
-
-def until_text(notification: Notification, language: str) -> str:
-    return moment(notification.closes_at, language)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
+from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -132,15 +133,16 @@ def what_was_answered(**of_it: Any) -> Coalesce:
 # Columns and read-only fields
 
 
-def _column(name: str, description: str, show: Callable[[Any], Any]) -> Column:
+def _column(
+    name: str, description: str, show: Callable[[Any], Any], *, ordering: str = ""
+) -> Column:
     value_of = attrgetter(name)
 
+    @admin.display(description=description, ordering=ordering or name.replace(".", "__"))
     def column(_: Any, row: Any) -> Any:
         value = value_of(row)
         return show(value) if value not in {None, ""} else None
 
-    column.short_description = description  # type: ignore[attr-defined]
-    column.admin_order_field = name.replace(".", "__")  # type: ignore[attr-defined]
     return column
 
 
@@ -177,9 +179,7 @@ def name_column(name: str, description: str) -> Column:
 
 def slot_column(name: str, description: str) -> Column:
     """A date over its window, and the place if it is not the door."""
-    column = _column(name, description, show_slot)
-    column.admin_order_field = f"{name}__date"  # type: ignore[attr-defined]
-    return column
+    return _column(name, description, show_slot, ordering=f"{name}__date")
 
 
 def show_slot(slot: Slot) -> str:
@@ -206,6 +206,7 @@ def show_text(text: str) -> str:
     return format_html('<bdi class="sms">{}</bdi>', visible(text))
 
 
+@admin.display(description="booking", ordering="booking__reference")
 def booking_link(_: Any, row: Any) -> str | None:
     """The booking of a row, with its whole story behind it."""
     booking = row.booking
@@ -218,6 +219,7 @@ def booking_link(_: Any, row: Any) -> str | None:
     )
 
 
+@admin.display(description="customer", ordering="msisdn")
 def customer_and_booking(_: Any, row: Any) -> str:
     """Who, and which delivery it is about."""
     about = booking_link(_, row) or "no delivery"
@@ -226,11 +228,13 @@ def customer_and_booking(_: Any, row: Any) -> str:
     )
 
 
+@admin.display(description="customer's reply")
 def inbound_link(_: Any, row: Any) -> str | None:
     """The reply behind a row, in the customer's own words."""
     return _reply_link(row.inbound)
 
 
+@admin.display(description="in reply to")
 def in_reply_to_link(_: Any, row: Any) -> str | None:
     return _reply_link(row.in_reply_to)
 
@@ -245,11 +249,3 @@ def _reply_link(inbound: InboundMessage | None) -> str | None:
         address,
         moment(inbound.received_at),
     )
-
-
-inbound_link.short_description = "customer's reply"  # type: ignore[attr-defined]
-in_reply_to_link.short_description = "in reply to"  # type: ignore[attr-defined]
-customer_and_booking.short_description = "customer"  # type: ignore[attr-defined]
-customer_and_booking.admin_order_field = "msisdn"  # type: ignore[attr-defined]
-booking_link.short_description = "booking"  # type: ignore[attr-defined]
-booking_link.admin_order_field = "booking__reference"  # type: ignore[attr-defined]

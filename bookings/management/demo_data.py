@@ -160,42 +160,8 @@ def _closed_slot() -> Slot | None:
 
 def _deliver(notification: Notification, at: dt.datetime) -> None:
     """The question's SMS, as sent and delivered at that time."""
-    booking = notification.booking
-    offered = options.of(notification)
-    text = texts.render(
-        "notification",
-        booking.language,
-        reference=booking.reference,
-        where=texts.where(notification.slot, booking.language),
-        options=texts.options_text(offered, booking.language),
-        until=texts.until_text(notification, booking.language),
-    )
-    message = OutboundMessage.objects.create(
-        idempotency_key=f"demo:{notification.pk}",
-        kind=Kind.NOTIFICATION,
-        msisdn=notification.msisdn,
-        sender=notification.virtual_number,
-        text=text,
-        parts=texts.count_parts(text),
-        booking=booking,
-        notification=notification,
-        gateway="simulator",
-        state=MessageState.SENDING,
-        token="demo",  # noqa: S106  # who claimed it, no password
-        lease_until=at,
-        queued_at=at,
-        due_at=at,
-        call_started_at=at,
-    )
-    attempt = SendAttempt.objects.create(
-        message=message,
-        number=1,
-        client_ref=f"{message.ref}-1",
-        token="demo",  # noqa: S106
-        call_started_at=at,
-        settled_at=at,
-        verdict=Verdict.ACCEPTED,
-    )
+    attempt = _send(notification, at)
+    message = attempt.message
     for number in range(1, message.parts + 1):
         part = f"DEMO{message.pk}P{number}"
         SentPart.objects.create(attempt=attempt, gateway_message_id=part)
@@ -209,3 +175,44 @@ def _deliver(notification: Notification, at: dt.datetime) -> None:
             received_at=at,
         )
     message.stand()
+
+
+def _send(notification: Notification, at: dt.datetime) -> SendAttempt:
+    text = _text(notification)
+    claim = {"token": "demo", "call_started_at": at}
+    message = OutboundMessage.objects.create(
+        idempotency_key=f"demo:{notification.pk}",
+        kind=Kind.NOTIFICATION,
+        msisdn=notification.msisdn,
+        sender=notification.virtual_number,
+        text=text,
+        parts=texts.count_parts(text),
+        booking=notification.booking,
+        notification=notification,
+        gateway="simulator",
+        state=MessageState.SENDING,
+        lease_until=at,
+        queued_at=at,
+        due_at=at,
+        **claim,
+    )
+    return SendAttempt.objects.create(
+        message=message,
+        number=1,
+        client_ref=f"{message.ref}-1",
+        settled_at=at,
+        verdict=Verdict.ACCEPTED,
+        **claim,
+    )
+
+
+def _text(notification: Notification) -> str:
+    booking = notification.booking
+    return texts.render(
+        "notification",
+        booking.language,
+        reference=booking.reference,
+        where=texts.where(notification.slot, booking.language),
+        options=texts.options_text(options.of(notification), booking.language),
+        until=texts.moment(notification.closes_at, booking.language),
+    )
