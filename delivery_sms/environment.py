@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -124,6 +125,20 @@ def rate(text: str) -> float:
     if value <= 0:
         raise ValueError("must be more than 0")
     return value
+
+
+def count(text: str) -> int:
+    """A whole number, 1 or more."""
+    if _whole(text) < 1:
+        raise ValueError("must be a whole number, 1 or more")
+    return int(text)
+
+
+def money(text: str) -> Decimal:
+    """An amount such as 0.05, more than 0, with up to eight decimals."""
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,8})?", text) or not Decimal(text):
+        raise ValueError("must be an amount such as 0.05, more than 0")
+    return Decimal(text)
 
 
 def quiet_hours(text: str) -> tuple[time, time] | None:

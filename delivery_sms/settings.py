@@ -6,6 +6,7 @@ What must stop a start is raised here: system checks do not run under a foreign 
 import os
 import tempfile
 from datetime import time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,22 @@ WEBHOOK_TOKEN: str = env(
 )
 SMS_RATE_PER_SECOND: float = env("SMS_RATE_PER_SECOND", cast=environment.rate, default=25.0)
 SMS_RATE_PER_NUMBER: float | None = env("SMS_RATE_PER_NUMBER", cast=environment.rate, default=None)
+# Where texts may go: two capitals each. Empty: anywhere.
+SMS_COUNTRIES: list[str] = env(
+    "SMS_COUNTRIES",
+    cast=[environment.matching("[A-Z]{2}", "countries in two capitals, such as GB,IE")],
+    default=[],
+)
+# What one customer's number gets at the most, whatever the reason. What is more waits.
+SMS_PER_NUMBER_HOUR: int = env("SMS_PER_NUMBER_HOUR", cast=environment.count, default=30)
+SMS_PER_NUMBER_DAY: int = env("SMS_PER_NUMBER_DAY", cast=environment.count, default=100)
+# In the account's currency. None: no cap.
+SMS_DAILY_SPEND_CAP: Decimal | None = env(
+    "SMS_DAILY_SPEND_CAP", cast=environment.money, default=None
+)
+SMS_PRICE_PER_PART: Decimal = env(
+    "SMS_PRICE_PER_PART", cast=environment.money, default=Decimal("0.05")
+)
 OUTBOX_ENGINE: str = env(
     "OUTBOX_ENGINE", cast=environment.one_of("worker", "celery"), default="worker"
 )
@@ -177,12 +194,13 @@ match DATABASE.get("ENGINE"):
             "TEST": {"NAME": f"{tempfile.gettempdir()}/delivery_sms_test_{os.getpid()}.sqlite3"},
         }
     case "django.db.backends.postgresql":
-        # The pool gives up before the gateway does, so that a webhook can still answer 503.
+        # Its wait and that for a lock (delivery_sms/wsgi.py) are together under the 5 s in which a
+        # webhook must answer 503.
         DATABASE |= {
             "CONN_MAX_AGE": 0,
             "CONN_HEALTH_CHECKS": True,
             "OPTIONS": DATABASE.get("OPTIONS", {})
-            | {"pool": {"min_size": 1, "max_size": 16, "timeout": 4}},
+            | {"pool": {"min_size": 1, "max_size": 16, "timeout": 2}},
         }
 DATABASES = {"default": DATABASE}
 

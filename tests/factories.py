@@ -32,8 +32,8 @@ from bookings.models import (
     SlotChange,
     SlotOption,
 )
+from tests.processes import VIRTUAL_NUMBER
 
-VIRTUAL_NUMBER = "447700900000"
 STRANGER = "447700900999"
 
 

@@ -4,6 +4,8 @@ import os
 import re
 from pathlib import Path
 
+from tests.processes import SECRET, VIRTUAL_NUMBER
+
 EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"
 
 for name in re.findall(r"^([A-Z_]+)=", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE):
@@ -22,8 +24,8 @@ os.environ.update(
     QUIET_HOURS="",
     SMS_GATEWAY="simulator",
     ALLOW_SIMULATOR="True",
-    VONAGE_NUMBERS="447700900000",
-    VONAGE_SIGNATURE_SECRETS=f"{'first-secret-' * 4},{'second-secret-' * 4}",
+    VONAGE_NUMBERS=VIRTUAL_NUMBER,
+    VONAGE_SIGNATURE_SECRETS=f"{SECRET},{'second-secret-' * 4}",
     VONAGE_SIGNATURE_METHOD="sha256",
 )
 

@@ -26,9 +26,19 @@ class SendAttempt(models.Model):
     code = models.CharField(max_length=40, blank=True, help_text="The gateway's status or error.")
     reason = models.CharField(max_length=300, blank=True)
     state = models.CharField(max_length=16, choices=MessageState, default=MessageState.SENDING)
+    cost = models.DecimalField(
+        max_digits=12,
+        decimal_places=8,
+        default=0,
+        help_text="What it costs, in the account's currency: our estimate, then the gateway's prices.",
+    )
+    spent_on = models.DateField(
+        null=True, blank=True, help_text="The day, in the company's zone, that the cost counts for."
+    )
 
     class Meta:
         ordering = ["message", "number"]
+        indexes = [models.Index(fields=["call_started_at"], name="attempt_by_time")]
         constraints = [
             models.UniqueConstraint(fields=["message", "number"], name="attempt_number_once"),
             models.CheckConstraint(name="attempt_has_client_ref", condition=~Q(client_ref="")),

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from bookings.models.fields import MsisdnField, msisdn_is_e164
+from bookings.models.fields import MsisdnField, mask_msisdn, msisdn_is_e164
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -62,7 +62,9 @@ class Consent(models.Model):
         constraints = [msisdn_is_e164("consent_msisdn_is_e164")]
 
     def __str__(self) -> str:
-        return f"{self.msisdn}: {'opted out' if self.is_opted_out else 'may be texted'}"
+        return (
+            f"{mask_msisdn(self.msisdn)}: {'opted out' if self.is_opted_out else 'may be texted'}"
+        )
 
 
 class ConsentChange(models.Model):
@@ -87,4 +89,4 @@ class ConsentChange(models.Model):
         constraints = [msisdn_is_e164("consent_change_msisdn_is_e164")]
 
     def __str__(self) -> str:
-        return f"{self.msisdn} {'out' if self.is_opted_out else 'in'}"
+        return f"{mask_msisdn(self.msisdn)} {'out' if self.is_opted_out else 'in'}"

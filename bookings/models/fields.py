@@ -13,6 +13,9 @@ from django.db.models import Q
 #: The truth every table keeps. `\\A` and `\\Z`, since `$` lets a trailing newline through on SQLite.
 E164_PATTERN = r"\A[1-9][0-9]{6,14}\Z"
 
+#: The last digits of a number that is masked: enough to tell two customers apart.
+_SHOWN_DIGITS = 4
+
 
 def msisdn_is_e164(name: str) -> models.CheckConstraint:
     """The CHECK that keeps anything but E.164 digits out of the column `msisdn`."""
@@ -72,6 +75,35 @@ def show_msisdn(msisdn: str) -> str:
     except phonenumbers.NumberParseException:
         return msisdn
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+
+
+def mask_msisdn(msisdn: str) -> str:
+    """E.164 digits with only the country code and the last four shown: `+44 •••••• 0123`.
+
+    What is no number (an operator's name, a short code) stays as it is: it is nobody's phone.
+    """
+    if as_msisdn(msisdn) != msisdn:
+        return msisdn
+    try:
+        country_code = str(phonenumbers.parse(f"+{msisdn}", None).country_code)
+    except phonenumbers.NumberParseException:
+        country_code = ""
+    hidden = "\N{BULLET}" * (len(msisdn) - len(country_code) - _SHOWN_DIGITS)
+    return f"+{country_code} {hidden} {msisdn[-_SHOWN_DIGITS:]}"
+
+
+def country_of(msisdn: str) -> str:
+    """The country of E.164 digits as two capitals, such as GB; "" if its code is nobody's.
+
+    Where countries share a code (US and Canada, GB and Jersey) the number tells them apart, or else
+    it counts for the code's main country.
+    """
+    try:
+        number = phonenumbers.parse(f"+{msisdn}", None)
+    except phonenumbers.NumberParseException:
+        return ""
+    region = phonenumbers.region_code_for_number(number)
+    return region or phonenumbers.region_code_for_country_code(number.country_code or 0)
 
 
 def can_get_sms(msisdn: str) -> bool:

@@ -106,6 +106,17 @@ class InboundMessage(models.Model):
     part_ref = models.CharField(max_length=40, blank=True)
     part_number = models.PositiveSmallIntegerField(null=True, blank=True)
     part_total = models.PositiveSmallIntegerField(null=True, blank=True)
+    whole = models.TextField(
+        blank=True, help_text="The long text that this part, the last to come, completed."
+    )
+    joined_in = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="pieces",
+        help_text="The part that completed the long text which this one belongs to.",
+    )
     reading = models.CharField(max_length=20, blank=True, help_text="What the text means.")
     rule = models.CharField(max_length=60, blank=True, help_text="Which rule read it.")
     matched = models.CharField(
@@ -141,6 +152,11 @@ class InboundMessage(models.Model):
             models.Index(
                 fields=["-id"], name="inbound_needs_attention", condition=~Q(attention="")
             ),
+            models.Index(
+                fields=["received_at"],
+                name="inbound_part_waits",
+                condition=Q(outcome=Outcome.PART, joined_in=None, attention=""),
+            ),
         ]
         constraints = [
             models.CheckConstraint(
@@ -154,6 +170,11 @@ class InboundMessage(models.Model):
     def __str__(self) -> str:
         # No text of the customer's: this stands in titles, where control characters would do harm.
         return f"SMS {self.pk} from a customer"
+
+    @property
+    def said(self) -> str:
+        """The customer's words: the whole of a long text, once its last part is there."""
+        return self.whole or self.text
 
 
 class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
@@ -222,6 +243,10 @@ class OutboundMessage(models.Model):
         default=0, help_text="Claims that ended without a word."
     )
     sent_again = models.BooleanField(default=False)
+    is_held = models.BooleanField(
+        default=False,
+        help_text="It waited while no sender ran, as in an old backup: a person releases it.",
+    )
     never_again = models.CharField(
         max_length=200,
         blank=True,
@@ -238,6 +263,7 @@ class OutboundMessage(models.Model):
                 name="outbox_due",
                 condition=Q(state=MessageState.QUEUED),
             ),
+            models.Index(fields=["-id"], name="outbox_held", condition=Q(is_held=True)),
             models.Index(
                 fields=["lease_until"],
                 name="outbox_leases",
@@ -264,7 +290,8 @@ class OutboundMessage(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} to {self.msisdn}"
+        # No number: this stands in titles and logs.
+        return f"SMS {self.pk} to a customer ({self.get_kind_display()})"
 
     def stand(self) -> None:
         """Set the state to what the facts say: attempts, their answers, and the receipts. The row is locked."""

@@ -88,7 +88,7 @@ class Notification(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.booking} to {self.msisdn}"
+        return f"question about {self.booking}"
 
     def is_open_at(self, moment: dt.datetime) -> bool:
         return self.state == NotificationState.OPEN and moment < self.closes_at

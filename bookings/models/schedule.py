@@ -167,7 +167,11 @@ class Booking(models.Model):
 
     class Meta:
         ordering = ["slot__date", "slot__window_start", "reference"]
-        permissions = [("notify_booking", "Can text customers about their deliveries")]
+        permissions = [
+            ("notify_booking", "Can text customers about their deliveries"),
+            ("reveal_number", "Can see a customer's whole number (which is recorded)"),
+            ("export_history", "Can export lists (which is recorded)"),
+        ]
         constraints = [
             msisdn_is_e164("booking_msisdn_is_e164"),
             is_one_of("state", BookingState, name="booking_state_is_known"),

@@ -1,7 +1,8 @@
-"""What all sending processes share: the circuit, and the pace."""
+"""What all sending processes share: the circuit, the pace, the day's spending, and who of them is alive."""
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 
 class Circuit(models.Model):
@@ -39,6 +40,50 @@ class Pace(models.Model):
         return f"{self.sender or 'all'} from {self.next_at:%H:%M:%S}"
 
 
+class Spending(models.Model):
+    """What the texts of one day, in the company's zone, cost: in the account's currency.
+
+    It is counted up before a call and down again if nobody took the text, so that the cap of a day holds with any
+    number of workers.
+    """
+
+    day = models.DateField(unique=True)
+    amount = models.DecimalField(max_digits=14, decimal_places=8, default=0)
+    stopped_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the day's cap first held a text back."
+    )
+    balance = models.DecimalField(
+        max_digits=14,
+        decimal_places=8,
+        null=True,
+        blank=True,
+        help_text="What was left on the account, by the gateway's last word of that day.",
+    )
+
+    class Meta:
+        ordering = ["-day"]
+        verbose_name_plural = "spending"
+        constraints = [
+            models.CheckConstraint(name="spending_is_not_negative", condition=Q(amount__gte=0))
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day}: {self.amount}"
+
+
+class Sender(models.Model):
+    """A sending process, and when it was last at work. Database time."""
+
+    name = models.CharField(max_length=80, unique=True, help_text="Host and process id.")
+    seen_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-seen_at"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class SimulatedPhone(models.Model):
     """How a customer's phone on the simulated network behaves."""
 
@@ -48,6 +93,9 @@ class SimulatedPhone(models.Model):
     sends_twice = models.BooleanField(default=False, help_text="Its texts reach the webhook twice.")
     replies_late = models.BooleanField(
         default=False, help_text="Its texts reach the webhook 20 seconds late."
+    )
+    splits = models.BooleanField(
+        default=False, help_text="Its texts reach the webhook in parts, the last one first."
     )
 
     def __str__(self) -> str:

@@ -4,14 +4,8 @@ The one thing faked is the mobile network.
 """
 
 import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import count
-from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
@@ -24,10 +18,9 @@ from bookings.models import DeliveryReceipt, InboundMessage, Kind, OutboundMessa
 from bookings.outbox import sending
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import start_call
-from tests.factories import VIRTUAL_NUMBER, NotificationFactory, OutboundMessageFactory
+from tests.factories import NotificationFactory, OutboundMessageFactory
 from tests.fake_vonage import FakeVonage, Post
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.processes import VIRTUAL_NUMBER, environment
 
 _message_ids = count(1)
 
@@ -135,27 +128,6 @@ def process_env(network, transactional_db) -> dict[str, str]:
     return environment(network, url_of(str(connection.settings_dict["NAME"])))
 
 
-def environment(network: FakeVonage, database_url: str) -> dict[str, str]:
-    """The whole environment of a process of the product that sends to this network."""
-    return {
-        "PATH": os.environ["PATH"],
-        "ENV_FILE": os.devnull,
-        "DATABASE_URL": database_url,
-        "SECRET_KEY": "only-for-tests-" * 4,
-        "ALLOWED_HOSTS": "localhost,127.0.0.1",
-        "COMPANY_NAME": "Acme",
-        "QUIET_HOURS": "",
-        "SMS_GATEWAY": "vonage",
-        "SMS_RATE_PER_SECOND": "1000",
-        "VONAGE_API_KEY": "abcd1234",
-        "VONAGE_API_SECRET": "AbCdEf0123456789",
-        "VONAGE_NUMBERS": VIRTUAL_NUMBER,
-        "VONAGE_REST_HOST": network.host,
-        "VONAGE_SIGNATURE_SECRETS": django_settings.VONAGE_SIGNATURE_SECRETS[0],
-        "REQUESTS_CA_BUNDLE": str(network.ca_file),
-    }
-
-
 def url_of(name: str) -> str:
     """The address of a database beside the one that the tests run on; a file for SQLite."""
     if connection.vendor == "sqlite":
@@ -163,30 +135,6 @@ def url_of(name: str) -> str:
     told = connection.settings_dict
     password = f":{told['PASSWORD']}" if told["PASSWORD"] else ""
     return f"postgres://{told['USER']}{password}@{told['HOST']}:{told['PORT'] or 5432}/{name}"
-
-
-@contextmanager
-def running(*arguments: str, env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A `manage.py` process, which is ended at the end; what it says goes into `log`."""
-    command = [sys.executable, "manage.py", *arguments]
-    with (
-        log.open("wb") as said,
-        subprocess.Popen(command, cwd=ROOT, env=env, stdout=said, stderr=said) as process,
-    ):
-        try:
-            yield process
-        finally:
-            process.terminate()
-            process.wait(30)
-            print(log.read_text(encoding="utf-8")[-5000:])  # noqa: T201  # shown if the test fails
-
-
-def wait_for(happened: Callable[[], object], *, seconds: float = 20, every: float = 0.05) -> None:
-    """Look again and again until it has happened."""
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "It did not happen in time."
-        time.sleep(every)
 
 
 def begin_call() -> SendAttempt:

@@ -7,7 +7,8 @@ import time_machine
 
 from bookings.models import Kind, MessageState, OutboundMessage
 from bookings.notifications import notify
-from tests.factories import VIRTUAL_NUMBER, BookingFactory, SlotFactory
+from tests.factories import BookingFactory, SlotFactory
+from tests.processes import VIRTUAL_NUMBER
 
 pytestmark = pytest.mark.django_db
 

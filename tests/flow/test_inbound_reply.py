@@ -26,13 +26,13 @@ from bookings.models import (
 from bookings.notifications import notify
 from tests.factories import (
     STRANGER,
-    VIRTUAL_NUMBER,
     BookingFactory,
     NotificationFactory,
     SlotFactory,
     SlotOptionFactory,
     in_days,
 )
+from tests.processes import VIRTUAL_NUMBER
 
 pytestmark = pytest.mark.django_db
 

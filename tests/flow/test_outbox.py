@@ -14,8 +14,8 @@ from bookings.models import Consent, Kind, MessageState, Notification, OutboundM
 from bookings.outbox.claiming import claim
 from bookings.outbox.queueing import queue
 from bookings.outbox.sending import gateway, hand_over
-from tests.factories import VIRTUAL_NUMBER, BookingFactory, NotificationFactory, SlotFactory
-from tests.flow.conftest import running, wait_for
+from tests.factories import BookingFactory, NotificationFactory, SlotFactory
+from tests.processes import VIRTUAL_NUMBER, running, wait_for
 
 pytestmark = pytest.mark.django_db
 

@@ -17,7 +17,8 @@ from bookings.outbox.claiming import claim
 from bookings.outbox.pace import database_now, slow_down
 from bookings.outbox.sending import settle, start_call
 from tests.factories import BookingFactory
-from tests.flow.conftest import begin_call, running, wait_for
+from tests.flow.conftest import begin_call
+from tests.processes import running, wait_for
 
 pytestmark = pytest.mark.django_db
 

@@ -24,9 +24,9 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from tests.factories import VIRTUAL_NUMBER
 from tests.fake_vonage import FakeVonage, new_id, post_inbound
-from tests.flow.conftest import ROOT, environment, running, url_of, wait_for
+from tests.flow.conftest import url_of
+from tests.processes import ROOT, VIRTUAL_NUMBER, environment, running, wait_for
 
 # Runs commands at another moment: the seconds since 1970, then each command in one argument.
 AT_ANOTHER_TIME = """

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 
 from bookings.gateways.signature import sign
-from tests.factories import VIRTUAL_NUMBER
+from tests.processes import VIRTUAL_NUMBER
 
 _message_ids = count(1)
 

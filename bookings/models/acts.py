@@ -1,0 +1,43 @@
+"""What members of staff did that somebody may ask about later, and that no other table tells."""
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from bookings.models.fields import is_one_of
+from bookings.models.schedule import Booking
+
+
+class ActKind(models.TextChoices):
+    REVEALED = "revealed", "saw a whole number"
+    EXPORTED = "exported", "exported a list"
+    CLOSED_CIRCUIT = "closed_circuit", "closed the circuit"
+    RELEASED = "released", "released held texts"
+    DROPPED = "dropped", "cancelled held texts"
+    REPLAYED = "replayed", "ran the rule again"
+
+
+class StaffAct(models.Model):
+    """One act, with who and when. Never changed, never deleted."""
+
+    kind = models.CharField(max_length=20, choices=ActKind)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    msisdn = models.CharField(
+        "about the number", max_length=40, blank=True, help_text="Shown masked."
+    )
+    booking = models.ForeignKey(
+        Booking, on_delete=models.PROTECT, null=True, blank=True, related_name="staff_acts"
+    )
+    details = models.CharField(max_length=500, blank=True, help_text="Where, which rows, how many.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [
+            models.Index(fields=["msisdn", "-id"], name="staff_act_by_number"),
+            models.Index(fields=["-created_at"], name="staff_act_by_time"),
+        ]
+        constraints = [is_one_of("kind", ActKind, name="staff_act_kind_is_known")]
+
+    def __str__(self) -> str:
+        return f"{self.user} {self.get_kind_display()}"

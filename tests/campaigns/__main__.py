@@ -1,0 +1,55 @@
+"""`python -m tests.campaigns NAME`: one campaign, on one kind of database or on both."""
+
+import argparse
+import importlib
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.campaigns.report import Report
+from tests.campaigns.stage import DATABASES, Stage
+
+NAMES = tuple(
+    name
+    for name in ("states", "fuzz", "kill", "race", "faults", "receipts", "soak", "slow")
+    if Path(__file__).with_name(f"{name}.py").exists()
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="./run campaign", description=__doc__)
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--size", default="full", help="full (the default), small, or a number")
+    parser.add_argument("--database", choices=DATABASES, help="one of the two; default: both")
+    parser.add_argument("--seed", type=int, help="the seed that an earlier run printed")
+    told = parser.parse_args()
+    seed = secrets.randbelow(10**6) if told.seed is None else told.seed
+    if told.database is None:  # Django is set up for one database, and once
+        again = [sys.executable, "-m", "tests.campaigns", told.name, "--size", told.size]
+        return max(
+            subprocess.run(
+                [*again, "--database", kind, "--seed", str(seed)], check=False
+            ).returncode
+            for kind in DATABASES
+        )
+    return 0 if _run(told.name, told.size, told.database, seed) else 1
+
+
+def _run(name: str, size: str, database: str, seed: int) -> bool:
+    with Stage(database, seed) as stage:
+        campaign = importlib.import_module(f"tests.campaigns.{name}")
+        sizes = {"full": campaign.FULL, "small": campaign.SMALL}
+        number = sizes[size] if size in sizes else int(size)
+        report = Report(f"{name}, size {number:,}, on {database}, --seed {seed}")
+        try:
+            campaign.run(stage, number, report)
+        except BaseException:
+            report.found("the campaign itself broke off")
+            report.close()
+            raise
+        return report.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
