@@ -31,6 +31,8 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # True: a proxy in front of us ends TLS, sets X-Forwarded-For and -Proto, and is the only way in.
 BEHIND_PROXY: bool = env.bool("BEHIND_PROXY", default=False)
 
+LOG_FORMAT: str = env("LOG_FORMAT", cast=environment.one_of("line", "json"), default="line")
+
 # The company
 
 TIME_ZONE: str = env("TIME_ZONE", cast=environment.time_zone, default="Europe/London")
@@ -141,6 +143,7 @@ INSTALLED_APPS = [
     "bookings.apps.BookingsConfig",
 ]
 MIDDLEWARE = [
+    "bookings.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "bookings.middleware.ContentSecurityPolicyMiddleware",
@@ -148,6 +151,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "bookings.middleware.SessionLimitsMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -227,6 +231,10 @@ AUTHENTICATION_BACKENDS = [
     "bookings.authentication.LockoutBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {
@@ -238,8 +246,9 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 # By address alone one typo too many would lock out the whole office.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_FAILURE_LIMIT = 10
+AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_TEMPLATE = "locked_out.html"
 AXES_VERBOSE = False
 # Its tables are not for staff: `manage.py axes_reset_username` unlocks.
 AXES_ENABLE_ADMIN = False
@@ -247,6 +256,7 @@ AXES_ENABLE_ADMIN = False
 # What browsers are told
 
 SESSION_COOKIE_AGE = 12 * 60 * 60
+SESSION_IDLE = timedelta(minutes=30)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_PROXY
 SECURE_SSL_REDIRECT = BEHIND_PROXY
 SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]  # asked from inside, without TLS
@@ -296,11 +306,12 @@ LOGGING = {
     "formatters": {
         "line": {
             "()": "delivery_sms.logs.MaskingFormatter",
-            "format": "{asctime} {levelname} {name}: {message}",
+            "format": "{asctime} {levelname} {name}{request}: {message}",
             "style": "{",
-        }
+        },
+        "json": {"()": "delivery_sms.logs.JSONFormatter"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "bookings": {"level": "INFO"},

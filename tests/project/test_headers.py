@@ -16,3 +16,22 @@ def test_the_admin_theme_is_allowed_what_it_needs_and_no_more(client):
     assert "script-src 'self' 'unsafe-eval'" in policy
     assert "style-src 'self' 'unsafe-inline'" in policy
     assert policy.count("unsafe") == 2
+
+
+def test_every_answer_names_its_request_for_the_log(client):
+    assert client.get("/healthz", headers={"X-Request-ID": "abcd-1234"}).headers[
+        "X-Request-ID"
+    ] == ("abcd-1234")
+    made_up = client.get("/healthz", headers={"X-Request-ID": "<b>"}).headers["X-Request-ID"]
+    assert len(made_up) == 16
+
+
+@pytest.mark.django_db
+def test_every_answer_is_fenced_in(client):
+    for path in ("/healthz", "/admin/login/", "/webhooks/inbound-sms", "/nowhere"):
+        headers = client.get(path).headers
+        assert headers["X-Content-Type-Options"] == "nosniff", path
+        assert headers["X-Frame-Options"] == "DENY", path
+        assert headers["Referrer-Policy"] == "same-origin", path
+        assert headers["Cross-Origin-Opener-Policy"] == "same-origin", path
+        assert "object-src 'none'" in headers["Content-Security-Policy"], path
