@@ -246,6 +246,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 # By address alone one typo too many would lock out the whole office.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "bookings.authentication.client_address"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_TEMPLATE = "locked_out.html"
