@@ -3,9 +3,11 @@
 In a test `with FakeVonage() as fake`; on its own `python -m tests.fake_vonage --port 0`,
 where `GET /posts` lists what came and `POST /mode` (`mode`, `times`, `to`) is `set_mode`.
 
-Modes: ok, partial, missing_part, no_error_text, status:N; slow:SECONDS; accept_then_close,
-accept_then_reset, half_headers, half_body, hang; html200, empty200, redirect_302, redirect_307;
-and for any HTTP status: 401, 429 (with Retry-After), 500, 503 in Vonage's JSON, html500, html502.
+Modes: ok, partial, count:N (as message-count), no_error_text, status:N; slow:SECONDS,
+drip (a good answer in small pieces); accept_then_close, accept_then_reset, half_headers, half_body,
+hang, drip_headers and drip_body (never done), endless (a body without end, at full speed), huge
+(1 GB); html200, empty200, redirect_302, redirect_307; and for any HTTP status: 401, 429 (with
+Retry-After), 500, 503 in Vonage's JSON, html500, html502.
 """
 
 import argparse
@@ -39,6 +41,9 @@ GSM7 = GSM7_EXTENDED | set(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
+
+BROKEN_OFF = {"accept_then_close", "accept_then_reset", "half_headers", "half_body", "hang"}
+DRAGGED_OUT = {"drip", "drip_headers", "drip_body", "huge", "endless"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,14 +352,10 @@ class _Handler(BaseHTTPRequestHandler):
             mode = "ok"
         if http := re.fullmatch(r"(html|empty|redirect_|)([1-5]\d\d)", mode):
             self._answer_http(http[1], int(http[2]))
-        elif mode in {
-            "accept_then_close",
-            "accept_then_reset",
-            "half_headers",
-            "half_body",
-            "hang",
-        }:
+        elif mode in BROKEN_OFF:
             self._break_off(post, mode)
+        elif mode in DRAGGED_OUT:
+            self._drag_out(post, mode)
         else:
             self._say(200, json.dumps(self._messages(post, mode)))
 
@@ -376,8 +377,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return fake.answer(post, [status] * count)
             case "partial", _, _:
                 return fake.answer(post, ["0"] + ["5"] * max(1, count - 1))
-            case "missing_part", _, _:
-                return fake.answer(post, ["0"]) | {"message-count": "2"}
+            case "count", _, parts:
+                return fake.answer(post, ["0"] * count) | {"message-count": parts}
             case "no_error_text", _, _:
                 return {"message-count": "1", "messages": [{"status": "2"}]}
         raise ValueError(f"There is no mode {mode}.")
@@ -398,6 +399,30 @@ class _Handler(BaseHTTPRequestHandler):
                 at_once = struct.pack("ii", 1, 0)  # RST in the place of FIN
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
                 os.close(self.connection.detach())
+
+    def _drag_out(self, post: Post, mode: str) -> None:
+        """Take the SMS, and answer in an answer's own good time."""
+        body = json.dumps(self.server.fake.answer(post, ["0"] * len(post.message_ids))).encode()
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n"
+        chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        content, piece, pause = {
+            "drip": (head % len(body) + b"\r\n" + body, 40, 0.02),
+            "drip_headers": (head % len(body) + b"X: y\r\n" * 90, 1, 0.2),
+            "drip_body": (head % (len(body) + 999) + b"\r\n" + body + b" " * 999, 40, 0.2),
+            "huge": (head % 2**30 + b"\r\n", 2**16, 0),
+            "endless": (chunked, 2**16, 0),
+        }[mode]
+        self.close_connection = mode != "drip"
+        self._write(content, piece=piece, pause=pause)
+        while mode in {"huge", "endless"} and not self.server.fake.stopping.is_set():
+            self._write(b"1000\r\n" + b" " * 4096 + b"\r\n")
+
+    def _write(self, content: bytes, *, piece: int = 2**16, pause: float = 0) -> None:
+        """In pieces, with a pause in seconds after each; until the fake stops."""
+        for start in range(0, len(content), piece):
+            self.wfile.write(content[start : start + piece])
+            if pause and self.server.fake.stopping.wait(pause):
+                return
 
     def _say(self, status: int, body: str, headers: dict[str, str] | None = None) -> None:
         content = body.encode()

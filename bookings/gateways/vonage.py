@@ -2,11 +2,13 @@
 
 Left to itself the SDK repeats a POST whose answer was lost, follows redirects with the SMS, logs
 error bodies and loses status codes. So its session gets a `_Wire`, which knows when the first byte
-left and takes the answer before the SDK reads it.
+left, takes the answer before the SDK reads it, and lets none go on for ever.
 """
 
 import logging
+import socket
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -27,13 +29,17 @@ if TYPE_CHECKING:
 _SHORTEST_TTL, _LONGEST_TTL = timedelta(seconds=20), timedelta(hours=72)
 # A connection idle for longer may be dead without our knowing: the text would be lost in it.
 _LONGEST_IDLE = 30.0  # seconds
+_LONGEST_CONNECT = 3  # seconds
+# Vonage's answer to the longest text is below 8 kB. The rest of a longer one is not read.
+_LONGEST_ANSWER = 64 * 1024
 
 
 class VonageGateway:
     """Sends through Vonage's SMS API with Basic auth. Any number of threads may share it.
 
     `rest_host` (a host, with or without port) and `ca_bundle` (a PEM file) replace the usual ones;
-    `timeout` is in seconds, for connecting and again for each wait for the answer's bytes.
+    `timeout` is in seconds, for each wait for the answer's bytes. A call that drags on is cut off after half
+    as long again, well within the lease of its claim.
     """
 
     name = "vonage"
@@ -95,7 +101,7 @@ class VonageGateway:
             pool_maxsize=1,  # also how often the SDK sends a POST that gets no answer
         )
         client = Vonage(Auth(api_key=self._api_key, api_secret=self._api_secret), options)
-        wire = _Wire(self._ca_bundle)
+        wire = _Wire(self._ca_bundle, self._timeout)
         client.http_client._session.mount("https://", wire)  # noqa: SLF001  the SDK has no other door
         return client, wire
 
@@ -141,31 +147,58 @@ class _Connection(HTTPSConnection):
         self._wire = wire
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        self._wire.is_written = True
+        self._wire.begin_to_write(self)
         super().request(*args, **kwargs)
+
+    def cut(self) -> None:
+        """End it from another thread: whoever waits for its bytes gets an error, or what came so far."""
+        with suppress(AttributeError, OSError):  # it is closed already
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)  # past its TLS, which is in use
 
 
 class _Wire(HTTPAdapter):
     """One thread's connection to Vonage: asks once, and raises the answer as `_Answered`."""
 
-    def __init__(self, ca_bundle: str | None) -> None:
+    def __init__(self, ca_bundle: str | None, timeout: int) -> None:
         super().__init__(pool_maxsize=1, max_retries=0)
         self.is_written = False
         self._ca_bundle = ca_bundle
-        self._used_at = monotonic()
+        self._timeout = timeout
+        self._used_at = self._began_at = monotonic()
+        self._watch: threading.Timer | None = None
 
     def send(self, request: PreparedRequest, *args: Any, **kwargs: Any) -> NoReturn:
-        if monotonic() - self._used_at > _LONGEST_IDLE:
+        self._began_at = monotonic()
+        if self._began_at - self._used_at > _LONGEST_IDLE:
             self.close()
         if self._ca_bundle:
             kwargs["verify"] = self._ca_bundle
-        response = super().send(request, *args, **kwargs)
-        body = response.content
+        kwargs["timeout"] = min(_LONGEST_CONNECT, self._timeout), self._timeout
+        try:
+            response = super().send(request, *args, **kwargs)
+            body = response.raw.read(_LONGEST_ANSWER, decode_content=True)
+            response.close()  # a connection whose answer was read to its end is kept all the same
+        finally:
+            if self._watch is not None:
+                self._watch.cancel()
         self._used_at = monotonic()
         retry_after = response.headers.get("Retry-After", "")
         raise _Answered(
             Answer(http_status=response.status_code, body=body, retry_after=retry_after)
         )
+
+    def begin_to_write(self, connection: _Connection) -> None:
+        """Note that a byte may have left, and see to it that the call ends. Raises TimeoutError if it is too late.
+
+        The time-outs of `requests` are for each read: an answer that comes in drips would outlive the lease.
+        """
+        left = self._began_at + 1.5 * self._timeout - monotonic()
+        if left <= 0:
+            raise TimeoutError("It took too long to get through to Vonage.")
+        self.is_written = True
+        self._watch = threading.Timer(left, connection.cut)
+        self._watch.daemon = True
+        self._watch.start()
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
