@@ -2,13 +2,16 @@
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
 
+from bookings.second_factor import is_missing
 from bookings.views.access import is_fetch
 from delivery_sms.logs import begin_request
 
@@ -81,6 +84,27 @@ class SessionLimitsMiddleware:
         session.setdefault("began_at", now.isoformat())
         if "used_at" not in session or (now - used_at >= _NOTED_EVERY and not is_fetch(request)):
             session["used_at"] = now.isoformat()
+
+
+class SecondFactorMiddleware:
+    """Lets nobody who owes a second factor further than to the page that asks for it, and out again."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: object, *args: object
+    ) -> HttpResponse | None:
+        match = request.resolver_match
+        is_free = match is not None and match.url_name in {"second-factor", "logout"}
+        if is_free or not getattr(view, "login_required", True) or not is_missing(request):
+            return None
+        return redirect(
+            f"{reverse('second-factor')}?{urlencode({'next': request.get_full_path()})}"
+        )
 
 
 def _moment(text: str | None) -> dt.datetime | None:

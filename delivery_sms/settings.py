@@ -140,6 +140,9 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "bookings.apps.BookingsConfig",
 ]
 MIDDLEWARE = [
@@ -152,7 +155,9 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "bookings.middleware.SessionLimitsMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "bookings.middleware.SecondFactorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -253,6 +258,12 @@ AXES_LOCKOUT_TEMPLATE = "locked_out.html"
 AXES_VERBOSE = False
 # Its tables are not for staff: `manage.py axes_reset_username` unlocks.
 AXES_ENABLE_ADMIN = False
+
+# Required: of everybody who may stop or start the sending. Optional: of who has set it up.
+SECOND_FACTOR: str = env(
+    "SECOND_FACTOR", cast=environment.one_of("optional", "required"), default="optional"
+)
+OTP_TOTP_ISSUER = COMPANY_NAME
 
 # What browsers are told
 

@@ -1,0 +1,144 @@
+"""A code of the phone beside the password: set up by everyone for themselves, asked for from then on."""
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django_otp.oath import TOTP
+from django_otp.plugins.otp_static.models import StaticToken
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+pytestmark = pytest.mark.django_db
+
+PAGE = "/second-factor/"
+PASSWORD = "long-enough-word"
+
+
+@pytest.fixture
+def ops():
+    user = User.objects.create_user("ops", password=PASSWORD, is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="change_circuit"))
+    return user
+
+
+@pytest.fixture
+def log_in(ops):
+    def log_in():
+        client = Client()
+        client.post("/admin/login/", {"username": "ops", "password": PASSWORD, "next": "/admin/"})
+        return client
+
+    return log_in
+
+
+def code_of(device, *, steps=0):
+    """What the phone shows now, or so many half minutes later."""
+    return f"{TOTP(device.bin_key, drift=device.drift + steps).token():06}"
+
+
+@pytest.fixture
+def set_up(log_in):
+    """Somebody who has set up a second factor: their device and recovery codes."""
+    client = log_in()
+    client.get(PAGE)
+    device = TOTPDevice.objects.get()
+    answer = client.post(PAGE, {"code": code_of(device)})
+    return device, answer.context["codes"]
+
+
+def is_in(client):
+    return client.get("/admin/").status_code == 200
+
+
+def test_nobody_needs_one_who_has_not_set_one_up(log_in):
+    assert is_in(log_in())
+
+
+def test_it_counts_once_its_first_code_was_given(log_in):
+    client = log_in()
+    page = client.get(PAGE).text
+    assert "data:image/svg+xml" in page
+    client.post(PAGE, {"code": "000000"})
+    assert is_in(log_in())
+    assert not TOTPDevice.objects.get().confirmed
+
+
+def test_from_then_on_each_login_is_asked_for_a_code(set_up, log_in):
+    device, _ = set_up
+    client = log_in()
+    for path in ("/admin/", "/admin/bookings/booking/", "/", "/simulator/"):
+        answer = client.get(path)
+        assert answer.status_code == 302, path
+        assert answer.url.startswith(PAGE), path
+    assert client.post("/notify", {}).status_code == 302
+    assert client.post(PAGE, {"code": "000000"}).status_code == 200
+    assert not is_in(client)
+    device.refresh_from_db()
+    device.throttle_reset()
+    answer = client.post(PAGE, {"code": code_of(device, steps=1), "next": "/admin/"})
+    assert answer.url == "/admin/"
+    assert is_in(client)
+
+
+def test_a_code_is_good_once(set_up, log_in):
+    device, _ = set_up
+    code = code_of(device, steps=1)
+    assert log_in().post(PAGE, {"code": code}).status_code == 302
+    second = log_in()
+    assert second.post(PAGE, {"code": code}).status_code == 200
+    assert not is_in(second)
+
+
+def test_a_recovery_code_takes_the_place_of_the_phone_once(set_up, log_in):
+    _, codes = set_up
+    assert len(set(codes)) == 10
+    client = log_in()
+    client.post(PAGE, {"code": codes[0]})
+    assert is_in(client)
+    again = log_in()
+    again.post(PAGE, {"code": codes[0]})
+    assert not is_in(again)
+    assert StaticToken.objects.count() == 9
+
+
+def test_codes_cannot_be_guessed_quickly(set_up, log_in):
+    device, _ = set_up
+    client = log_in()
+    client.post(PAGE, {"code": "000000"})
+    answer = client.post(PAGE, {"code": code_of(device, steps=1)})
+    assert "wait a little" in answer.text
+    assert not is_in(client)
+
+
+def test_who_owes_a_code_can_still_log_out(set_up, log_in):
+    client = log_in()
+    assert client.post("/admin/logout/").status_code == 200
+    assert client.get(PAGE).url.startswith("/admin/login/")
+
+
+def test_where_it_is_required_who_may_stop_the_sending_must_set_one_up(settings, log_in):
+    settings.SECOND_FACTOR = "required"
+    answer = log_in().get("/admin/")
+    assert answer.url == f"{PAGE}?next=%2Fadmin%2F"
+    dispatch = Client()
+    dispatch.force_login(User.objects.create_user("dispatch", is_staff=True))
+    assert is_in(dispatch)
+
+
+def test_nobody_is_sent_to_another_site_by_it(set_up, log_in):
+    device, _ = set_up
+    client = log_in()
+    code = code_of(device, steps=1)
+    answer = client.post(PAGE, {"code": code, "next": "https://evil.example/"})
+    assert answer.url == "/admin/"
+
+
+def test_an_administrator_takes_it_away_from_who_has_lost_it(set_up, log_in, ops, admin_client):
+    action = {"action": "forget_second_factor", "_selected_action": [ops.pk]}
+    admin_client.post("/admin/auth/user/", action)
+    assert is_in(log_in())
+    assert not StaticToken.objects.exists()
+
+
+def test_no_page_of_the_admin_shows_a_key(set_up, admin_client):
+    assert admin_client.get("/admin/otp_totp/totpdevice/").status_code == 404
+    assert "otp_totp" not in admin_client.get("/admin/").text
