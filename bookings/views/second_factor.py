@@ -29,7 +29,7 @@ class CodeForm(forms.Form):
 @staff_only()
 def page(request: StaffRequest) -> HttpResponse:
     """Ask for a code, or for the first one of a device that is being set up."""
-    form = CodeForm(request.POST or None)
+    form = CodeForm(request.POST or None, label_suffix="")
     context = {"form": form, "next": _next(request)}
     if not second_factor.has_one(request.user):
         return _set_up(request, form, context)
