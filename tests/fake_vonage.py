@@ -408,7 +408,7 @@ class _Handler(BaseHTTPRequestHandler):
         content, piece, pause = {
             "drip": (head % len(body) + b"\r\n" + body, 40, 0.02),
             "drip_headers": (head % len(body) + b"X: y\r\n" * 90, 1, 0.2),
-            "drip_body": (head % (len(body) + 999) + b"\r\n" + body + b" " * 999, 40, 0.2),
+            "drip_body": (head % (len(body) + 999) + b"\r\n" + body + b" " * 999, 4, 0.2),
             "huge": (head % 2**30 + b"\r\n", 2**16, 0),
             "endless": (chunked, 2**16, 0),
         }[mode]
