@@ -23,6 +23,7 @@ from bookings.models import (
     Notification,
     OutboundMessage,
     SlotOption,
+    StaffAct,
 )
 from bookings.models.messages import FORGOTTEN, NOBODY
 
@@ -37,8 +38,9 @@ _PERSONAL: dict[Any, dict[str, Any]] = {
     Notification: {},
     SlotOption: {},
     OutboundMessage: {"text": FORGOTTEN},
-    InboundMessage: {"text": "", "matched": "", "raw": {}},
+    InboundMessage: {"text": "", "whole": "", "matched": "", "raw": {}},
     DeliveryReceipt: {"raw": {}},
+    StaffAct: {},
 }
 
 
@@ -70,6 +72,7 @@ def _older_than(day: dt.date) -> Iterator[tuple[str, QuerySet[Any]]]:
     yield "outbound messages", OutboundMessage.objects.filter(queued_at__lt=moment)
     yield "inbound messages", InboundMessage.objects.filter(received_at__lt=moment)
     yield "delivery receipts", DeliveryReceipt.objects.filter(received_at__lt=moment)
+    yield "staff acts", StaffAct.objects.filter(created_at__lt=moment).exclude(msisdn="")
 
 
 def _forget(rows: QuerySet[Any], *, dry_run: bool) -> int:

@@ -16,19 +16,20 @@ from unfold.decorators import display
 
 from bookings import history
 from bookings.admin import asking
-from bookings.admin.filters import AskedFilter, DayFilter, coming_first
-from bookings.admin.forms import BookingForm
-from bookings.admin.guard import is_key
-from bookings.admin.mixins import (
+from bookings.admin.columns import (
     OUTCOME_LABELS,
     STATE_LABELS,
-    KeptAdmin,
     name_column,
-    phone_column,
-    show_phone,
+    number_column,
+    show_our_number,
     slot_column,
     what_was_answered,
 )
+from bookings.admin.exporting import ExportMixin
+from bookings.admin.filters import AskedFilter, DayFilter, coming_first
+from bookings.admin.forms import BookingForm
+from bookings.admin.guard import is_key
+from bookings.admin.mixins import KeptAdmin
 from bookings.dispatch import CannotBook
 from bookings.models import (
     Booking,
@@ -45,7 +46,7 @@ _NONCE = re.compile(r"[A-Za-z0-9_-]{16,40}")
 
 
 @admin.register(Booking)
-class BookingAdmin(KeptAdmin):
+class BookingAdmin(ExportMixin, KeptAdmin):
     empty_says = (
         "Deliveries come in by manage.py import_bookings, by the notify form,"
         " or one by one here: choose Add booking."
@@ -61,10 +62,10 @@ class BookingAdmin(KeptAdmin):
     phone_fields = ("msisdn",)
     search_fields = ["reference", "customer_name"]
     search_help_text = "Reference, name or phone number, however it is written"
-    actions = ["notify_customers"]
+    actions = ["notify_customers", "export_csv", "export_xlsx"]
     reference_shown = name_column("reference", "reference")
     customer_shown = name_column("customer_name", "customer name")
-    phone = phone_column("msisdn", "phone number")
+    phone = number_column("phone number")
     slot_shown = slot_column("slot", "slot")
 
     # The list
@@ -99,17 +100,16 @@ class BookingAdmin(KeptAdmin):
     # One booking
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        asked = ["customer_name", "msisdn", "slot", "language", "notes"]
         if obj is None:
-            return ["reference", *asked]
+            return ["reference", "customer_name", "msisdn", "slot", "language", "notes"]
         if self.has_change_permission(request, obj):
-            return ["reference_shown", *asked, "cancelled"]
+            what = ["customer_name", "phone", "msisdn", "slot", "language", "notes", "cancelled"]
+            return ["reference_shown", *what]
         return ["reference_shown", "customer_shown", "phone", "slot", "language", "notes", "state"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return (
-            ["reference_shown"] if obj else []
-        )  # printed in texts, and what an import knows it by
+        # The reference is printed in texts, and what an import knows a booking by.
+        return ["reference_shown", "phone"] if obj else []
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -227,7 +227,7 @@ class BookingAdmin(KeptAdmin):
             "keys": ",".join(str(booking.pk) for booking in chosen),
             "nonce": secrets.token_urlsafe(18),
             "sender": sender,
-            "senders": [(number, show_phone(number)) for number in senders],
+            "senders": [(number, show_our_number(number)) for number in senders],
         }
         return TemplateResponse(request, "admin/bookings/booking/notify.html", context)
 

@@ -7,8 +7,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.decorators import display
 
-from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin, moment_column
-from bookings.models import Circuit
+from bookings.admin.columns import (
+    moment_column,
+)
+from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
+from bookings.models import ActKind, Circuit, StaffAct
 from bookings.outbox.circuit import close_circuit
 
 
@@ -37,9 +40,12 @@ class CircuitAdmin(HistoryAdminMixin, KeptAdmin):
     @admin.action(description="Close the circuit: send again", permissions=["close"])
     def close_circuit(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """What was wrong should have been put right: texts that waited are sent."""
+        reason = Circuit.current().reason
         if not close_circuit():
             self.message_user(request, "The circuit was closed already.", messages.INFO)
             return
+        user: Any = request.user
+        StaffAct.objects.create(kind=ActKind.CLOSED_CIRCUIT, user=user, details=reason)
         self.log_change(request, Circuit.current(), "Circuit closed.")
         sentence = "The circuit is closed. Texts that waited are being sent."
         self.message_user(request, sentence, messages.SUCCESS)

@@ -145,6 +145,7 @@ class StuckFilter(admin.SimpleListFilter):
             ("lost", "not delivered"),
             ("unknown", "outcome unknown"),
             ("late", "queued over 10 min"),
+            ("held", "held: released by a person"),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -156,4 +157,6 @@ class StuckFilter(admin.SimpleListFilter):
             case "late":
                 since = timezone.now() - dt.timedelta(minutes=10)
                 return queryset.filter(state=MessageState.QUEUED, due_at__lt=since)
+            case "held":
+                return queryset.filter(is_held=True, state=MessageState.QUEUED)
         return queryset

@@ -6,6 +6,7 @@ from django import forms
 from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django.utils.translation import get_language_info
 from unfold.widgets import (
     UnfoldAdminSelectWidget,
@@ -17,7 +18,7 @@ from bookings import dispatch, texts
 from bookings.admin.slots import SLOT_LOAD
 from bookings.history import CANCELLED, REINSTATED
 from bookings.models import Booking, InboundMessage, Notification, Slot
-from bookings.models.fields import show_msisdn
+from bookings.models.fields import mask_msisdn
 
 #: Saved as they are: nobody has been told of them.
 _PLAIN = ("customer_name", "language", "notes")
@@ -55,8 +56,17 @@ class BookingForm(forms.ModelForm):
         self.initial.update(seen=self._as_stored(), cancelled=not self.was_scheduled)
         self._offer_choices()
         if booking.pk:
+            self._ask_for_a_new_number()
             for name in {"msisdn", "slot"} & set(self.fields):
                 self.fields[name].help_text = f"{self.fields[name].help_text} {_NOT_TOLD}".strip()
+
+    def _ask_for_a_new_number(self) -> None:
+        """The number it has is shown masked, so its field is empty, and left empty changes nothing."""
+        number: Any = self.fields.get("msisdn")
+        if number is not None:
+            self.initial["msisdn"] = ""
+            number.label, number.required = "New phone number", False
+            number.help_text = "In any usual formatting. Empty: it stays."
 
     def _offer_choices(self) -> None:
         """Which slots and languages can be chosen. Who may only look has no such fields."""
@@ -68,6 +78,10 @@ class BookingForm(forms.ModelForm):
         if languages is not None:
             codes = {*texts.languages(), self.instance.language}
             languages.choices = [(code, _language_name(code)) for code in sorted(codes)]
+
+    def clean_msisdn(self) -> str:
+        msisdn: str = self.cleaned_data["msisdn"] or self.msisdn_was
+        return msisdn
 
     def clean(self) -> dict[str, Any]:
         super().clean()
@@ -83,8 +97,10 @@ class BookingForm(forms.ModelForm):
         return self.cleaned_data
 
     def _as_stored(self) -> str:
+        """What the page shows, as a word that does not tell the number."""
         slot = self.slot_was.pk if self.slot_was else ""
-        return f"{slot}-{self.msisdn_was}-{self.was_scheduled}"
+        stored = f"{slot}-{self.msisdn_was}-{self.was_scheduled}"
+        return salted_hmac("bookings.admin.seen", stored).hexdigest()
 
     @property
     def _is_moved(self) -> bool:
@@ -110,13 +126,13 @@ class BookingForm(forms.ModelForm):
 
     def not_told(self) -> str:
         """What staff are to do about it."""
-        phone = show_msisdn(self.cleaned_data["msisdn"])
+        phone = mask_msisdn(self.cleaned_data["msisdn"])
         notify_again = "" if self._is_cancelled else ", or notify again"
         return f"The customer has not been told: call {phone}{notify_again}."
 
     def said(self) -> str:
         """What was changed, in sentences, for the log. Moves have rows of their own."""
-        before, after = show_msisdn(self.msisdn_was), show_msisdn(self.cleaned_data["msisdn"])
+        before, after = mask_msisdn(self.msisdn_was), mask_msisdn(self.cleaned_data["msisdn"])
         labels = [str(self.fields[name].label) for name in _PLAIN if name in self.changed_data]
         sentences = [
             (bool(labels), f"Changed: {', '.join(labels)}."),

@@ -1,6 +1,5 @@
 """Every SMS out and in, each try to hand one over, and its receipts."""
 
-import json
 from typing import Any
 
 from django.contrib import admin
@@ -10,22 +9,25 @@ from django.utils.html import format_html, format_html_join
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
-from bookings.admin.filters import AttentionFilter, ParkedFilter, StuckFilter
-from bookings.admin.mixins import (
+from bookings.admin.columns import (
     OUTCOME_LABELS,
     STATE_LABELS,
-    HistoryAdminMixin,
-    KeptAdmin,
     booking_link,
     customer_and_booking,
     in_reply_to_link,
     listed_text_column,
     moment_column,
-    phone_column,
+    number_column,
+    our_number_column,
     show_slot,
     show_text,
     text_column,
+    user_column,
 )
+from bookings.admin.exporting import ExportMixin
+from bookings.admin.filters import AttentionFilter, ParkedFilter, StuckFilter
+from bookings.admin.mending import UndecidedTexts
+from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
 from bookings.history import moment, visible
 from bookings.models import (
     DeliveryReceipt,
@@ -33,6 +35,7 @@ from bookings.models import (
     OutboundMessage,
     SendAttempt,
 )
+from bookings.numbers import masked_payload
 
 
 class AttemptInline(HistoryAdminMixin, TabularInline):
@@ -65,15 +68,16 @@ class AttemptInline(HistoryAdminMixin, TabularInline):
 
 
 @admin.register(OutboundMessage)
-class OutboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
+class OutboundMessageAdmin(ExportMixin, HistoryAdminMixin, KeptAdmin):
     empty_says = (
         "Nothing has been sent yet: texts appear here when customers are notified or answered."
     )
     queued = moment_column("queued_at", "queued")
     due = moment_column("due_at", "due")
     true_until = moment_column("valid_until", "true until")
-    phone = phone_column("msisdn", "to")
-    sent_from = phone_column("sender", "from")
+    phone = number_column("to")
+    sent_from = our_number_column("sender", "from")
+    by = user_column()
     text_shown = text_column("text", "text")
     text_listed = listed_text_column("text", "text")
     reason_listed = listed_text_column("reason", "reason")
@@ -82,16 +86,7 @@ class OutboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
     in_reply_to_link = in_reply_to_link
     fields = [
         *("queued", "kind", "booking_link", "phone", "sent_from", "text_shown", "parts"),
-        *(
-            "state_shown",
-            "reason",
-            "due",
-            "true_until",
-            "gateway",
-            "in_reply_to_link",
-            "user",
-            "ref",
-        ),
+        *("state_shown", "reason", "due", "true_until", "gateway", "in_reply_to_link", "by", "ref"),
     ]
     inlines = [AttemptInline]
     list_display = [
@@ -100,6 +95,7 @@ class OutboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
     ]
     list_display_links = ["queued"]
     list_select_related = ["booking"]
+    actions = ["export_csv", "export_xlsx"]
     list_filter = [StuckFilter, "state", "kind", "gateway", "queued_at"]
     date_hierarchy = "queued_at"
     phone_fields = ("msisdn",)
@@ -117,12 +113,12 @@ class OutboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
 
 
 @admin.register(InboundMessage)
-class InboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
+class InboundMessageAdmin(UndecidedTexts, ExportMixin, HistoryAdminMixin, KeptAdmin):
     empty_says = "No customer has written yet. Link the inbound webhook to your number, or reply in the simulator."
     received = moment_column("received_at", "received")
     pushed = moment_column("sent_at", "sent by the gateway")
-    phone = phone_column("msisdn", "from")
-    sent_to = phone_column("virtual_number", "to")
+    phone = number_column("from")
+    sent_to = our_number_column("virtual_number", "to")
     text_shown = text_column("text", "text")
     text_listed = listed_text_column("text", "text")
     attention_shown = text_column("attention", "needs attention")
@@ -141,12 +137,14 @@ class InboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
             "came_as",
         ),
     ]
+    guarded_fields = {"came_as": "bookings.view_deliveryreceipt"}
     list_display = [
         *("received", "customer", "text_listed", "how_read", "outcome_shown"),
         *("moved", "attention_listed"),
     ]
     list_display_links = ["received"]
     list_select_related = ["booking"]
+    actions = ["run_again", "export_csv", "export_xlsx"]
     list_filter = [AttentionFilter, "outcome", "reading", "received_at"]
     date_hierarchy = "received_at"
     phone_fields = ("msisdn",)
@@ -190,7 +188,7 @@ class InboundMessageAdmin(HistoryAdminMixin, KeptAdmin):
 
     @display(description="as it came")
     def came_as(self, inbound: InboundMessage) -> str:
-        return show_text(json.dumps(inbound.raw, indent=1, ensure_ascii=False))
+        return show_text(masked_payload(inbound, ours=inbound.virtual_number))
 
 
 @admin.register(DeliveryReceipt)
@@ -198,7 +196,7 @@ class DeliveryReceiptAdmin(HistoryAdminMixin, KeptAdmin):
     empty_says = "No receipt yet. Vonage sends them to the delivery receipt webhook once its address is set there."
     received = moment_column("received_at", "received")
     pushed = moment_column("sent_at", "sent by the gateway")
-    phone = phone_column("msisdn", "customer")
+    phone = number_column("customer")
     status_shown = text_column("status", "status")
     fields = [
         *("received", "pushed", "phone", "status_shown", "err_code", "message_shown", "text_shown"),
@@ -249,4 +247,5 @@ class DeliveryReceiptAdmin(HistoryAdminMixin, KeptAdmin):
 
     @display(description="as it came")
     def came_as(self, receipt: DeliveryReceipt) -> str:
-        return show_text(json.dumps(receipt.raw, indent=1, ensure_ascii=False))
+        sender = receipt.attempt.message.sender if receipt.attempt else ""
+        return show_text(masked_payload(receipt, ours=sender))

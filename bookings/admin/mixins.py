@@ -1,53 +1,24 @@
-"""What the admin's pages share: who may change what, finding people by phone, and columns."""
+"""What the admin's pages share: who may see and change what, and finding people by phone."""
 
-import datetime as dt
 import re
-from collections.abc import Callable
-from operator import attrgetter
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import Model, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import BooleanField, Model, Q, QuerySet, Value
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
-from django.utils.formats import date_format
-from django.utils.html import format_html
-from django.utils.text import Truncator
 from unfold.admin import ModelAdmin
 
 from bookings.admin.guard import GuardedList
-from bookings.history import moment, visible
-from bookings.models import InboundMessage, MessageState, Outcome, Place, Slot
-from bookings.models.fields import parse_msisdn, show_msisdn
-from bookings.models.messages import CHOSEN
-from bookings.models.standing import LOST
-
-Column = Callable[[Any, Any], Any]
+from bookings.history import visible
+from bookings.models.fields import parse_msisdn
 
 #: Fewer digits are a part of a reference, or a short code.
-_LEAST_DIGITS = 4
-_SHORTEST_NUMBER = 7
-#: Characters of a text that a list shows; the whole of it stands on the page of its row.
-_LISTED = 160
+_LEAST_DIGITS = _LAST_DIGITS = 4
+#: What hand-made addresses may not filter by: a masked number could be guessed digit by digit.
+_HIDDEN = frozenset({"msisdn", "raw", "imported"})
 _PHONE = re.compile(r"\+?[\d\s().\-/\u00a0]+")
-
-#: Colours of unfold's labels. It shows a value that is not named here without its words.
-STATE_LABELS: dict[str, str] = {
-    **dict.fromkeys(MessageState, "info"),
-    **dict.fromkeys([MessageState.UNKNOWN, MessageState.CANCELLED], "warning"),
-    **dict.fromkeys(LOST, "danger"),
-    MessageState.DELIVERED: "success",
-}
-OUTCOME_LABELS: dict[str, str] = {
-    "": "warning",
-    **dict.fromkeys(Outcome, "info"),
-    **dict.fromkeys(CHOSEN, "success"),
-    **dict.fromkeys([Outcome.FULL, Outcome.TOO_LATE, Outcome.CLOSED], "warning"),
-    **dict.fromkeys([Outcome.NOT_UNDERSTOOD, Outcome.CANCEL_ASKED], "warning"),
-    **dict.fromkeys([Outcome.OPTED_OUT, Outcome.ERROR], "danger"),
-}
 
 
 class KeptAdmin(GuardedList, ModelAdmin):
@@ -57,20 +28,45 @@ class KeptAdmin(GuardedList, ModelAdmin):
     empty_says = ""
     #: Columns that hold phone numbers, found by any way of writing one.
     phone_fields: tuple[str, ...] = ()
+    #: Fields that only whoever has the permission sees.
+    guarded_fields: dict[str, str] = {}
     list_per_page = 50
     list_fullwidth = True
 
     class Media:
         css = {"all": ["bookings/admin.css"]}
+        js = ["bookings/reveal.js"]
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+    def has_reveal_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("bookings.reveal_number")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Its rows, each of which says whether its reader may see the whole number (`number_column`)."""
+        rows: QuerySet[Any] = super().get_queryset(request)
+        may_reveal = Value(self.has_reveal_permission(request), output_field=BooleanField())
+        annotated: QuerySet[Any] = rows.annotate(may_reveal=may_reveal)
+        return annotated
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        fields: list[str] = super().get_fields(request, obj)
+        guarded = self.guarded_fields
+        return [
+            name for name in fields if name not in guarded or request.user.has_perm(guarded[name])
+        ]
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        is_hidden = not _HIDDEN.isdisjoint(lookup.split("__"))
+        return not is_hidden and bool(super().lookup_allowed(lookup, value, request))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
         found, may_repeat = super().get_search_results(request, queryset, search_term)
-        phones = phone_query(search_term, self.phone_fields)
+        in_pieces = self.has_reveal_permission(request)
+        phones = phone_query(search_term, self.phone_fields, in_pieces=in_pieces)
         if phones is None:
             return found, may_repeat
         return queryset.filter(Q(pk__in=found.order_by().values("pk")) | phones), False
@@ -103,17 +99,21 @@ class HistoryAdminMixin:
         return False
 
 
-def phone_query(term: str, fields: tuple[str, ...]) -> Q | None:
-    """Which rows a term means if it can be a phone number, or the end of one; else None."""
+def phone_query(term: str, fields: tuple[str, ...], *, in_pieces: bool) -> Q | None:
+    """Which rows a term means if it can be a phone number, its last four digits or a piece of one; else None.
+
+    Other pieces than the last four digits are looked for only `in_pieces`: with them a masked number can be
+    guessed.
+    """
     digits = re.sub(r"\D", "", term)
     if not _PHONE.fullmatch(term.strip()) or len(digits) < _LEAST_DIGITS:
         return None
     pieces = {digits, digits.lstrip("0"), _digits_of(term)} - {""}
-    query = Q()
-    for field in fields:
-        for piece in pieces:
-            query |= Q(**{f"{field}__contains": piece})
-    return query
+    lookup = "contains" if in_pieces else "exact"
+    if len(digits) == _LAST_DIGITS:
+        lookup, pieces = "contains" if in_pieces else "endswith", {digits}
+    wanted = [Q(**{f"{field}__{lookup}": piece}) for field in fields for piece in pieces]
+    return reduce(or_, wanted, Q())
 
 
 def _digits_of(term: str) -> str:
@@ -121,131 +121,3 @@ def _digits_of(term: str) -> str:
         return parse_msisdn(term)
     except ValidationError:
         return ""
-
-
-def what_was_answered(**of_it: Any) -> Coalesce:
-    """The outcome of the last valid choice; without one, of the last reply. None without a reply."""
-    replies = InboundMessage.objects.filter(**of_it).order_by("-pk").values("outcome")
-    choice, last = replies.filter(outcome__in=CHOSEN)[:1], replies[:1]
-    return Coalesce(Subquery(choice), Subquery(last))
-
-
-# Columns and read-only fields
-
-
-def _column(
-    name: str, description: str, show: Callable[[Any], Any], *, ordering: str = ""
-) -> Column:
-    value_of = attrgetter(name)
-
-    @admin.display(description=description, ordering=ordering or name.replace(".", "__"))
-    def column(_: Any, row: Any) -> Any:
-        value = value_of(row)
-        return show(value) if value not in {None, ""} else None
-
-    return column
-
-
-def moment_column(name: str, description: str) -> Column:
-    """A moment in the company's zone."""
-    return _column(
-        name, description, lambda at: format_html("<span class=moment>{}</span>", moment(at))
-    )
-
-
-def phone_column(name: str, description: str) -> Column:
-    """A number with plus and spaces; what is none, as it came."""
-    return _column(
-        name,
-        description,
-        lambda msisdn: format_html("<bdi class=phone>{}</bdi>", show_phone(msisdn)),
-    )
-
-
-def text_column(name: str, description: str) -> Column:
-    """Words of a customer or to one: escaped, with control characters visible."""
-    return _column(name, description, show_text)
-
-
-def listed_text_column(name: str, description: str) -> Column:
-    """The beginning of such words."""
-    return _column(name, description, lambda text: show_text(Truncator(text).chars(_LISTED)))
-
-
-def name_column(name: str, description: str) -> Column:
-    """A name or a reference, with control characters visible."""
-    return _column(name, description, lambda value: visible(str(value)))
-
-
-def slot_column(name: str, description: str) -> Column:
-    """A date over its window, and the place if it is not the door."""
-    return _column(name, description, show_slot, ordering=f"{name}__date")
-
-
-def show_slot(slot: Slot) -> str:
-    place = "" if slot.place == Place.DOOR else f", {slot.get_place_display()}"
-    return format_html(
-        '<div class="slot">{}<div class="detail">{}{}</div></div>',
-        show_day(slot.date),
-        slot.window,
-        place,
-    )
-
-
-def show_day(day: dt.date) -> str:
-    return date_format(day, "D j M Y")
-
-
-def show_phone(msisdn: str) -> str:
-    """What came from a network may be a name, such as MTN, or a short code."""
-    is_number = msisdn.isdecimal() and len(msisdn) >= _SHORTEST_NUMBER
-    return show_msisdn(msisdn) if is_number else visible(msisdn)
-
-
-def show_text(text: str) -> str:
-    return format_html('<bdi class="sms">{}</bdi>', visible(text))
-
-
-@admin.display(description="booking", ordering="booking__reference")
-def booking_link(_: Any, row: Any) -> str | None:
-    """The booking of a row, with its whole story behind it."""
-    booking = row.booking
-    if booking is None:
-        return None
-    return format_html(
-        '<a class="link" href="{}">{}</a>',
-        reverse("admin:bookings_booking_change", args=[booking.pk]),
-        visible(str(booking)),
-    )
-
-
-@admin.display(description="customer", ordering="msisdn")
-def customer_and_booking(_: Any, row: Any) -> str:
-    """Who, and which delivery it is about."""
-    about = booking_link(_, row) or "no delivery"
-    return format_html(
-        '<bdi class="phone">{}</bdi><div class="detail">{}</div>', show_phone(row.msisdn), about
-    )
-
-
-@admin.display(description="customer's reply")
-def inbound_link(_: Any, row: Any) -> str | None:
-    """The reply behind a row, in the customer's own words."""
-    return _reply_link(row.inbound)
-
-
-@admin.display(description="in reply to")
-def in_reply_to_link(_: Any, row: Any) -> str | None:
-    return _reply_link(row.in_reply_to)
-
-
-def _reply_link(inbound: InboundMessage | None) -> str | None:
-    if inbound is None:
-        return None
-    address = reverse("admin:bookings_inboundmessage_change", args=[inbound.pk])
-    return format_html(
-        '{} <a class="link" href="{}">{}</a>',
-        show_text(inbound.text),
-        address,
-        moment(inbound.received_at),
-    )

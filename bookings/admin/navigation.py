@@ -23,6 +23,7 @@ _LISTS = {
         ("Slot changes", "move_down", "bookings.slotchange"),
         ("Delivery receipts", "receipt_long", "bookings.deliveryreceipt"),
         ("Consent changes", "do_not_disturb_on", "bookings.consentchange"),
+        ("Staff acts", "visibility", "bookings.staffact"),
         ("Circuit", "electric_bolt", "bookings.circuit"),
     ],
     "Staff": [

@@ -9,18 +9,19 @@ from django.utils.html import format_html_join
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
-from bookings.admin.mixins import (
+from bookings.admin.columns import (
     OUTCOME_LABELS,
     STATE_LABELS,
-    HistoryAdminMixin,
-    KeptAdmin,
     booking_link,
     customer_and_booking,
     moment_column,
-    phone_column,
+    number_column,
+    our_number_column,
     slot_column,
+    user_column,
     what_was_answered,
 )
+from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
 from bookings.models import (
     Kind,
     MessageState,
@@ -58,19 +59,20 @@ class NotificationAdmin(HistoryAdminMixin, KeptAdmin):
     open_until = moment_column("closes_at", "answer until")
     handed_over = moment_column("handed_over_at", "handed over")
     ended_at = moment_column("closed_at", "ended")
-    phone = phone_column("msisdn", "phone number")
-    sent_from = phone_column("virtual_number", "from")
+    phone = number_column("phone number")
+    sent_from = our_number_column("virtual_number", "from")
+    by = user_column("asked_by", "asked by")
     booking_link = booking_link
     customer = customer_and_booking
     slot_shown = slot_column("slot", "slot then")
     fields = [
         *("booking_link", "phone", "sent_from", "slot", "state", "withdrawn_because"),
-        *("asked_at", "handed_over", "open_until", "ended_at", "asked_by"),
+        *("asked_at", "handed_over", "open_until", "ended_at", "by"),
     ]
     inlines = [OptionInline]
     list_display = [
         *("asked_at", "customer", "slot_shown", "options_shown"),
-        *("state_shown", "sms", "answer", "asked_by"),
+        *("state_shown", "sms", "answer", "by"),
     ]
     list_display_links = ["asked_at"]
     list_select_related = ["booking", "slot", "asked_by"]

@@ -11,16 +11,16 @@ from django.urls import reverse
 from django.utils.html import format_html
 from unfold.decorators import display
 
-from bookings.admin.filters import DayFilter, coming_first
-from bookings.admin.mixins import (
-    HistoryAdminMixin,
-    KeptAdmin,
+from bookings.admin.columns import (
     booking_link,
     inbound_link,
     moment_column,
     show_day,
     slot_column,
+    user_column,
 )
+from bookings.admin.filters import DayFilter, coming_first
+from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
 from bookings.models import BookingState, Slot, SlotChange
 
 SLOT_LOAD = Count("bookings", filter=Q(bookings__state=BookingState.SCHEDULED))
@@ -113,10 +113,11 @@ class SlotChangeAdmin(HistoryAdminMixin, KeptAdmin):
     moved_at = moment_column("created_at", "moved")
     booking_link = booking_link
     inbound_link = inbound_link
-    fields = ["moved_at", "booking_link", "from_slot", "to_slot", "cause", "user", "inbound_link"]
+    fields = ["moved_at", "booking_link", "from_slot", "to_slot", "cause", "by", "inbound_link"]
+    by = user_column()
     slot_before = slot_column("from_slot", "before")
     slot_after = slot_column("to_slot", "after")
-    list_display = ["moved_at", "booking_link", "slot_before", "slot_after", "cause", "user"]
+    list_display = ["moved_at", "booking_link", "slot_before", "slot_after", "cause", "by"]
     list_display_links = ["moved_at"]
     list_select_related = ["booking", "from_slot", "to_slot", "user"]
     list_filter = ["cause", "created_at"]

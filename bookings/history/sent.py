@@ -15,7 +15,7 @@ from bookings.models import (
     OutboundMessage,
     SendAttempt,
 )
-from bookings.models.fields import show_msisdn
+from bookings.models.fields import mask_msisdn, show_msisdn
 
 
 def ends(booking: Booking) -> Iterator[Step]:
@@ -75,7 +75,7 @@ def steps(message: OutboundMessage) -> Iterator[Step]:
         title=_SAYS[Kind(message.kind)],
         text=visible(message.text),
         details=details(
-            ("To", show_msisdn(message.msisdn)),
+            ("To", mask_msisdn(message.msisdn)),
             ("From", show_msisdn(message.sender)),
             *(_question(notification) if notification else ()),
             ("SMS parts", message.parts),

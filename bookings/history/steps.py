@@ -62,7 +62,8 @@ def _visible_character(char: str) -> str:
     match unicodedata.category(char):
         case "Cc" | "Cf" | "Cs" | "Co" | "Zl" | "Zp":
             return f"[U+{ord(char):04X}]"
-    return char
+    # No XML file, and so no spreadsheet, can hold these two.
+    return f"[U+{ord(char):04X}]" if char in "\ufffe\uffff" else char
 
 
 def moment(at: dt.datetime) -> str:

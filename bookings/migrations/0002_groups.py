@@ -1,19 +1,36 @@
-"""Two groups: Dispatch works with bookings, Ops reads everything and changes nothing."""
+"""Three groups: Dispatch works with bookings, Ops keeps the sending going, an Auditor only reads.
+
+Whoever reads sees masked numbers. Users, groups and retention are for superusers.
+"""
 
 from django.db import migrations
 
-DISPATCH_MAY = ("add_booking", "change_booking", "notify_booking", "add_slot", "change_slot")
+VIEWED_BY_DISPATCH = (
+    *("booking", "slot", "slotchange", "notification", "slotoption"),
+    *("outboundmessage", "inboundmessage", "consent", "consentchange"),
+)
+DISPATCH_MAY = (
+    *("add_booking", "change_booking", "add_slot", "change_slot"),
+    *("notify_booking", "reveal_number"),
+)
+# To change the circuit is to keep sending going: to close it, to release held texts, to run the rule again.
+OPS_MAY = ("export_history", "change_circuit")
+AUDITOR_MAY = ("export_history",)
 
 
 def make_groups(apps, schema_editor):
     using = schema_editor.connection.alias
     permissions = _permissions(apps, using)
-    views = [permission for codename, permission in permissions.items() if codename.startswith("view_")]
+    views = [codename for codename in permissions if codename.startswith("view_")]
+    codenames = {
+        "Dispatch": [*(f"view_{model}" for model in VIEWED_BY_DISPATCH), *DISPATCH_MAY],
+        "Ops": [*views, *OPS_MAY],
+        "Auditor": [*views, *AUDITOR_MAY],
+    }
     groups = apps.get_model("auth", "Group").objects.using(using)
-    groups.get_or_create(name="Ops")[0].permissions.add(*views)
-    groups.get_or_create(name="Dispatch")[0].permissions.add(
-        *views, *(permissions[codename] for codename in DISPATCH_MAY)
-    )
+    for name, may in codenames.items():
+        group, _ = groups.get_or_create(name=name)
+        group.permissions.set([permissions[codename] for codename in may])
 
 
 def _permissions(apps, using):
@@ -37,7 +54,7 @@ def _permissions(apps, using):
 
 def remove_groups(apps, schema_editor):
     groups = apps.get_model("auth", "Group").objects.using(schema_editor.connection.alias)
-    groups.filter(name__in=["Dispatch", "Ops"]).delete()
+    groups.filter(name__in=["Dispatch", "Ops", "Auditor"]).delete()
 
 
 class Migration(migrations.Migration):

@@ -1,8 +1,11 @@
 """What staff's pages need in their templates."""
 
+from typing import Any
+
 from django import template
 from django.conf import settings
 
+from bookings import history, numbers
 from bookings.models.fields import show_msisdn
 
 register = template.Library()
@@ -20,5 +23,24 @@ def has_simulator() -> bool:
 
 @register.filter
 def phone_number(msisdn: str) -> str:
-    """E.164 digits with plus and spaces."""
+    """E.164 digits with plus and spaces: for our own numbers, and for simulated phones."""
     return show_msisdn(msisdn)
+
+
+@register.filter
+def masked(msisdn: str) -> str:
+    """A customer's number, all but its last four digits hidden."""
+    return numbers.masked(msisdn)
+
+
+@register.filter
+def visible(text: str) -> str:
+    """Somebody else's words, with control and direction characters shown."""
+    return history.visible(text)
+
+
+@register.simple_tag(takes_context=True)
+def number_of(context: Any, row: Any) -> str:
+    """The masked number of a row, with a button to show it for whoever may see it."""
+    may_reveal = context["request"].user.has_perm("bookings.reveal_number")
+    return numbers.number_of(row, may_reveal=may_reveal)

@@ -1,1 +1,1 @@
-"""Staff's pages outside the admin: the notify form, and the simulator's phones."""
+"""Staff's pages outside the admin: the notify form, whole numbers, and the simulator's phones."""

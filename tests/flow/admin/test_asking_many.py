@@ -37,7 +37,7 @@ def test_the_confirmation_page_says_who_will_be_texted_what_and_who_not_and_why(
     html = choose(dispatcher, [fine, out, waiting]).content.decode()
 
     assert "1 customer will be texted" in html
-    assert "+44 7700 900001" in html
+    assert "+44 •••••• 0001" in html
     assert "Acme: your parcel FINE" in html
     refused = html[html.index("2 will not be texted") :]
     assert "opted out" in refused

@@ -8,6 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from bookings.models import (
+    ActKind,
     Booking,
     BookingState,
     Circuit,
@@ -16,6 +17,7 @@ from bookings.models import (
     OutboundMessage,
     Slot,
     SlotChange,
+    StaffAct,
 )
 from tests.factories import (
     BookingFactory,
@@ -28,9 +30,10 @@ from tests.factories import (
     SentPartFactory,
     SlotChangeFactory,
     SlotFactory,
+    UserFactory,
     in_days,
 )
-from tests.flow.admin.pages import HISTORY, make_story, url
+from tests.flow.admin.pages import EVERYONE, HISTORY, login, make_story, may_view, url
 
 pytestmark = pytest.mark.django_db
 
@@ -57,6 +60,9 @@ def wanted() -> Booking:
     )
     SlotChangeFactory.create(booking=booking, inbound=inbound)
     ConsentChangeFactory.create(msisdn=booking.msisdn, words="STOP it")
+    user = UserFactory.create()
+    act = {"kind": ActKind.REVEALED, "user": user, "booking": booking}
+    StaffAct.objects.create(msisdn=booking.msisdn, **act)
     return booking
 
 
@@ -66,23 +72,47 @@ def found(client: Client, model, term: str) -> list:
     return list(response.context["cl"].result_list)
 
 
-PHONE = [
+WHOLE = [
     "07700 900 001",
     "+44 7700 900001",
     "0044 7700 900001",
     "(07700) 900-001",
     "447700900001",
-    "900 001",
 ]
+LAST_FOUR = "0001"
+PIECES = ["900 001", "44770090000", "7700 9000", "00001"]
 BY_PHONE = [name for name in HISTORY if name is not Circuit]
 
 
-@pytest.mark.parametrize("term", PHONE)
-def test_a_phone_number_is_found_however_it_is_written(term, wanted, superuser):
-    for model in [Booking, *BY_PHONE]:
-        (row,) = found(superuser, model, term)
-        owner = row if model is Booking else getattr(row, "booking", None)
-        assert owner in {wanted, None}
+def found_by_phone(client: Client, term: str, models) -> list[list]:
+    return [found(client, model, term) for model in models]
+
+
+@pytest.mark.parametrize("term", [*WHOLE, LAST_FOUR])
+@pytest.mark.parametrize("group", EVERYONE)
+def test_a_whole_number_and_its_last_four_digits_are_found_by_everyone(term, group, wanted):
+    models = [model for model in [Booking, *BY_PHONE] if may_view(group, model)]
+    for rows in found_by_phone(login(group), term, models):
+        assert [getattr(row, "booking", wanted) for row in rows] in ([wanted], [None])
+
+
+@pytest.mark.parametrize("term", PIECES)
+@pytest.mark.parametrize(
+    ("group", "is_found"), [("superuser", True), ("Dispatch", True), ("Ops", False)]
+)
+def test_a_piece_of_a_number_is_found_only_by_who_may_see_numbers(term, group, is_found, wanted):
+    models = [model for model in [Booking, *BY_PHONE] if may_view(group, model)]
+    for rows in found_by_phone(login(group), term, models):
+        assert (len(rows) > 0) is is_found
+
+
+@pytest.mark.parametrize("model", [Booking, *BY_PHONE], ids=lambda model: model.__name__)
+def test_a_number_is_not_guessed_by_hand_made_addresses(model, wanted, superuser):
+    asked = ["msisdn__startswith", "msisdn", "booking__msisdn__startswith", "raw__msisdn"]
+    asked += ["raw__icontains", "imported__icontains", "booking__imported__icontains"]
+    for lookup in asked:
+        page = superuser.get(url(model, "changelist"), {lookup: "4477009"})
+        assert page.status_code in {302, 400}
 
 
 @pytest.mark.parametrize(

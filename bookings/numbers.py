@@ -1,0 +1,53 @@
+"""A customer's number on staff's pages: masked, and the button that shows the whole of it."""
+
+import json
+from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
+from django.utils.html import format_html
+
+from bookings.history import visible
+from bookings.models.fields import as_msisdn, mask_msisdn
+
+#: Where a gateway writes phone numbers: the customer's, and ours.
+_NUMBERS = ("msisdn", "to", "from")
+
+
+def masked(msisdn: str) -> str:
+    """A number as staff see it: `+44 •••••• 0123`. What is none (MTN, a short code) shows as it came."""
+    return visible(mask_msisdn(as_msisdn(msisdn) or msisdn))
+
+
+def number_of(row: Any, *, may_reveal: bool) -> str:
+    """The masked number of a row (`row.msisdn`), as HTML. Whoever may reveal it gets a button beside it.
+
+    The button belongs to the form of `reveal_form.html`, so the page must have that.
+    """
+    number = format_html('<bdi class="phone">{}</bdi>', masked(row.msisdn))
+    if not may_reveal or not as_msisdn(row.msisdn):
+        return number
+    address = reverse("reveal-number", args=[type(row).__name__.lower(), row.pk])
+    return format_html(
+        '{} <button class="reveal" form="reveal" formaction="{}"'
+        ' title="Shows the whole number. It is recorded that you looked.">show</button>',
+        number,
+        address,
+    )
+
+
+def masked_payload(row: Any, *, ours: str = "") -> str:
+    """What came over the wire (`row.raw`) as JSON, with customers' numbers masked.
+
+    `ours` is a number of ours, beside those of today's settings.
+    """
+    our_numbers = {*settings.VONAGE_NUMBERS, ours}
+    raw = {
+        key: masked(str(value))
+        if key in _NUMBERS and as_msisdn(str(value)) not in our_numbers
+        else value
+        for key, value in row.raw.items()
+    }
+    shown = json.dumps(raw, indent=1, ensure_ascii=False)
+    msisdn = as_msisdn(row.msisdn)
+    return shown.replace(msisdn, masked(msisdn)) if msisdn else shown
