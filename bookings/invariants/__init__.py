@@ -5,14 +5,17 @@ Each check yields a line for each contradiction it finds. Most are one query; no
 
 from collections.abc import Iterator
 
+from bookings.invariants.limits import CHECKS as LIMITS
 from bookings.invariants.replies import CHECKS as REPLIES
 from bookings.invariants.schedule import CHECKS as SCHEDULE
 from bookings.invariants.sending import CHECKS as SENDING
 
-__all__ = ["find_contradictions"]
+__all__ = ["CHECKS", "find_contradictions"]
+
+CHECKS = (*SCHEDULE, *REPLIES, *SENDING, *LIMITS)
 
 
 def find_contradictions() -> Iterator[str]:
     """One line for each, without a customer's name, number or words."""
-    for check in (*SCHEDULE, *REPLIES, *SENDING):
+    for check in CHECKS:
         yield from check()

@@ -42,6 +42,37 @@ def moves_by_reply_moved() -> Iterator[str]:
         yield f"I1 slot change {change.pk}: by inbound message {change.inbound_id}, which moved nothing"
 
 
+def long_texts_are_read_once() -> Iterator[str]:
+    """The part that completed a text has its effect; the other pieces point to it, and have none."""
+    parts = InboundMessage.objects.filter(part_total__gt=0).order_by("pk")
+    pieces = parts.filter(joined_in__isnull=False)
+    same = {key: F(f"joined_in__{key}") for key in ("virtual_number", "part_ref", "part_total")}
+    faults = {
+        "a piece of a long text, with an effect of its own": pieces.exclude(outcome=Outcome.PART),
+        "a piece of a long text that never became whole": pieces.filter(joined_in__whole="")
+        .exclude(joined_in__text="")  # it was forgotten
+        .exclude(joined_in__type="binary"),
+        "a piece of another text": pieces.exclude(**same),
+        "a part that was answered": parts.filter(
+            outcome=Outcome.PART, answers__isnull=False, answers__user=None
+        ),
+        "a long text that was completed, and not read": parts.filter(outcome=Outcome.PART).exclude(
+            whole=""
+        ),
+    }
+    for fault, found in faults.items():
+        for inbound in found.values_list("pk", flat=True):
+            yield f"I1 inbound message {inbound}: {fault}"
+    others = Count(
+        "pieces__part_number",
+        distinct=True,
+        filter=~Q(pieces__part_number=F("part_number")),
+    )
+    whole = parts.exclude(whole="").annotate(others=others)
+    for inbound in whole.exclude(others=F("part_total") - 1).values_list("pk", flat=True):
+        yield f"I1 inbound message {inbound}: a long text that was read without all its parts"
+
+
 def replies_are_answered_once() -> Iterator[str]:
     answered = (
         InboundMessage.objects.annotate(count=Count("answers", filter=Q(answers__user=None)))
@@ -105,6 +136,7 @@ def consent_is_what_was_said_last() -> Iterator[str]:
 CHECKS = (
     choices_say_what_was_chosen,
     moves_by_reply_moved,
+    long_texts_are_read_once,
     replies_are_answered_once,
     moves_are_acknowledged,
     acknowledgements_name_the_new_slot,

@@ -11,21 +11,20 @@ from django.db.models.functions import Now
 
 from bookings.gateways import Verdict
 from bookings.models import (
-    ConsentChange,
     DeliveryReceipt,
     Kind,
     MessageState,
     Notification,
     OutboundMessage,
     SendAttempt,
+    Sender,
     SentPart,
 )
-from bookings.models.messages import DESPITE_OPT_OUT, SENT_AGAIN
+from bookings.models.messages import SENT_AGAIN
 from bookings.models.standing import attempt_state, message_state
-from bookings.outbox.claiming import LEASE
 
 #: The gateway may have the message.
-_MAY_HAVE_LEFT = ("", Verdict.ACCEPTED, Verdict.PARTIAL, Verdict.UNKNOWN)
+MAY_HAVE_LEFT = ("", Verdict.ACCEPTED, Verdict.PARTIAL, Verdict.UNKNOWN)
 _ONLY_BY_ATTEMPT = (
     MessageState.UNKNOWN,
     MessageState.SUBMITTED,
@@ -35,6 +34,7 @@ _ONLY_BY_ATTEMPT = (
     MessageState.DELIVERED,
 )
 _RECOVERED_WITHIN = dt.timedelta(seconds=60)
+_CANCELLED_WITHIN = dt.timedelta(minutes=5)
 _CHUNK = 20_000  # messages looked at together
 _COLUMNS = (
     *("pk", "number", "state", "verdict", "token"),
@@ -44,7 +44,7 @@ _COLUMNS = (
 
 def messages_left_no_more_often_than_they_may() -> Iterator[str]:
     """Once; a notification or dispatch's word once more, if nobody knew what became of it."""
-    tries = Count("attempts", filter=Q(attempts__verdict__in=_MAY_HAVE_LEFT))
+    tries = Count("attempts", filter=Q(attempts__verdict__in=MAY_HAVE_LEFT))
     once = OutboundMessage.objects.filter(sent_again=False).annotate(tries=tries)
     twice = OutboundMessage.objects.filter(sent_again=True).annotate(tries=tries)
     for message in (*once.filter(tries__gt=1), *twice.filter(tries__gt=2)):
@@ -62,7 +62,7 @@ def questions_handed_over_say_so() -> Iterator[str]:
     left = SendAttempt.objects.filter(
         message__notification=OuterRef("pk"),
         message__kind=Kind.NOTIFICATION,
-        verdict__in=_MAY_HAVE_LEFT,
+        verdict__in=MAY_HAVE_LEFT,
     )
     for notification in Notification.objects.filter(Exists(left), handed_over_at=None):
         yield f"I5 notification {notification.pk}: its text left us, and its digits do not count"
@@ -143,20 +143,14 @@ def claims_are_alive() -> Iterator[str]:
         yield f"I7 outbound message {message.pk}: sending, though its lease ended a minute ago"
 
 
-def nothing_is_sent_after_an_opt_out() -> Iterator[str]:
-    """Consent is checked at the claim, and a claim lasts for a lease until the call."""
-    before = ConsentChange.objects.filter(
-        msisdn=OuterRef("message__msisdn"), created_at__lte=OuterRef("call_started_at") - LEASE
-    ).order_by("-created_at", "-pk")
-    numbers = ConsentChange.objects.filter(is_opted_out=True).values("msisdn")
-    against = (
-        SendAttempt.objects.filter(message__msisdn__in=numbers)
-        .exclude(message__kind__in=DESPITE_OPT_OUT)
-        .annotate(was_out=Subquery(before.values("is_opted_out")[:1]))
-        .filter(was_out=True)
+def what_waits_is_true_or_cancelled() -> Iterator[str]:
+    """A sender that was at work since its time was over would have cancelled it. Held texts wait for a person."""
+    at_work = Sender.objects.order_by("-seen_at").values("seen_at")[:1]
+    stale = OutboundMessage.objects.queued().filter(
+        valid_until__lt=Subquery(at_work) - _CANCELLED_WITHIN, is_held=False
     )
-    for attempt in against.order_by("pk"):
-        yield f"I8 outbound message {attempt.message_id}: sent to somebody who had opted out"
+    for message in stale.order_by("pk"):
+        yield f"I7 outbound message {message.pk}: queued, though its time is over"
 
 
 CHECKS = (
@@ -166,5 +160,5 @@ CHECKS = (
     states_are_what_the_facts_say,
     receipts_are_with_their_attempt,
     claims_are_alive,
-    nothing_is_sent_after_an_opt_out,
+    what_waits_is_true_or_cancelled,
 )

@@ -1,0 +1,102 @@
+"""A long text has one effect, that of the part which completed it; whatever else its pieces do is found."""
+
+import pytest
+
+from bookings.invariants import find_contradictions
+from bookings.models import InboundMessage, Kind, MessageState, Outcome
+from bookings.models.messages import NOBODY
+from tests.factories import InboundMessageFactory, OutboundMessageFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def contradictions():
+    return list(find_contradictions())
+
+
+def part(number, **fields):
+    values = {
+        "msisdn": "447700900123",
+        "part_ref": "7",
+        "part_number": number,
+        "part_total": 3,
+        "outcome": Outcome.PART,
+        "text": f"piece {number} ",
+    } | fields
+    return InboundMessageFactory.create(**values)
+
+
+@pytest.fixture
+def whole():
+    """Three pieces, of which the second came last, and once more under another id."""
+    last = part(2, outcome=Outcome.NOT_UNDERSTOOD, whole="piece 1 piece 2 piece 3 ")
+    for number in (1, 3, 3, 2):
+        part(number, joined_in=last)
+    return last
+
+
+def test_a_long_text_that_was_read_once_contradicts_nothing(whole):
+    part(1, part_ref="8", attention="did not become whole")
+    OutboundMessageFactory.create(
+        booking=None, kind=Kind.HELP, in_reply_to=whole, state=MessageState.CANCELLED
+    )
+    assert contradictions() == []
+
+
+def test_a_long_text_that_was_forgotten_contradicts_nothing(whole):
+    InboundMessage.objects.update(text="", whole="", msisdn=f"{NOBODY}000000000001")
+    assert contradictions() == []
+
+
+def an_effect_of_its_own(whole, piece):
+    piece.outcome = Outcome.HELP
+    piece.save()
+    return f"I1 inbound message {piece.pk}: a piece of a long text, with an effect of its own"
+
+
+def a_text_that_never_became_whole(whole, piece):
+    other = part(1, part_ref="7", attention="did not become whole")
+    piece.joined_in = other
+    piece.save()
+    return f"I1 inbound message {piece.pk}: a piece of a long text that never became whole"
+
+
+def a_piece_of_another_text(whole, piece):
+    piece.part_ref = "9"
+    piece.save()
+    return f"I1 inbound message {piece.pk}: a piece of another text"
+
+
+def a_part_that_was_answered(whole, piece):
+    OutboundMessageFactory.create(
+        booking=None, kind=Kind.HELP, in_reply_to=piece, state=MessageState.CANCELLED
+    )
+    return f"I1 inbound message {piece.pk}: a part that was answered"
+
+
+def a_text_that_was_not_read(whole, piece):
+    whole.outcome = Outcome.PART
+    whole.save()
+    return f"I1 inbound message {whole.pk}: a long text that was completed, and not read"
+
+
+def a_text_that_lacks_a_part(whole, piece):
+    piece.delete()
+    return f"I1 inbound message {whole.pk}: a long text that was read without all its parts"
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        an_effect_of_its_own,
+        a_text_that_never_became_whole,
+        a_piece_of_another_text,
+        a_part_that_was_answered,
+        a_text_that_was_not_read,
+        a_text_that_lacks_a_part,
+    ],
+)
+def test_a_long_text_that_contradicts_itself_is_found(seed, whole):
+    piece = InboundMessage.objects.get(part_number=1)
+    line = seed(whole, piece)
+    assert line in contradictions()
