@@ -10,6 +10,7 @@ from bookings.models import (
     Consent,
     DeliveryReceipt,
     Kind,
+    MessageState,
     Notification,
     OutboundMessage,
     SendAttempt,
@@ -41,8 +42,15 @@ _WHY = {
     "15": "The customer's prepaid credit is used up. Phone the customer.",
 }
 
+#: Two receipts about the same text, of which one must be wrong. Receipts are what carriers say, and some lie.
+_CONTRADICTED = "Reported delivered, and not delivered as well. Believe the customer."
+
 #: A receipt that matches nothing for so long never will.
 _PARKED_FOR = dt.timedelta(days=4)
+
+#: And after so long nobody looks for it any more: it is of other software on the same account.
+_ORPHANED_AFTER = dt.timedelta(days=30)
+_AT_ONCE = 1000
 
 
 def apply(receipt: DeliveryReceipt) -> bool:
@@ -74,13 +82,18 @@ def apply(receipt: DeliveryReceipt) -> bool:
 def _say_why(message: OutboundMessage, receipt: DeliveryReceipt) -> None:
     """Tell staff why it did not arrive; what was said before we knew is out of date."""
     if message.state not in LOST:
-        message.reason = ""
+        message.reason = _CONTRADICTED if _is_contradicted(message) else ""
     elif receipt.status in LOST:
         unexplained = (
             f"Not delivered (the carrier's error code is {receipt.err_code or 'missing'})."
         )
         message.reason = _WHY.get(receipt.err_code, unexplained)
     message.save(update_fields=["reason"])
+
+
+def _is_contradicted(message: OutboundMessage) -> bool:
+    said = DeliveryReceipt.objects.filter(attempt__message=message)
+    return message.state == MessageState.DELIVERED and said.filter(status__in=LOST).exists()
 
 
 def apply_parked() -> int:
@@ -94,6 +107,19 @@ def apply_parked() -> int:
             # Only once, whoever else sweeps: a START may have followed an opt-out by receipt.
             receipt = DeliveryReceipt.objects.parked().select_for_update().filter(pk=pk).first()
             count += receipt is not None and apply(receipt)
+    return count
+
+
+def drop_orphans() -> int:
+    """Delete receipts that have matched nothing for thirty days. Returns how many."""
+    before = timezone.now() - _ORPHANED_AFTER
+    orphans = DeliveryReceipt.objects.parked().filter(received_at__lt=before).order_by("pk")
+    count = 0
+    while some := list(orphans.values_list("pk", flat=True)[:_AT_ONCE]):
+        # One that is matched at this moment is no orphan: its state is asked again.
+        count += orphans.filter(pk__in=some).delete()[0]
+    if count:
+        logger.info("Receipts of nobody, dropped: %s", count)
     return count
 
 

@@ -1,20 +1,27 @@
 """Delivery receipts over the real webhook: stored whatever they say, and never a step back."""
 
+import datetime as dt
 from itertools import permutations
 
 import pytest
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bookings import receipts
 from bookings.gateways import PartResult, SendResult, Verdict
 from bookings.models import (
+    Booking,
     Consent,
     ConsentChange,
     DeliveryReceipt,
     Kind,
     MessageState,
+    Notification,
     OutboundMessage,
+    Slot,
+    SlotChange,
+    SlotOption,
 )
 from bookings.outbox.sending import settle
 from bookings.sweep import sweep
@@ -172,6 +179,7 @@ def test_contradicting_receipts_end_delivered_in_any_order(sent, report, order):
         report(post, status)
     assert state_of(message) == MessageState.DELIVERED
     assert DeliveryReceipt.objects.count() == 3
+    assert "Believe the customer" in message.reason
 
 
 RECEIPTS = st.tuples(st.sampled_from([1, 2]), st.sampled_from(STATUSES))
@@ -244,10 +252,32 @@ def test_an_opt_out_by_receipt_counts_once_so_that_a_later_start_stands(network,
     assert not Consent.objects.is_opted_out(message.msisdn)
 
 
-def test_receipts_move_no_booking(sent, report):
-    message, post = sent()
-    before = message.booking.slot_id
+def test_no_receipt_touches_anything_but_its_message(sent, report):
+    """Some carriers say "delivered" of what never arrived: nothing is decided by it."""
+    message, post = sent(kind=Kind.NOTIFICATION)
+    tables = (Booking, Slot, SlotChange, Notification, SlotOption)
+    before = [list(table.objects.order_by("pk").values()) for table in tables]
     for status in STATUSES:
         report(post, status)
-    message.booking.refresh_from_db()
-    assert message.booking.slot_id == before
+    assert state_of(message) == MessageState.DELIVERED
+    assert [list(table.objects.order_by("pk").values()) for table in tables] == before
+
+
+def test_receipts_of_nobody_are_dropped_after_thirty_days(sent, report):
+    _, post = sent()
+    report(post)
+    ages = {"old": 31, "young": 29}
+    for name, days in ages.items():
+        stranger = Post(form=post.form, message_ids=(name,), connection=1, at=0)
+        report(stranger, "accepted", client_ref=None)
+        received_at = timezone.now() - dt.timedelta(days=days)
+        DeliveryReceipt.objects.filter(gateway_message_id=name).update(received_at=received_at)
+    DeliveryReceipt.objects.filter(attempt__isnull=False).update(
+        received_at=timezone.now() - dt.timedelta(days=99)
+    )
+    assert receipts.drop_orphans() == 1
+    assert receipts.drop_orphans() == 0
+    assert set(DeliveryReceipt.objects.values_list("gateway_message_id", flat=True)) == {
+        "young",
+        post.message_ids[0],
+    }
