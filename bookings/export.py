@@ -18,7 +18,7 @@ from bookings.numbers import masked
 
 #: More is refused: a file of this size takes a few seconds and no memory to speak of.
 MOST_ROWS = 100_000
-_AT_ONCE = 2_000
+_AT_ONCE = 500
 
 #: (heading, field) by table.
 _COLUMNS: dict[Any, list[tuple[str, str]]] = {

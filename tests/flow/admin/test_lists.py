@@ -45,7 +45,9 @@ pytestmark = pytest.mark.django_db
 def wanted() -> Booking:
     for number in range(2, 5):
         InboundMessageFactory.create(
-            booking=BookingFactory.create(msisdn=f"44770090000{number}"), text="something else"
+            booking=BookingFactory.create(msisdn=f"44770090000{number}"),
+            text="something else",
+            gateway_message_id=f"0C7{number}",
         )
     booking = BookingFactory.create(
         reference="PARCEL-812", customer_name="Mary Lamb", msisdn="447700900001"
