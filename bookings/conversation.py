@@ -13,8 +13,9 @@ from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, transaction
 from django.utils import timezone
 
-from bookings import acknowledgements, options
+from bookings import acknowledgements, long_replies
 from bookings.customers import Customer, Printed, Standing, load_customer
+from bookings.doubts import Doubt, find_doubt
 from bookings.models import (
     ChangeCause,
     Consent,
@@ -22,11 +23,11 @@ from bookings.models import (
     Kind,
     OutboundMessage,
     Outcome,
-    Slot,
     lock_customer,
 )
 from bookings.models.fields import as_msisdn
 from bookings.models.messages import CHOSEN, DESPITE_OPT_OUT
+from bookings.questions import Question, measure
 from bookings.replies import (
     Cancel,
     Help,
@@ -45,6 +46,9 @@ _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 #: Automatic answers to one number in 24 hours without a valid choice between them.
 MOST_ANSWERS = 3
+
+#: Moves of one booking by replies within ten minutes: from so many on a person looks whether it is the customer.
+SUSPICIOUS_MOVES = 3
 
 
 class Say(enum.StrEnum):
@@ -68,17 +72,6 @@ class Say(enum.StrEnum):
 ABOUT_TEXTS = (Outcome.OPTED_OUT, Outcome.OPTED_IN, Outcome.HELP)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What a reply is measured against: all that this customer was asked, and the one option that is meant."""
-
-    customer: Customer
-    meant: Printed | None = None
-    has_room: bool = False  # in the slot that is meant, for this booking
-    has_others: bool = True  # slots of the same question, besides the one that the booking is in
-    is_overtaken: bool = False  # replayed, and the customer has made a newer choice since
-
-
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What we make of a reply."""
@@ -90,11 +83,14 @@ class Decision:
 
 def decide(reply: Reply, question: Question) -> Decision:
     """The rule. Pure: what a reply comes to, what is said, and whether a person must look at it."""
-    return _within_limits(_decide(reply, question), question.customer)
+    decision = _within_limits(_decide(reply, question), question.customer)
+    return _quiet_in_flood(decision, question.doubt)
 
 
 def _decide(reply: Reply, question: Question) -> Decision:
     customer = question.customer
+    if question.doubt and not isinstance(reply, OptOut | OptIn):
+        return Decision(Outcome.NOT_UNDERSTOOD, attention=question.doubt.attention)
     match reply:
         case OptOut() | OptIn() | Help() | Cancel():
             return _about_texts(reply, customer)
@@ -125,7 +121,8 @@ def _about_texts(reply: OptOut | OptIn | Help | Cancel, customer: Customer) -> D
 def _choice(meant: Printed, question: Question) -> Decision:
     match meant.standing:
         case Standing.CLOSED:
-            return Decision(Outcome.CLOSED, Say.CLOSED, "Answered a question that was closed.")
+            say = Say.NOTHING if question.was_told_closed else Say.CLOSED
+            return Decision(Outcome.CLOSED, say, "Answered a question that was closed.")
         case Standing.LATE:
             return Decision(Outcome.TOO_LATE, Say.TOO_LATE, "Answered too late.")
     if question.is_overtaken:
@@ -134,9 +131,15 @@ def _choice(meant: Printed, question: Question) -> Decision:
         outcome = Outcome.ALREADY if meant.answered_at else Outcome.KEPT
         return Decision(outcome, Say(outcome))
     if question.has_room:
-        return Decision(Outcome.MOVED, Say.MOVED)
+        return Decision(Outcome.MOVED, Say.MOVED, _suspicion(question))
     nothing_left = "" if question.has_others else "No other slot is free for this customer."
     return Decision(Outcome.FULL, Say.FULL, nothing_left)
+
+
+def _suspicion(question: Question) -> str:
+    """The sender of an SMS can be forged, and nothing in it proves who wrote."""
+    is_suspicious = question.moves + 1 >= SUSPICIOUS_MOVES
+    return "Moved three times in ten minutes: is it really the customer?" if is_suspicious else ""
 
 
 def _unclear(customer: Customer) -> Decision:
@@ -164,11 +167,18 @@ def _within_limits(decision: Decision, customer: Customer) -> Decision:
     return Decision(outcome, attention="" if outcome == Outcome.THANKS else why)
 
 
+def _quiet_in_flood(decision: Decision, doubt: Doubt | None) -> Decision:
+    """In a flood nobody is answered, and a person hears of it once."""
+    if doubt is None or not doubt.is_flood:
+        return decision
+    return replace(decision, say=Say.NOTHING, attention=decision.attention and doubt.attention)
+
+
 def answer(inbound: InboundMessage) -> None:
     """Read a stored message, decide, and carry it out, in the transaction of the caller.
 
     1. What is no customer's reply to us is kept and never answered.
-    2. Lock what the customer's words can mean, then the slots that are meant.
+    2. Lock what the customer's words can mean, then the slots that are meant. Parts wait for the whole.
     3. Decide; move the booking; queue the acknowledgement.
 
     A bug in the rule keeps the message, with outcome `error`, for `replay_inbound`. Database faults are raised.
@@ -186,28 +196,31 @@ def answer(inbound: InboundMessage) -> None:
 
 def _answer(inbound: InboundMessage, now: dt.datetime) -> None:
     msisdn = as_msisdn(inbound.msisdn)
-    refusal = _not_a_reply(inbound, msisdn)
-    if refusal is not None:
-        _close(inbound, refusal)
-        return
     lock_customer(msisdn)
-    customer = load_customer(msisdn, now)
-    reply = _read(inbound, customer.language if customer else DEFAULT_LANGUAGE)
-    if customer is None or not _is_to_us(inbound):
-        _never_answered(inbound, reply, customer, msisdn)
-        return
-    meant = customer.find_meant(reply, timezone.localdate(now))
-    is_overtaken = meant is not None and _is_overtaken(inbound, meant)
-    question = Question(customer=customer, meant=meant, is_overtaken=is_overtaken)
-    question = _with_room(question, now)
-    _carry_out(inbound, decide(reply, question), question)
+    doubt = find_doubt(inbound)
+    kept = _not_a_reply(inbound, msisdn, doubt)
+    if kept is None:
+        customer = load_customer(msisdn, now)
+        reply = _read(inbound, customer.language if customer else DEFAULT_LANGUAGE, doubt)
+        if customer is not None and _is_to_us(inbound):
+            meant = customer.find_meant(reply, timezone.localdate(now))
+            question = measure(inbound, customer, meant, doubt, now)
+            _carry_out(inbound, decide(reply, question), question)
+            return
+        kept = _never_answered(inbound, reply, customer, msisdn)
+    _close(inbound, _quiet_in_flood(kept, doubt))
 
 
-def _not_a_reply(inbound: InboundMessage, msisdn: str) -> Decision | None:
+def _not_a_reply(inbound: InboundMessage, msisdn: str, doubt: Doubt | None) -> Decision | None:
+    inbound.rule = doubt.rule if doubt else ""
     if not msisdn or msisdn in settings.VONAGE_NUMBERS:
         return Decision(Outcome.UNKNOWN_SENDER, attention="Sent by no customer's phone.")
-    if inbound.part_number is not None:
-        return Decision(Outcome.PART, attention="Part of a long text.")
+    if inbound.part_number is None:
+        return None
+    if doubt is not None:  # nothing is put together in a flood
+        return Decision(Outcome.NOT_UNDERSTOOD, attention=doubt.attention)
+    if not long_replies.join(inbound):
+        return Decision(Outcome.PART, attention=long_replies.attention_for(inbound))
     return None
 
 
@@ -215,11 +228,13 @@ def _is_to_us(inbound: InboundMessage) -> bool:
     return as_msisdn(inbound.virtual_number) in settings.VONAGE_NUMBERS
 
 
-def _read(inbound: InboundMessage, language: str) -> Reply:
+def _read(inbound: InboundMessage, language: str, doubt: Doubt | None) -> Reply:
     """Read the text, and keep which rule read it and what it matched."""
     reply: Reply = NotUnderstood("not a text", rule="not a text")
     if inbound.type != "binary":
-        reply = parse_reply(inbound.text, language)
+        reply = parse_reply(inbound.said, language)
+    if doubt and not isinstance(reply, OptOut | OptIn):
+        reply = NotUnderstood(doubt.rule, rule=doubt.rule)
     inbound.reading = _CAPITAL.sub(" ", type(reply).__name__).lower()  # "not understood"
     inbound.rule = reply.rule
     inbound.matched = reply.matched[:160]
@@ -228,39 +243,15 @@ def _read(inbound: InboundMessage, language: str) -> Reply:
 
 def _never_answered(
     inbound: InboundMessage, reply: Reply, customer: Customer | None, msisdn: str
-) -> None:
+) -> Decision:
     """From somebody we never texted, or to a number that is not ours. But a STOP is a STOP."""
     wants_out = isinstance(reply, OptOut) or (isinstance(reply, Cancel) and customer is None)
     if wants_out or isinstance(reply, OptIn):
-        decision = Decision(Outcome.OPTED_OUT if wants_out else Outcome.OPTED_IN)
         _consent(inbound, msisdn, is_opted_out=wants_out)
-    elif not _is_to_us(inbound):
-        decision = Decision(Outcome.NOT_OURS, attention="Sent to a number that is not ours.")
-    else:
-        why = "We know no delivery for this number."
-        decision = Decision(Outcome.UNKNOWN_SENDER, attention=why)
-    _close(inbound, decision)
-
-
-def _is_overtaken(inbound: InboundMessage, meant: Printed) -> bool:
-    """A message on which our rule failed is replayed, and the question has a newer answer."""
-    answered_at = meant.answered_at
-    has_newer = answered_at is not None and inbound.received_at < answered_at
-    return has_newer and inbound.outcome == Outcome.ERROR
-
-
-def _with_room(question: Question, now: dt.datetime) -> Question:
-    """Lock the slots that are meant, and see whether the new one has room, and if not, which others have."""
-    meant = question.meant
-    if meant is None or meant.standing != Standing.OPEN or meant.is_present:
-        return question
-    booking, slot_id = meant.booking, meant.option.slot_id
-    slots = Slot.objects.filter(pk__in=[slot_id, booking.slot_id]).locked()
-    new = next(slot for slot in slots if slot.pk == slot_id)
-    if new.has_room(for_booking=booking):
-        return replace(question, has_room=True)
-    left = options.remaining(meant.notification, now)
-    return replace(question, has_others=any(option.slot_id != booking.slot_id for option in left))
+        return Decision(Outcome.OPTED_OUT if wants_out else Outcome.OPTED_IN)
+    if not _is_to_us(inbound):
+        return Decision(Outcome.NOT_OURS, attention="Sent to a number that is not ours.")
+    return Decision(Outcome.UNKNOWN_SENDER, attention="We know no delivery for this number.")
 
 
 def _carry_out(inbound: InboundMessage, decision: Decision, question: Question) -> None:
@@ -295,7 +286,7 @@ def _consent(inbound: InboundMessage, msisdn: str, *, is_opted_out: bool) -> Non
         waiting.exclude(kind__in=DESPITE_OPT_OUT).cancel("the customer opted out")
     else:
         waiting.filter(kind=Kind.OPT_OUT_CONFIRMATION).cancel("the customer opted in again")
-    Consent.objects.record(msisdn, is_opted_out=is_opted_out, words=inbound.text, inbound=inbound)
+    Consent.objects.record(msisdn, is_opted_out=is_opted_out, words=inbound.said, inbound=inbound)
 
 
 def _move(meant: Printed, inbound: InboundMessage) -> None:

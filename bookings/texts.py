@@ -32,6 +32,11 @@ def is_gsm7(text: str) -> bool:
     return not costly_characters(text)
 
 
+def measure(text: str, *, is_unicode: bool) -> int:
+    """How much of an SMS a text takes: septets of GSM-7, or UCS-2 units."""
+    return sum(1 + (char > "\uffff" if is_unicode else char in _EXTENDED) for char in text)
+
+
 def count_parts(text: str) -> int:
     """How many SMS a text is billed as: 160 septets or 70 UCS-2 units alone, 153 or 67 each when joined."""
     if is_gsm7(text):

@@ -10,9 +10,12 @@ from bookings.models.fields import show_msisdn
 
 
 def messages(booking: Booking) -> Iterable[InboundMessage]:
-    """The replies about this booking, and those since it was made by this customer about none."""
+    """The replies about this booking, and those since it was made by this customer about none.
+
+    The pieces of a long reply are told with the part that completed it.
+    """
     about_none = Q(booking=None, msisdn=booking.msisdn, received_at__gte=booking.created_at)
-    texts = InboundMessage.objects.filter(Q(booking=booking) | about_none)
+    texts = InboundMessage.objects.filter(Q(booking=booking) | about_none, joined_in=None)
     return texts.select_related("option__slot").order_by("pk")
 
 
@@ -22,7 +25,7 @@ def step(inbound: InboundMessage) -> Step:
         at=inbound.received_at,
         kind=StepKind.REPLY,
         title="Customer's own words" + ("" if inbound.booking_id else ", about no delivery"),
-        text=visible(inbound.text) or "(empty)",
+        text=visible(inbound.said) or "(empty)",
         details=details(
             ("From", show_msisdn(inbound.msisdn) if inbound.msisdn.isdecimal() else inbound.msisdn),
             ("Read as", _reading(inbound)),

@@ -452,16 +452,6 @@ def test_we_answer_from_the_number_that_was_written_to(settings, ask, reply):
     assert reply(booking.msisdn, "2", to="447700900001").answers.get().sender == "447700900001"
 
 
-def test_a_part_of_a_long_text_is_kept_for_a_person(ask, reply):
-    booking = BookingFactory.create()
-    ask(booking)
-    part = {"concat": "true", "concat-ref": "7", "concat-total": "2", "concat-part": "1"}
-    inbound = reply(booking.msisdn, "2", **part)
-    assert inbound.outcome == Outcome.PART
-    assert inbound.attention
-    assert slot_now(booking).date == in_days(3)
-
-
 def test_a_binary_message_is_no_choice(ask, reply):
     booking = BookingFactory.create()
     ask(booking)

@@ -2,12 +2,15 @@
 
 import datetime as dt
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from bookings.conversation import MOST_ANSWERS, Decision, Question, Say, decide
+from bookings.conversation import MOST_ANSWERS, Decision, Say, decide
 from bookings.customers import Customer, Printed, Standing
+from bookings.doubts import LONGER, TOO_MANY, Doubt
 from bookings.models import Booking, Notification, Outcome, Slot, SlotOption
+from bookings.questions import Question
 from bookings.replies import Cancel, Choice, Help, NotUnderstood, OptIn, OptOut, Thanks, Words
 
 ASKED_AT = dt.datetime(2026, 11, 23, 9, tzinfo=dt.UTC)
@@ -38,7 +41,7 @@ OUT = replace(ASKED, is_opted_out=True)
 TOLD_OFTEN = replace(ASKED, answers_in_a_row=MOST_ANSWERS)
 
 
-def about(meant: Printed | None, customer: Customer = ASKED, **facts: bool) -> Question:
+def about(meant: Printed | None, customer: Customer = ASKED, **facts: Any) -> Question:
     return Question(customer=customer, meant=meant, **facts)
 
 
@@ -48,6 +51,9 @@ def nothing(customer: Customer = ASKED) -> Question:
 
 ONE, TWO, HUH, THANKS = Choice(1), Choice(2), NotUnderstood("unknown words"), Thanks()
 STOP_2 = NotUnderstood("opt-out word among others", wants_out=True)
+
+FIRST, FLOOD, END = Doubt(TOO_MANY, "why"), Doubt(TOO_MANY, ""), Doubt(LONGER, "why")
+MAY_BE_ANYTHING = about(MOVE, has_room=True, doubt=END)
 
 QUIET, WORK = False, True  # whether a person must look at it
 RULE = {
@@ -160,6 +166,48 @@ RULE = {
         QUIET,
     ),
     "stop, told often": (OptOut(), nothing(TOLD_OFTEN), Outcome.OPTED_OUT, Say.OPTED_OUT, QUIET),
+    # what is not read as a choice, whatever it says
+    "too many texts, the first": (
+        TWO,
+        about(MOVE, has_room=True, doubt=FIRST),
+        Outcome.NOT_UNDERSTOOD,
+        Say.NOTHING,
+        WORK,
+    ),
+    "too many texts": (HUH, about(None, doubt=FLOOD), Outcome.NOT_UNDERSTOOD, Say.NOTHING, QUIET),
+    "stop, too many": (OptOut(), about(None, doubt=FIRST), Outcome.OPTED_OUT, Say.NOTHING, QUIET),
+    "start, too many": (OptIn(), about(None, doubt=FIRST), Outcome.OPTED_IN, Say.NOTHING, QUIET),
+    "help, too many": (
+        Help(),
+        about(None, doubt=FLOOD),
+        Outcome.NOT_UNDERSTOOD,
+        Say.NOTHING,
+        QUIET,
+    ),
+    "the end of a longer text": (TWO, MAY_BE_ANYTHING, Outcome.NOT_UNDERSTOOD, Say.NOTHING, WORK),
+    "stop at the end": (OptOut(), MAY_BE_ANYTHING, Outcome.OPTED_OUT, Say.OPTED_OUT, QUIET),
+    # forged senders, and what an answer costs
+    "the third move": (
+        TWO,
+        about(MOVE, has_room=True, moves=2),
+        Outcome.MOVED,
+        Say.MOVED,
+        WORK,
+    ),
+    "the second move": (
+        TWO,
+        about(MOVE, has_room=True, moves=1),
+        Outcome.MOVED,
+        Say.MOVED,
+        QUIET,
+    ),
+    "closed, and told so": (
+        TWO,
+        about(GONE, was_told_closed=True),
+        Outcome.CLOSED,
+        Say.NOTHING,
+        WORK,
+    ),
     "help, told often": (Help(), nothing(TOLD_OFTEN), Outcome.HELP, Say.HELP, QUIET),
 }
 

@@ -1,0 +1,299 @@
+"""Long replies: parts with concat fields are read as one, once; pieces without them are not read as a choice."""
+
+import datetime as dt
+from itertools import permutations
+
+import pytest
+import time_machine
+from django.core.management import call_command
+
+from bookings import acknowledgements, history, long_replies, sweep
+from bookings.models import (
+    Booking,
+    InboundMessage,
+    MessageState,
+    OutboundMessage,
+    Outcome,
+    SlotChange,
+)
+from tests.factories import STRANGER, NotificationFactory
+from tests.processes import VIRTUAL_NUMBER
+
+pytestmark = pytest.mark.django_db
+
+NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
+#: 153 septets, politeness alone: with a digit behind it, still a choice.
+POLITE = "please " * 21 + "hello "
+
+
+@pytest.fixture
+def clock():
+    with time_machine.travel(NOON, tick=False) as traveller:
+        yield traveller
+
+
+@pytest.fixture
+def asked(clock):
+    return NotificationFactory.create()
+
+
+@pytest.fixture
+def send_part(reply, asked):
+    """One part of a long text of the customer, as Vonage posts it."""
+
+    def send(number: int, text: str, *, total: int = 2, ref: str = "7", **fields: str):
+        concat = {
+            "concat": "true",
+            "concat-ref": ref,
+            "concat-total": str(total),
+            "concat-part": str(number),
+        }
+        return reply(fields.pop("msisdn", asked.msisdn), text, **concat | fields)
+
+    return send
+
+
+def is_moved(asked):
+    return Booking.objects.get(pk=asked.booking_id).slot_id != asked.slot_id
+
+
+def fresh(*messages: InboundMessage) -> list[InboundMessage]:
+    return [InboundMessage.objects.get(pk=message.pk) for message in messages]
+
+
+# --- joined --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", list(permutations([1, 2, 3])), ids=str)
+def test_the_parts_of_a_text_are_read_as_one_in_any_order(asked, send_part, order):
+    words = {1: "please option", 2: " ", 3: "2, thanks"}
+    parts = [send_part(number, words[number], total=3) for number in order]
+    first, second, last = fresh(*parts)
+    assert last.outcome == Outcome.MOVED
+    assert last.whole == last.said == "please option 2, thanks"
+    assert [first.outcome, second.outcome] == [Outcome.PART] * 2
+    assert first.joined_in == second.joined_in == last
+    assert not any(part.attention for part in (first, second, last))
+    assert is_moved(asked)
+    assert SlotChange.objects.get().inbound == last
+    assert OutboundMessage.objects.get().in_reply_to == last
+
+
+def test_a_part_alone_does_nothing_and_is_no_work_for_anyone(asked, send_part):
+    part = send_part(1, "2")
+    assert (part.outcome, part.attention, part.joined_in) == (Outcome.PART, "", None)
+    assert not is_moved(asked)
+    assert not OutboundMessage.objects.exists()
+
+
+def test_a_digit_at_the_end_of_a_longer_text_is_no_choice(asked, send_part):
+    send_part(1, "I will be at home from half past ")
+    last = send_part(2, "2")
+    assert last.outcome == Outcome.NOT_UNDERSTOOD
+    assert not is_moved(asked)
+
+
+def test_a_stop_in_one_part_and_the_rest_in_another_is_for_a_person(asked, send_part):
+    send_part(2, "STOP")
+    last = send_part(1, "I told you to ")
+    assert (last.outcome, last.rule) == (Outcome.NOT_UNDERSTOOD, "opt-out word among others")
+    assert last.attention
+
+
+def test_the_same_part_again_as_another_message_changes_nothing(asked, send_part):
+    first, again = send_part(1, "option "), send_part(1, "option ")
+    assert again.outcome == Outcome.PART
+    last = send_part(2, "2")
+    repeats = send_part(1, "option "), send_part(2, "2")
+    assert is_moved(asked)
+    assert SlotChange.objects.count() == OutboundMessage.objects.count() == 1
+    for part in fresh(first, again, *repeats):
+        assert (part.outcome, part.joined_in, part.attention) == (Outcome.PART, last, "")
+
+
+def test_two_texts_under_one_number_could_be_either_and_nobody_guesses(asked, clock, send_part):
+    send_part(1, "option ")
+    send_part(1, "not option ")
+    assert send_part(2, "2").outcome == Outcome.PART
+    assert not is_moved(asked)
+    clock.shift(dt.timedelta(minutes=10, seconds=1))
+    sweep.sweep()
+    assert InboundMessage.objects.exclude(attention="").count() == 3
+
+
+DIFFERENT = {
+    "another reference": {"ref": "8"},
+    "another number of parts": {"total": 3},
+    "another customer": {"msisdn": STRANGER},
+    "another of our numbers": {"to": "447700900001"},
+    "not a text": {"type": "binary"},
+}
+
+
+@pytest.mark.parametrize("different", DIFFERENT.values(), ids=DIFFERENT)
+def test_parts_of_different_texts_are_not_mixed(settings, asked, send_part, different):
+    settings.VONAGE_NUMBERS = [VIRTUAL_NUMBER, "447700900001"]
+    send_part(1, "option ", **different)
+    assert send_part(2, "2").outcome == Outcome.PART
+    assert not is_moved(asked)
+
+
+def test_a_stranger_is_never_answered_in_parts_either(send_part):
+    send_part(1, "hel", msisdn=STRANGER)
+    last = send_part(2, "p", msisdn=STRANGER)
+    assert (last.outcome, last.whole) == (Outcome.UNKNOWN_SENDER, "help")
+    assert not OutboundMessage.objects.exists()
+
+
+# --- incomplete ----------------------------------------------------------------------------------
+
+
+def test_a_text_that_lacks_a_part_after_ten_minutes_is_for_a_person(asked, clock, send_part):
+    part = send_part(1, "option ")
+    clock.shift(dt.timedelta(minutes=10))
+    sweep.sweep()
+    assert fresh(part)[0].attention == ""
+    clock.shift(dt.timedelta(seconds=1))
+    sweep.sweep()
+    assert fresh(part)[0].attention == long_replies.INCOMPLETE
+    assert long_replies.report_incomplete() == 0  # harmless to repeat
+
+
+def test_a_part_that_comes_later_acts_no_more_and_is_for_a_person(asked, clock, send_part):
+    send_part(1, "option ")
+    clock.shift(dt.timedelta(minutes=10, seconds=1))
+    late = send_part(2, "2")
+    assert (late.outcome, late.attention) == (Outcome.PART, long_replies.LATE)
+    assert not is_moved(asked)
+    assert not OutboundMessage.objects.exists()
+
+
+def test_a_part_at_the_last_moment_still_completes_it(asked, clock, send_part):
+    send_part(1, "option ")
+    clock.shift(dt.timedelta(minutes=10))
+    assert send_part(2, "2").outcome == Outcome.MOVED
+
+
+def test_pieces_that_are_joined_are_not_incomplete(asked, clock, send_part):
+    send_part(1, "option ")
+    send_part(2, "2")
+    clock.shift(dt.timedelta(hours=1))
+    sweep.sweep()
+    assert not InboundMessage.objects.exclude(attention="").exists()
+
+
+def test_a_reference_that_is_used_again_an_hour_later_is_another_text(asked, clock, send_part):
+    orphan = send_part(1, "option ")
+    clock.shift(dt.timedelta(hours=1))
+    second = send_part(2, "3")
+    assert (second.outcome, second.attention) == (Outcome.PART, "")
+    last = send_part(1, "number ")
+    assert (last.outcome, last.whole) == (Outcome.MOVED, "number 3")
+    assert fresh(orphan)[0].joined_in is None
+    clock.shift(dt.timedelta(hours=1))
+    send_part(1, "option ")
+    assert send_part(2, "2").outcome == Outcome.MOVED
+    assert SlotChange.objects.count() == 2
+
+
+# --- when our rule fails, and what the history tells ---------------------------------------------
+
+
+def test_a_text_whose_rule_failed_is_replayed_whole(asked, clock, send_part, monkeypatch):
+    with monkeypatch.context() as bug:
+        bug.setattr(acknowledgements, "say", None)
+        first, failed = send_part(1, "option "), send_part(2, "2")
+        again = send_part(2, "2")
+    assert (failed.outcome, failed.said) == (Outcome.ERROR, "option 2")
+    assert not is_moved(asked)
+    clock.shift(dt.timedelta(hours=3))
+    sweep.sweep()
+    call_command("replay_inbound", failed.pk)
+    first, failed, again = fresh(first, failed, again)
+    assert (failed.outcome, failed.attention) == (Outcome.MOVED, "")
+    assert first.joined_in == again.joined_in == failed
+    assert not first.attention
+    assert SlotChange.objects.count() == OutboundMessage.objects.count() == 1
+
+
+def test_the_history_tells_a_long_reply_once_in_the_customers_whole_words(asked, send_part):
+    send_part(2, "2")
+    send_part(1, "option ")
+    send_part(2, "2")
+    replies = [step for step in history.timeline(asked.booking) if step.kind == "reply"]
+    assert [step.text for step in replies] == ["option 2"]
+
+
+def test_the_history_tells_of_parts_that_did_not_become_whole(asked, send_part):
+    send_part(2, "2")
+    replies = [step for step in history.timeline(asked.booking) if step.kind == "reply"]
+    assert [step.text for step in replies] == ["2"]
+
+
+# --- pieces without part fields ------------------------------------------------------------------
+
+FULL = {
+    "160 septets": ("x" * 160, "2", "text"),
+    "153 septets": ("x" * 153, "2", "text"),
+    "153 with a euro sign": ("€" + "x" * 151, "2", "text"),
+    "no room for the euro sign": ("x" * 152, "€2", "text"),
+    "70 units": ("\u0142" * 70, "2", "unicode"),
+    "67 units": ("\u0142" * 67, "2", "unicode"),
+    "67 plain units of a text that is not": ("x" * 67, "2", "unicode"),
+    "no room for the emoji": ("x" * 66, "\U0001f44d 2", "unicode"),
+}
+
+
+@pytest.mark.parametrize(("full", "end", "type_"), FULL.values(), ids=FULL)
+def test_what_follows_a_full_text_is_not_read_as_a_choice(
+    asked, clock, drain, reply, full, end, type_
+):
+    reply(asked.msisdn, full, type=type_)
+    drain()
+    clock.shift(dt.timedelta(seconds=60))
+    inbound = reply(asked.msisdn, end, type=type_)
+    assert (inbound.outcome, inbound.rule) == (Outcome.NOT_UNDERSTOOD, "end of a longer text")
+    assert inbound.attention == "It may be the end of a longer text."
+    assert not inbound.answers.exists()
+    assert not is_moved(asked)
+
+
+NOT_FULL = {
+    "159 septets": ("x" * 159, {}),
+    "152 septets": ("x" * 152, {}),
+    "152 characters, two of them costly": ("€€" + "x" * 150, {}),
+    "161 septets": ("x" * 161, {}),
+    "70 units of GSM-7": ("x" * 70, {}),
+    "66 units": ("\u0142" * 66, {}),
+    "of another customer": ("x" * 160, {"msisdn": STRANGER}),
+    "to another number of ours": ("x" * 160, {"to": "447700900001"}),
+}
+
+
+@pytest.mark.parametrize(("text", "fields"), NOT_FULL.values(), ids=NOT_FULL)
+def test_what_follows_another_text_is_read(settings, asked, reply, text, fields):
+    settings.VONAGE_NUMBERS = [VIRTUAL_NUMBER, "447700900001"]
+    reply(**{"msisdn": asked.msisdn, "text": text} | fields)
+    assert reply(asked.msisdn, "2").outcome == Outcome.MOVED
+
+
+def test_a_minute_later_a_text_is_a_text_of_its_own(asked, clock, reply):
+    reply(asked.msisdn, "x" * 160)
+    clock.shift(dt.timedelta(seconds=61))
+    assert reply(asked.msisdn, "2").outcome == Outcome.MOVED
+
+
+def test_a_stop_after_a_full_text_is_a_stop(asked, reply):
+    reply(asked.msisdn, "x" * 160)
+    assert reply(asked.msisdn, "STOP").outcome == Outcome.OPTED_OUT
+
+
+def test_a_full_part_of_a_text_with_part_fields_says_nothing_about_the_next_text(
+    asked, reply, send_part
+):
+    assert len(POLITE) == 153
+    send_part(1, POLITE)
+    last = send_part(2, "2")
+    assert last.outcome == Outcome.MOVED
+    assert reply(asked.msisdn, "3").outcome == Outcome.MOVED
+    assert OutboundMessage.objects.get(state=MessageState.QUEUED).in_reply_to != last
