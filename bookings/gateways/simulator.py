@@ -8,6 +8,7 @@ import itertools
 import json
 import logging
 import math
+import secrets
 import threading
 import uuid
 from collections.abc import Mapping
@@ -71,37 +72,56 @@ def deliver_reply(msisdn: str, text: str, virtual_number: str) -> None:
     posted 20 s from now, and nobody hears of its failure but the log.
     """
     phone = phone_of(msisdn)
-    copies = 2 if phone.sends_twice else 1
-    fields = _inbound(msisdn, text, virtual_number)
-    if phone.replies_late:
-        timer = threading.Timer(LATE_REPLY_AFTER, _deliver_late, (fields, copies))
-        timer.daemon = True
-        timer.start()
+    texts = _inbound(msisdn, text, virtual_number, in_parts=phone.splits)
+    if phone.sends_twice:
+        texts = [fields for fields in texts for _ in range(2)]
+    if not phone.replies_late:
+        _deliver(texts)
         return
-    for _ in range(copies):
+    timer = threading.Timer(LATE_REPLY_AFTER, _deliver_late, (texts,))
+    timer.daemon = True
+    timer.start()
+
+
+def _deliver(texts: list[dict[str, str]]) -> None:
+    for fields in texts:
         _post("inbound-sms", fields)
 
 
-def _deliver_late(fields: Mapping[str, str], copies: int) -> None:
+def _deliver_late(texts: list[dict[str, str]]) -> None:
     try:
-        for _ in range(copies):
-            _post("inbound-sms", fields)
+        _deliver(texts)
     except OSError as error:
         logger.warning("A late reply did not reach the webhook: %s", error)
 
 
-def _inbound(msisdn: str, text: str, virtual_number: str) -> dict[str, str]:
-    """Fields of https://developer.vonage.com/en/messaging/sms/guides/inbound-sms."""
-    words = text.split()
-    return {
+def _inbound(
+    msisdn: str, text: str, virtual_number: str, *, in_parts: bool
+) -> list[dict[str, str]]:
+    """Fields of https://developer.vonage.com/en/messaging/sms/guides/inbound-sms, or of two halves, the last first."""
+    whole = {
         "api-key": settings.VONAGE_API_KEY or "simulator",
         "msisdn": msisdn,
         "to": virtual_number,
+        "type": "text" if text.isascii() else "unicode",
+        "message-timestamp": f"{timezone.now():%Y-%m-%d %H:%M:%S}",
+    }
+    if not in_parts or len(text) == 1:
+        return [whole | _piece(text)]
+    half = len(text) // 2
+    concat = {"concat": "true", "concat-ref": str(secrets.randbelow(256)), "concat-total": "2"}
+    pieces = {"2": text[half:], "1": text[:half]}
+    return [
+        whole | concat | {"concat-part": number} | _piece(piece) for number, piece in pieces.items()
+    ]
+
+
+def _piece(text: str) -> dict[str, str]:
+    words = text.split()
+    return {
         "messageId": _message_id(),
         "text": text,
-        "type": "text" if text.isascii() else "unicode",
         "keyword": words[0].upper() if words else "",
-        "message-timestamp": f"{timezone.now():%Y-%m-%d %H:%M:%S}",
     }
 
 

@@ -157,12 +157,13 @@ class SwitchesForm(forms.ModelForm):
 
     class Meta:
         model = SimulatedPhone
-        fields = ["stays_silent", "fails", "sends_twice", "replies_late"]
+        fields = ["stays_silent", "fails", "sends_twice", "replies_late", "splits"]
         labels = {
             "stays_silent": "Stay silent",
             "fails": "Fail",
             "sends_twice": "Send the webhook twice",
             "replies_late": "Reply late",
+            "splits": "Send texts in parts",
         }
 
 

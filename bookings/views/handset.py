@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Max, QuerySet
+from django.db.models import Case, F, Max, QuerySet, When
 
 from bookings.gateways import Verdict
 from bookings.models import Booking, InboundMessage, MessageState, OutboundMessage, SendAttempt
@@ -63,15 +63,24 @@ def _ours(msisdn: str) -> Iterator[Bubble]:
 
 
 def _theirs(msisdn: str) -> Iterator[Bubble]:
-    for inbound in InboundMessage.objects.filter(msisdn=msisdn)[:BUBBLES_SHOWN]:
-        yield Bubble(text=inbound.text, at=inbound.received_at, is_ours=False, ticks="delivered")
+    for inbound in _typed().filter(msisdn=msisdn)[:BUBBLES_SHOWN]:
+        yield Bubble(text=inbound.said, at=inbound.received_at, is_ours=False, ticks="delivered")
+
+
+def _typed() -> QuerySet[InboundMessage]:
+    """Texts as they were typed: a long one that came in parts is one, once it is whole."""
+    return InboundMessage.objects.filter(joined_in=None)
 
 
 def latest_texts() -> list[LatestText]:
     """The phones with texts, the latest first, each with its last text and its customer's name."""
     sent = OutboundMessage.objects.filter(gateway="simulator", call_started_at__isnull=False)
-    came = InboundMessage.objects.filter(msisdn__regex=E164_PATTERN)
-    texts = [*_last_of_each(sent, "call_started_at"), *_last_of_each(came, "received_at")]
+    came = _typed().filter(msisdn__regex=E164_PATTERN)
+    said = Case(When(whole="", then="text"), default="whole")
+    texts = [
+        *_last_of_each(sent, "call_started_at", F("text")),
+        *_last_of_each(came, "received_at", said),
+    ]
     latest = {msisdn: (at, text) for at, msisdn, text in sorted(texts)}
     newest = sorted(latest, key=lambda msisdn: latest[msisdn], reverse=True)[:PHONES_SHOWN]
     bookings = Booking.objects.filter(msisdn__in=newest).order_by("pk")
@@ -84,7 +93,7 @@ def latest_texts() -> list[LatestText]:
 
 
 def _last_of_each(
-    messages: QuerySet[OutboundMessage] | QuerySet[InboundMessage], moment: str
+    messages: QuerySet[OutboundMessage] | QuerySet[InboundMessage], moment: str, words: F | Case
 ) -> QuerySet[Any, tuple[dt.datetime, str, str]]:
     last = messages.values("msisdn").annotate(last=Max("pk")).order_by().values("last")
-    return messages.filter(pk__in=last).values_list(moment, "msisdn", "text")
+    return messages.filter(pk__in=last).values_list(moment, "msisdn", words)

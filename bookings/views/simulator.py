@@ -70,7 +70,8 @@ def phones(request: StaffRequest) -> HttpResponse:
 def phone(request: StaffRequest, msisdn: str) -> HttpResponse:
     """One customer's phone. A script asks for its screen again and again."""
     _check_known(msisdn)
-    last = InboundMessage.objects.filter(msisdn=msisdn).select_related("booking__slot").first()
+    texts = InboundMessage.objects.filter(msisdn=msisdn, joined_in=None)
+    last = texts.select_related("booking__slot").first()
     context: dict[str, Any] = {
         "msisdn": msisdn,
         "bubbles": handset.thread(msisdn),
@@ -105,7 +106,7 @@ def switches(request: StaffRequest, msisdn: str) -> HttpResponse:
     """Change how the phone behaves from now on."""
     _check_known(msisdn)
     form = SwitchesForm(request.POST)
-    form.is_valid()  # four checkboxes: whatever is posted is an answer
+    form.is_valid()  # checkboxes: whatever is posted is an answer
     SimulatedPhone.objects.update_or_create(msisdn=msisdn, defaults=form.cleaned_data)
     return _said(request, msisdn, "This is how the phone behaves from now on.")
 

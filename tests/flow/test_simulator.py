@@ -291,6 +291,41 @@ def test_a_late_reply_comes_later(asked, web, monkeypatch):
     assert until(InboundMessage.objects.filter(outcome=Outcome.MOVED).exists)
 
 
+@pytest.mark.parametrize("text", ["option 2", "2!", "\U0001f44d 2"])
+@pytest.mark.parametrize("also", [{}, {"sends_twice": "on"}])
+def test_a_phone_that_splits_sends_parts_and_the_reply_is_read_as_one(asked, web, text, also):
+    web.post(f"/simulator/{MSISDN}/switches", {"splits": "on"} | also)
+    web.post(f"/simulator/{MSISDN}/reply", {"text": text})
+    last_part, first_part = InboundMessage.objects.order_by("pk")
+    assert (last_part.part_number, first_part.part_number) == (2, 1)
+    assert (first_part.outcome, first_part.whole) == (Outcome.MOVED, text)
+    assert last_part.joined_in == first_part
+    page = web.get(f"/simulator/{MSISDN}/")
+    assert [bubble.text for bubble in page.context["bubbles"] if not bubble.is_ours] == [text]
+    assert f"“{text}”" in page.text
+    assert "Outcome: <b>moved</b>" in page.text
+    assert f"<bdi>{text}</bdi>" in web.get("/simulator/").text
+
+
+def test_a_text_of_one_character_is_sent_whole_by_a_phone_that_splits(asked, web):
+    web.post(f"/simulator/{MSISDN}/switches", {"splits": "on"})
+    web.post(f"/simulator/{MSISDN}/reply", {"text": "2"})
+    inbound = InboundMessage.objects.get()
+    assert (inbound.part_number, inbound.outcome) == (None, Outcome.MOVED)
+
+
+def test_a_posted_part_looks_like_vonages(listener, settings):
+    settings.SIMULATOR_BASE_URL = listener.url
+    SimulatedPhone.objects.create(msisdn=MSISDN, splits=True)
+    deliver_reply(MSISDN, "2 please", "447700900000")
+    last, first = listener.posted
+    assert [first["text"], last["text"]] == ["2 pl", "ease"]
+    assert first["concat-ref"] == last["concat-ref"]
+    assert first["messageId"] != last["messageId"]
+    sample = PAYLOADS / "inbound_part_1_of_2.json"
+    assert first.keys() == last.keys() == json.loads(sample.read_text()).keys() | {"sig"}
+
+
 def test_a_switch_stays_until_it_is_switched_back(staff, booking):
     path = f"/simulator/{MSISDN}/switches"
     staff.post(path, {"fails": "on", "stays_silent": "on"})
