@@ -1,0 +1,313 @@
+"""How long `check_invariants` takes on many messages, check by check.
+
+    TEST_DATABASE_URL=postgres://user@host/any .venv/bin/python -m benchmarks.check_invariants [--messages 100000]
+
+Each run makes a database of its own, on SQLite and, where TEST_DATABASE_URL names a PostgreSQL, on that too, and fills
+it with a sound history: questions, answers, moves, acknowledgements, attempts, parts and receipts of two weeks. Seconds
+depend on the machine and on who else uses it; the other figure is the same in plain reads of all outgoing messages.
+"""
+# ruff: noqa: PLC0415, S603, T201  Django is set up on the benchmark's own database before anything of it can be imported.
+
+import argparse
+import datetime as dt
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from tests.campaigns.stage import DATABASES, Stage
+
+_AT_ONCE = 2000
+_MESSAGES_PER_BOOKING = 2.5
+_COST = Decimal("0.0333")
+_DAYS = 14
+_SENT_TWICE, _HAS_ONE_RECEIPT = 0.03, 0.7  # by their share
+#: What customers answer; the rest is silence.
+_REPLIES = {"moved": 45, "kept": 15, "not_understood": 15, "": 25}
+_VIRTUAL_NUMBER = "447700900000"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--messages", type=int, default=100_000, help="incoming and outgoing")
+    parser.add_argument("--database", choices=DATABASES, help="default: each that is available")
+    told = parser.parse_args()
+    if told.database is None:  # Django is set up for one database, and once
+        kinds = DATABASES if os.environ.get("TEST_DATABASE_URL") else ("sqlite",)
+        again = [sys.executable, "-m", "benchmarks.check_invariants"]
+        again += ["--messages", str(told.messages), "--database"]
+        return max(subprocess.run([*again, kind], check=False).returncode for kind in kinds)
+    with Stage(told.database, seed=1) as stage:
+        bookings = round(told.messages / _MESSAGES_PER_BOOKING)
+        _fill(bookings, stage.random)
+        return _measure(told.database)
+
+
+def _measure(database: str) -> int:
+    from django.conf import settings
+    from django.db import connection
+
+    from bookings.invariants import CHECKS
+    from bookings.models import InboundMessage, OutboundMessage
+
+    settings.SMS_COUNTRIES = ["GB"]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")  # as its autovacuum does within a minute
+    columns = ("pk", "kind", "state", "msisdn", "text", "booking", "due_at")
+    rows = OutboundMessage.objects.order_by("pk").values_list(*columns)
+    scan = min(_seconds(lambda: rows.iterator(chunk_size=_AT_ONCE))[0] for _ in range(3))
+    messages = InboundMessage.objects.count() + OutboundMessage.objects.count()
+    print(f"\n{database}: {messages:,} messages; a plain read of the outgoing ones {scan:.2f} s")
+    took, found = 0.0, []
+    for check in CHECKS:
+        seconds, lines = _seconds(check)
+        took, found = took + seconds, found + lines
+        print(f"  {seconds:7.2f} s  {seconds / scan:7.1f} x  {check.__name__}")
+    print(f"  {took:7.2f} s  {took / scan:7.1f} x  in all; {len(found)} contradictions")
+    print("\n".join(found[:3]))
+    return 1 if found else 0
+
+
+def _seconds(read: Callable[[], Iterable[Any]]) -> tuple[float, list[Any]]:
+    began = time.monotonic()
+    rows = list(read())
+    return time.monotonic() - began, rows
+
+
+def _fill(bookings: int, chance: random.Random) -> None:
+    from bookings.models import Consent, ConsentChange, Spending
+
+    now = dt.datetime.now(dt.UTC)
+    slots = _slots(now)
+    spent: Counter[dt.date] = Counter()
+    for first in range(0, bookings, _AT_ONCE):
+        numbers = range(first, min(first + _AT_ONCE, bookings))
+        _fill_some(numbers, slots, spent, now, chance)
+    _create(Spending(day=day, amount=_COST * attempts) for day, attempts in spent.items())
+    some = [_msisdn(number) for number in range(0, bookings, 100)]
+    _create(Consent(msisdn=msisdn) for msisdn in some)
+    _create(ConsentChange(msisdn=msisdn, is_opted_out=False, words="START") for msisdn in some)
+
+
+def _msisdn(number: int) -> str:
+    """British mobiles, spread as they are."""
+    return f"4473{number * 7919 % 10**8:08}"
+
+
+def _create(rows: Iterable[Any]) -> list[Any]:
+    made = []
+    rows = iter(rows)
+    while batch := list(islice(rows, _AT_ONCE)):
+        made += type(batch[0])._default_manager.bulk_create(batch)  # noqa: SLF001
+    return made
+
+
+def _slots(now: dt.datetime) -> dict[tuple[dt.date, int, str], Any]:
+    """By date, hour and place."""
+    from bookings.models import Place, Slot
+
+    days = [now.date() + dt.timedelta(days=day) for day in range(-_DAYS, 9)]
+    made = _create(
+        Slot(
+            date=day,
+            window_start=dt.time(hour),
+            window_end=dt.time(hour + 3),
+            place=place,
+            capacity=10**6 if place == Place.DOOR else None,
+        )
+        for day in days
+        for hour in (8, 11, 14, 17)
+        for place in Place
+    )
+    return {(slot.date, slot.window_start.hour, slot.place): slot for slot in made}
+
+
+def _fill_some(
+    numbers: range, slots: dict[Any, Any], spent: Counter[dt.date], now: dt.datetime, chance: Any
+) -> None:
+    """So many bookings, and all that happened to them."""
+    from bookings.models import Booking, Notification, SlotChange, SlotOption
+
+    asked_at = [now - dt.timedelta(minutes=chance.randint(60, _DAYS * 1440)) for _ in numbers]
+    hours = [chance.choice((8, 11, 14, 17)) for _ in numbers]
+    outcomes = chance.choices(list(_REPLIES), list(_REPLIES.values()), k=len(numbers))
+    offers = [_offer(slots, at.date(), hour) for at, hour in zip(asked_at, hours, strict=True)]
+    bookings = _create(
+        Booking(
+            reference=f"B-{number}",
+            customer_name=f"Customer {number}",
+            msisdn=_msisdn(number),
+            slot=offer[1] if outcome == "moved" else offer[0],
+        )
+        for number, offer, outcome in zip(numbers, offers, outcomes, strict=True)
+    )
+    questions = _create(
+        _question(Notification, *each, now) for each in zip(bookings, offers, asked_at, strict=True)
+    )
+    options = _create(
+        SlotOption(
+            notification=question,
+            msisdn=question.msisdn,
+            digit=digit,
+            words=f"option {digit}",
+            slot=slot,
+            is_held=question.state == "open",
+        )
+        for question, offer in zip(questions, offers, strict=True)
+        for digit, slot in enumerate(offer, start=1)
+    )
+    replies = _replies(questions, options, outcomes, asked_at)
+    _create(
+        SlotChange(
+            booking=reply.booking,
+            from_slot=reply.notification.slot,
+            to_slot=reply.option.slot,
+            cause="reply",
+            inbound=reply,
+            created_at=reply.received_at,
+        )
+        for reply in replies
+        if reply.outcome == "moved"
+    )
+    messages = _messages(questions, replies)
+    spent.update(_handed_over(messages, chance))
+
+
+def _offer(slots: dict[Any, Any], asked_on: dt.date, hour: int) -> tuple[Any, Any, Any]:
+    """The slot it has, the next day, the post office."""
+    day = asked_on + dt.timedelta(days=3)
+    next_day = day + dt.timedelta(days=1)
+    return slots[day, hour, "door"], slots[next_day, hour, "door"], slots[day, hour, "post_office"]
+
+
+def _question(model: Any, booking: Any, offer: Any, at: dt.datetime, now: dt.datetime) -> Any:
+    closes_at = at + dt.timedelta(days=2)
+    is_open = closes_at > now
+    return model(
+        booking=booking,
+        msisdn=booking.msisdn,
+        virtual_number=_VIRTUAL_NUMBER,
+        slot=offer[0],
+        state="open" if is_open else "closed",
+        closes_at=closes_at,
+        closed_at=None if is_open else closes_at,
+        handed_over_at=at,
+        created_at=at,
+    )
+
+
+def _replies(
+    questions: list[Any], options: list[Any], outcomes: list[str], asked_at: list[dt.datetime]
+) -> list[Any]:
+    from bookings.models import InboundMessage
+
+    chosen = {"kept": 0, "moved": 1}
+    return _create(
+        InboundMessage(
+            msisdn=question.msisdn,
+            virtual_number=_VIRTUAL_NUMBER,
+            text="2",
+            received_at=at + dt.timedelta(minutes=7),
+            outcome=outcome,
+            booking=question.booking,
+            notification=question,
+            option=options[3 * place + chosen[outcome]] if outcome in chosen else None,
+            raw={"msisdn": question.msisdn, "text": "2", "type": "text"},
+        )
+        for place, (question, outcome, at) in enumerate(
+            zip(questions, outcomes, asked_at, strict=True)
+        )
+        if outcome
+    )
+
+
+def _messages(questions: list[Any], replies: list[Any]) -> list[Any]:
+    from bookings.models import OutboundMessage
+
+    common: dict[str, Any] = {
+        "sender": _VIRTUAL_NUMBER,
+        "gateway": "simulator",
+        "state": "delivered",
+    }
+    asked = [
+        OutboundMessage(
+            kind="notification",
+            msisdn=question.msisdn,
+            text=f"Acme: {question.booking.reference} comes soon. Reply 1, 2 or 3.",
+            booking=question.booking,
+            notification=question,
+            queued_at=question.created_at,
+            **common,
+        )
+        for question in questions
+    ]
+    told = [
+        OutboundMessage(
+            kind="re_prompt" if reply.option is None else "acknowledgement",
+            msisdn=reply.msisdn,
+            text=f"Acme: {reply.booking.slot}." if reply.option else "Acme: reply 1, 2 or 3.",
+            booking=reply.booking,
+            in_reply_to=reply,
+            queued_at=reply.received_at,
+            **common,
+        )
+        for reply in replies
+    ]
+    return _create(asked + told)
+
+
+def _handed_over(messages: list[Any], chance: random.Random) -> Counter[dt.date]:
+    """Their attempts, parts and receipts; returns the attempts that cost something, by day."""
+    from bookings.models import DeliveryReceipt, SendAttempt, SentPart
+
+    attempts = _create(
+        SendAttempt(
+            message=message,
+            number=number,
+            client_ref=f"{message.ref}-{number}",
+            token="t",  # noqa: S106
+            call_started_at=message.queued_at,
+            settled_at=message.queued_at,
+            verdict="accepted" if is_last else "not_sent",
+            state="delivered" if is_last else "queued",
+            cost=_COST,
+            spent_on=message.queued_at.date(),
+        )
+        for message in messages
+        for number, is_last in (
+            [(1, False), (2, True)] if chance.random() < _SENT_TWICE else [(1, True)]
+        )
+    )
+    taken = [attempt for attempt in attempts if attempt.verdict == "accepted"]
+    parts = _create(
+        SentPart(attempt=attempt, gateway_message_id=f"{attempt.client_ref}-{part}", price=_COST)
+        for attempt in taken
+        for part in range(2 if attempt.message.kind == "notification" else 1)
+    )
+    _create(
+        DeliveryReceipt(
+            attempt=part.attempt,
+            client_ref=part.attempt.client_ref,
+            gateway_message_id=part.gateway_message_id,
+            msisdn=part.attempt.message.msisdn,
+            status=status,
+            received_at=part.attempt.settled_at,
+            raw={"status": status},
+        )
+        for part in parts
+        for status in (
+            ["delivered"] if chance.random() < _HAS_ONE_RECEIPT else ["accepted", "delivered"]
+        )
+    )
+    return Counter(attempt.spent_on for attempt in taken)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
