@@ -1,10 +1,17 @@
-"""The locks hold what requirements.txt names: the product's group in the first, all in the second."""
+"""The locks hold what requirements.txt names: what runs, what the grown set-up adds, and all."""
 
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
-TO_RUN, TO_TEST = (ROOT / "requirements.txt").read_text(encoding="utf-8").split("# --- to test")
+TO_RUN, GROWN, TO_TEST = re.split(
+    "^# --- to (?:run behind|test)",
+    (ROOT / "requirements.txt").read_text(encoding="utf-8"),
+    flags=re.MULTILINE,
+)
+LOCKS = ("requirements.lock", "requirements-grown.lock", "requirements-dev.lock")
 
 
 def named(text):
@@ -14,23 +21,43 @@ def named(text):
     }
 
 
+def text_of(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
 def locked(name):
-    return named((ROOT / name).read_text(encoding="utf-8"))
+    return named(text_of(name))
+
+
+def pins(name):
+    """The lines `name==version`, with what follows them up to the first hash."""
+    return set(re.findall(r"^[\w\-.\[\]]+==[^\\]*", text_of(name), re.MULTILINE))
 
 
 def test_what_runs_is_locked_and_nothing_else():
     assert named(TO_RUN) <= locked("requirements.lock")
-    assert not named(TO_TEST) & locked("requirements.lock")
+    assert not named(GROWN + TO_TEST) & locked("requirements.lock")
 
 
-def test_the_second_lock_holds_all():
-    assert named(TO_RUN) | named(TO_TEST) | locked("requirements.lock") <= locked(
+def test_what_the_grown_set_up_adds_is_locked_and_nothing_else():
+    assert named(GROWN) <= locked("requirements-grown.lock")
+    assert not named(TO_TEST) & locked("requirements-grown.lock")
+
+
+def test_the_last_lock_holds_all_and_in_the_same_versions():
+    assert named(TO_RUN + GROWN + TO_TEST) <= locked("requirements-dev.lock")
+    assert pins("requirements.lock") | pins("requirements-grown.lock") <= pins(
         "requirements-dev.lock"
     )
 
 
-def test_every_locked_version_has_a_hash():
-    text = (ROOT / "requirements-dev.lock").read_text(encoding="utf-8")
-    assert len(re.findall(r"^[\w\-.\[\]]+==", text, re.MULTILINE)) == len(
-        re.findall(r"^[\w\-.\[\]]+==.*\\\n    --hash=sha256:", text, re.MULTILINE)
-    )
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_locked_version_has_a_hash(name):
+    hashed = re.findall(r"^[\w\-.\[\]]+==.*\\\n    --hash=sha256:", text_of(name), re.MULTILINE)
+    assert len(hashed) == len(pins(name)) > 0
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_names_no_registry(name):
+    assert "://" not in text_of(name)
+    assert "--index-url" not in text_of(name).replace("--no-emit-index-url", "")
