@@ -31,6 +31,7 @@ _BROKEN_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL takes neither, as text or as jsonb
 _EMPTY_MULTIPART = re.compile(r"--\S{1,70}--\s*")
 _PART = re.compile(r"\S{1,40} [0-9]{1,2} of [0-9]{1,2}")
+_LENGTH = re.compile("[0-9]{1,12}")
 _INT64 = range(-(2**63), 2**63)
 _YEARS = range(2000, 2100)  # no time zone can push these out of what a datetime holds
 
@@ -103,7 +104,7 @@ def parse_receipt(fields: Mapping[str, str]) -> Receipt:
 
 
 def _pairs(request: HttpRequest) -> Pairs:
-    length = int(request.META.get("CONTENT_LENGTH") or 0)
+    length = _parse_length(request.META.get("CONTENT_LENGTH") or "0")
     query = request.META.get("QUERY_STRING", "")
     if length > MAX_BYTES or len(query) > MAX_BYTES:
         raise RefusedError("too many bytes", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
@@ -115,6 +116,13 @@ def _pairs(request: HttpRequest) -> Pairs:
         raise RefusedError("a query with POST")
     body = _read_body(request, length)
     return _parser_for(request)(body.decode()) if body else ()
+
+
+def _parse_length(text: str) -> int:
+    """Digits alone (RFC 9110, section 8.6): `int` also takes `1_0`, `+6` and digits of other scripts."""
+    if not _LENGTH.fullmatch(text):
+        raise RefusedError("an odd Content-Length")
+    return int(text)
 
 
 def _read_body(request: HttpRequest, length: int) -> bytes:

@@ -14,6 +14,7 @@ from typing import Concatenate, ParamSpec
 from django.contrib.auth.decorators import login_not_required
 from django.db import InterfaceError, InternalError, OperationalError, transaction
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.log import log_response
 from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_exempt
@@ -21,7 +22,9 @@ from django.views.decorators.http import require_http_methods
 
 from bookings import conversation, receipts
 from bookings.models import DeliveryReceipt, InboundMessage
-from bookings.webhooks.authentication import check_authentic
+from bookings.webhooks import alarm
+from bookings.webhooks.authentication import ForgedError, check_authentic
+from bookings.webhooks.deadline import in_time
 from bookings.webhooks.payloads import RefusedError, parse_inbound, parse_receipt, read_fields
 
 logger = logging.getLogger(__name__)
@@ -29,6 +32,8 @@ logger = logging.getLogger(__name__)
 # Vonage repeats an inbound SMS for 24 hours and a receipt for 72; an hour for clocks and queues.
 INBOUND_MAX_AGE = timedelta(hours=25)
 RECEIPT_MAX_AGE = timedelta(hours=73)
+
+refusals = alarm.RefusalAlarm()
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -46,6 +51,7 @@ def refusals_answered(view: View[P]) -> View[P]:
             return view(request, *args, **kwargs)
         except RefusedError as error:
             response, reason = HttpResponse(status=error.status), str(error)
+            _watch(error)
         except (OperationalError, InterfaceError, InternalError) as error:
             response = HttpResponse(status=503, headers={"Retry-After": "5"})
             reason = f"database: {error}"
@@ -63,6 +69,15 @@ def refusals_answered(view: View[P]) -> View[P]:
     return answered
 
 
+def _watch(error: RefusedError) -> None:
+    if isinstance(error, ForgedError) and refusals.rings(timezone.now()):
+        logger.error(
+            "More than %s webhook requests were refused with 401 in ten minutes. Was the signature secret rotated at"
+            " Vonage? Compare VONAGE_SIGNATURE_SECRETS, VONAGE_SIGNATURE_METHOD and WEBHOOK_TOKEN with its dashboard.",
+            alarm.MOST,
+        )
+
+
 @csrf_exempt
 @login_not_required
 @transaction.non_atomic_requests
@@ -76,7 +91,7 @@ def inbound_sms(request: HttpRequest, token: str | None = None) -> HttpResponse:
         return HttpResponse()
     check_authentic(fields, token, max_age=INBOUND_MAX_AGE)
     sms = parse_inbound(fields)
-    with transaction.atomic():
+    with in_time(), transaction.atomic():
         inbound = InboundMessage.objects.store(sms)
         if inbound is not None:  # None: this message id is known already
             conversation.answer(inbound)
@@ -96,7 +111,7 @@ def delivery_receipt(request: HttpRequest, token: str | None = None) -> HttpResp
         return HttpResponse()
     check_authentic(fields, token, max_age=RECEIPT_MAX_AGE)
     value = parse_receipt(fields)
-    with transaction.atomic():
+    with in_time(), transaction.atomic():
         receipt = DeliveryReceipt.objects.store(value)
         if receipt is not None:
             receipts.apply(receipt)

@@ -16,6 +16,8 @@ from django.test import Client
 
 from bookings.gateways.signature import METHODS, sign
 from bookings.models import DeliveryReceipt, InboundMessage
+from bookings.webhooks import alarm, views
+from bookings.webhooks.alarm import RefusalAlarm
 
 PAYLOADS = Path(__file__).parent.parent / "payloads" / "vonage"
 FORM = "application/x-www-form-urlencoded"
@@ -61,6 +63,11 @@ def webhook(request):
 @pytest.fixture
 def client():
     return Client(enforce_csrf_checks=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_refused_before(monkeypatch):
+    monkeypatch.setattr(views, "refusals", RefusalAlarm())
 
 
 @pytest.fixture
@@ -400,6 +407,51 @@ def test_other_methods_are_not_allowed(webhook, client, method):
 
     assert response.status_code == 405
     assert is_silent(response)
+
+
+# The alarm
+
+
+def refuse(webhook, send, times, after=timedelta(minutes=1)):
+    for _ in range(times):
+        assert send(webhook, webhook.fields | {"sig": "0" * 64}, after=after).status_code == 401
+
+
+def alarms(caplog):
+    return [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_a_burst_of_refused_signatures_raises_one_alarm_that_says_what_to_check(
+    webhook, send, caplog
+):
+    refuse(webhook, send, alarm.MOST)
+    assert not alarms(caplog)
+    refuse(webhook, send, 5)
+    [record] = alarms(caplog)
+    assert record.name == "bookings.webhooks.views"
+    assert "rotated" in record.getMessage()
+    assert "VONAGE_SIGNATURE_SECRETS" in record.getMessage()
+
+
+def test_the_alarm_is_raised_again_after_ten_minutes_if_it_goes_on(webhook, send, caplog):
+    minutes = functools.partial(timedelta, minutes=1)
+    refuse(webhook, send, 30, after=minutes(seconds=0))
+    refuse(webhook, send, 30, after=minutes(seconds=599))
+    assert len(alarms(caplog)) == 1
+    refuse(webhook, send, 1, after=minutes(seconds=600))
+    assert len(alarms(caplog)) == 2
+
+
+def test_so_many_refused_in_a_longer_time_are_no_alarm(webhook, send, caplog):
+    for minute in range(30):
+        refuse(webhook, send, 1, after=timedelta(minutes=minute, seconds=minute))
+    assert not alarms(caplog)
+
+
+def test_malformed_requests_by_who_has_the_secret_are_no_alarm(webhook, send, caplog):
+    for _ in range(20):
+        assert send(webhook, signed({"timestamp": webhook.fields["timestamp"]})).status_code == 400
+    assert not alarms(caplog)
 
 
 # Our own faults

@@ -353,8 +353,20 @@ class BrokenStream(io.RawIOBase):
         {"wsgi.input": io.BytesIO(b""), "CONTENT_LENGTH": "6"},
         {"wsgi.input": io.BytesIO(b"text=2"), "CONTENT_LENGTH": "six"},
         {"wsgi.input": io.BytesIO(b"text=2"), "CONTENT_LENGTH": "-6"},
+        {"wsgi.input": io.BytesIO(b"text=2"), "CONTENT_LENGTH": "+6"},
+        {"wsgi.input": io.BytesIO(b"text=2"), "CONTENT_LENGTH": "0_6"},
+        {"wsgi.input": io.BytesIO(b"text=2"), "CONTENT_LENGTH": "6" * 5000},
     ],
-    ids=["hangs up", "ends early", "never comes", "no number", "negative"],
+    ids=[
+        "hangs up",
+        "ends early",
+        "never comes",
+        "no number",
+        "negative",
+        "plus",
+        "underscore",
+        "endless",
+    ],
 )
 def test_a_body_that_is_not_what_its_length_says_is_refused_with_400(extra):
     assert refusal(RequestFactory().generic("POST", URL, CONTENT_TYPE=FORM, **extra)) == 400
