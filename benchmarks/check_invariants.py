@@ -65,7 +65,7 @@ def _measure(database: str) -> int:
     scan = min(_seconds(lambda: rows.iterator(chunk_size=_AT_ONCE))[0] for _ in range(3))
     messages = InboundMessage.objects.count() + OutboundMessage.objects.count()
     print(f"\n{database}: {messages:,} messages; a plain read of the outgoing ones {scan:.2f} s")
-    took, found = 0.0, []
+    took, found = 0.0, list[str]()
     for check in CHECKS:
         seconds, lines = _seconds(check)
         took, found = took + seconds, found + lines

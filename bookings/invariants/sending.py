@@ -34,7 +34,7 @@ _ONLY_BY_ATTEMPT = (
     MessageState.DELIVERED,
 )
 _RECOVERED_WITHIN = dt.timedelta(seconds=60)
-_CANCELLED_WITHIN = dt.timedelta(minutes=5)
+_CANCELLED_WITHIN = dt.timedelta(minutes=5)  # a sweep takes a few hundred
 _CHUNK = 20_000  # messages looked at together
 _COLUMNS = (
     *("pk", "number", "state", "verdict", "token"),

@@ -125,7 +125,7 @@ def _message(network: FakeVonage, mode: str) -> int:
     from bookings.outbox import queue
 
     number = next(_numbers)
-    msisdn = f"447{number:09}"
+    msisdn = f"4473{number:08}"
     network.set_mode(mode, times=1, to=msisdn)
     message = queue(
         Kind.STAFF, f"Acme: {number}", key=f"{number}", msisdn=msisdn, sender=VIRTUAL_NUMBER

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tests.campaigns.report import Report
@@ -90,7 +91,7 @@ def _queue(stage: Stage, size: int) -> list[_Text]:
     slot = Slot.objects.create(date=day, window_start=dt.time(9), window_end=dt.time(12))
     texts = []
     for number in range(size):
-        msisdn = f"447{number:09}"
+        msisdn = f"4473{number:08}"
         booking = Booking.objects.create(reference=f"R-{number}", msisdn=msisdn, slot=slot)
         parts = stage.random.choice(list(_LENGTHS))
         (mode,) = stage.random.choices(list(_SENDS), list(_SENDS.values()))
@@ -123,7 +124,8 @@ def _things_said(stage: Stage, parts: int, mode: str) -> tuple[tuple[int, str, s
 
 def _jobs(base_url: str, text: _Text, post: Post) -> list[Callable[[], int]]:
     return [
-        lambda part=part, word=word, err_code=err_code, has_ref=has_ref: _deliver(
+        partial(
+            _deliver,
             base_url,
             post,
             part=part,
@@ -148,17 +150,12 @@ def _deliver(base_url: str, post: Post, **told: Any) -> int:
 
 def _report_early(stage: Stage, base_url: str, text: _Text) -> list[int]:
     """Its receipts come while the sender still waits for the answer."""
-    found: list[Post] = []
-    wait_for(
-        lambda: (
-            found.extend(
-                post for post in list(stage.network.posts) if post.form["to"] == text.msisdn
-            )
-            or found
-        ),
-        seconds=60,
-    )
-    return [job() for job in _jobs(base_url, text, found[0])]
+
+    def posts() -> list[Post]:
+        return [post for post in list(stage.network.posts) if post.form["to"] == text.msisdn]
+
+    wait_for(posts, seconds=60)
+    return [job() for job in _jobs(base_url, text, posts()[0])]
 
 
 def _others_and_forged(base_url: str, posts: list[Post], count: int) -> list[Callable[[], int]]:
@@ -167,9 +164,9 @@ def _others_and_forged(base_url: str, posts: list[Post], count: int) -> list[Cal
     jobs: list[Callable[[], int]] = []
     for number in range(count):
         stranger = Post(form=form, message_ids=(new_id("0D"),), connection=1, at=0)
-        jobs += [lambda post=stranger: _deliver(base_url, post, status="delivered")]
+        jobs += [partial(_deliver, base_url, stranger, status="delivered")]
         ours = posts[number % len(posts)]
-        jobs += [lambda post=ours: _deliver(base_url, post, status="forged", secret="guess" * 8)]
+        jobs += [partial(_deliver, base_url, ours, status="forged", secret="guess" * 8)]
     return jobs
 
 

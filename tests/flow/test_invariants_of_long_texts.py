@@ -3,9 +3,10 @@
 import pytest
 
 from bookings.invariants import find_contradictions
-from bookings.models import InboundMessage, Kind, MessageState, Outcome
+from bookings.models import InboundMessage, Kind, MessageState, Outcome, SlotChange
 from bookings.models.messages import NOBODY
-from tests.factories import InboundMessageFactory, OutboundMessageFactory
+from bookings.notifications import notify
+from tests.factories import BookingFactory, InboundMessageFactory, OutboundMessageFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -33,6 +34,19 @@ def whole():
     for number in (1, 3, 3, 2):
         part(number, joined_in=last)
     return last
+
+
+def test_a_long_reply_in_parts_contradicts_nothing(drain, reply):
+    booking = BookingFactory.create()
+    notify(booking)
+    drain()
+    for number, text in [(2, "2"), (1, "option "), (1, "option "), (2, "2")]:
+        concat = {"concat-ref": "7", "concat-total": "2", "concat-part": str(number)}
+        reply(booking.msisdn, text, concat="true", **concat)
+    drain()
+    assert SlotChange.objects.count() == 1
+    assert InboundMessage.objects.filter(joined_in__isnull=False).count() == 3
+    assert contradictions() == []
 
 
 def test_a_long_text_that_was_read_once_contradicts_nothing(whole):
