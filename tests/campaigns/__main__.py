@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import secrets
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ NAMES = tuple(
     for name in ("states", "fuzz", "kill", "race", "faults", "receipts", "soak", "slow")
     if Path(__file__).with_name(f"{name}.py").exists()
 )
+#: They stop the database, or fill its disk.
+BREAK_DATABASE = ("soak",)
 
 
 def main() -> int:
@@ -24,6 +27,9 @@ def main() -> int:
     parser.add_argument("--database", choices=DATABASES, help="one of the two; default: both")
     parser.add_argument("--seed", type=int, help="the seed that an earlier run printed")
     told = parser.parse_args()
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(1)
+    )  # servers and disks are put away then, too
     seed = secrets.randbelow(10**6) if told.seed is None else told.seed
     if told.database is None:  # Django is set up for one database, and once
         again = [sys.executable, "-m", "tests.campaigns", told.name, "--size", told.size]
@@ -37,7 +43,7 @@ def main() -> int:
 
 
 def _run(name: str, size: str, database: str, seed: int) -> bool:
-    with Stage(database, seed) as stage:
+    with Stage(database, seed, breaks_database=name in BREAK_DATABASE) as stage:
         campaign = importlib.import_module(f"tests.campaigns.{name}")
         sizes = {"full": campaign.FULL, "small": campaign.SMALL}
         number = sizes[size] if size in sizes else int(size)

@@ -16,6 +16,7 @@ from typing import Self
 import psycopg
 import requests
 
+from tests.campaigns.places import Place, breakable
 from tests.fake_vonage import FakeVonage, new_id
 from tests.processes import ROOT, SECRET, environment, running, wait_for
 
@@ -26,10 +27,13 @@ class Stage:
     """Everything that a campaign needs around it; all of it is gone at the end.
 
     In this process Django is set up on the campaign's database, with `env` as its environment.
+    With `breaks_database` it lies in a `place` of its own, where it can be stopped or its disk filled.
     """
 
-    def __init__(self, database: str, seed: int) -> None:
+    def __init__(self, database: str, seed: int, *, breaks_database: bool = False) -> None:
         self.kind = database
+        self._breaks_database = breaks_database
+        self.place = Place()
         self.random = random.Random(seed)  # noqa: S311  # no secret: the tries must come again
         self._closing = ExitStack()
         self._logs = count(1)
@@ -57,6 +61,11 @@ class Stage:
 
     @contextmanager
     def _own_database(self) -> Iterator[str]:
+        if self._breaks_database:
+            self.place = self._closing.enter_context(breakable(self.kind, self.folder))
+        if self.place.url:
+            yield self.place.url
+            return
         if self.kind == "sqlite":
             yield f"sqlite:///{self.folder / 'campaign.sqlite3'}"
             return

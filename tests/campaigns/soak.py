@@ -1,0 +1,230 @@
+"""Replies at a steady rate, while a nemesis breaks what the product runs on: nothing lost, nothing twice.
+
+Sizes are seconds. What happened is written down as it happens, and judged when it is over.
+"""
+
+import dataclasses
+import random
+import statistics
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.campaigns.crowd import Customer, gather
+from tests.campaigns.judge import Facts, gather_facts, judge, missing
+from tests.campaigns.nemesis import OUTAGE, WEB_FAULTS, Nemesis
+from tests.campaigns.report import Report
+from tests.campaigns.stage import Stage
+from tests.campaigns.traffic import Broken, History, Told, Traffic
+
+FULL, SMALL = 600, 12
+
+RATE = 100  # replies a second
+_SHARE = 0.5  # of what the machine can do, where that is less than the rate
+_FAULTS = 26
+_RETURN = 2.0  # seconds, to the first 200
+
+
+def run(stage: Stage, size: int, report: Report) -> None:
+    """`size` seconds of traffic."""
+    from django.db import connection
+
+    is_brief = size < FULL / 2
+    customers = gather(max(300, 10 * size))
+    connection.close()  # it will not outlive the faults
+    history = History(stage.folder / "history.jsonl")
+    nemesis = Nemesis(stage, history, brief=is_brief)
+    with stage.web() as base_url, nemesis.sender():
+        stage.network.receipts_to = base_url
+        traffic = Traffic(base_url, customers, stage.random, history)
+        with traffic.flowing():
+            rate = _calibrate(traffic, max(1.0, size / 120), report)
+            before = nemesis.memory()
+            _play(stage, size, traffic, nemesis, rate, report)
+            if not traffic.finish(120):
+                report.found("Two minutes after the last fault not every reply is taken.")
+            _wait_for_senders(5 if is_brief else 90)
+            report.figure("memory in MB, before and after", f"{before}, {nemesis.memory()}")
+    for line in stage.contradictions():
+        report.found(line)
+    lines = history.read()
+    told = [line for line in lines if isinstance(line, Told)]
+    broken = [line for line in lines if isinstance(line, Broken)]
+    posts = [(p.client_ref, p.form["to"], p.form["text"]) for p in list(stage.network.posts)]
+    facts = gather_facts(stage.database, posts)
+    for fault in judge(told, customers, facts):
+        report.found(fault)
+    _control_the_judge(told, customers, facts, report)
+    _tell(told, broken, facts, report, is_judged=not is_brief)
+    for reason in stage.place.skipped:
+        report.tried(f"faults SKIPPED ({reason})")
+
+
+def _calibrate(traffic: Traffic, seconds: float, report: Report) -> float:
+    """How fast this machine is: the rate that leaves it room to make good for a fault."""
+    began_at = time.monotonic()
+    replies = traffic.offer(RATE, seconds)
+    traffic.finish(60)
+    possible = replies / (time.monotonic() - began_at)
+    report.figure("replies a second, as fast as it goes", round(possible, 1))
+    return min(RATE, _SHARE * possible)
+
+
+def _play(
+    stage: Stage, size: int, traffic: Traffic, nemesis: Nemesis, rate: float, report: Report
+) -> None:
+    """First undisturbed, then one fault after the other, at the end undisturbed again."""
+    calm = max(2.0, size / 20)
+    began_at = time.monotonic()
+    offered = traffic.offer(rate, calm)
+    report.control("undisturbed replies are taken", holds=traffic.finish(10))
+    chance = random.Random(stage.random.random())  # noqa: S311  # its own: it works at the same time
+    with ThreadPoolExecutor(1) as pool:
+        breaking = pool.submit(_break, nemesis, chance, size)
+        while not breaking.done() or time.monotonic() - began_at < size:
+            offered += traffic.offer(rate, 1)
+        breaking.result()
+    seconds = time.monotonic() - began_at
+    report.figure("replies a second, offered", f"{offered / seconds:.1f} of the {RATE} wanted")
+
+
+def _break(nemesis: Nemesis, chance: random.Random, size: int) -> None:
+    """Each fault at a moment by chance within its share of the time."""
+    faults = _plan(list(nemesis.faults()), chance, is_brief=size < FULL / 2)
+    share = 0.85 * size / len(faults)
+    began_at = time.monotonic()
+    for number, fault in enumerate(faults):
+        at = began_at + share * (number + chance.uniform(0, 0.5))
+        time.sleep(max(0.0, at - time.monotonic()))
+        nemesis.do(fault)
+
+
+def _plan(names: list[str], chance: random.Random, *, is_brief: bool) -> list[str]:
+    """Each as often as any other, in an order by chance; in a short run a few, the outage among them."""
+    if is_brief:
+        others = chance.sample([name for name in names if name != OUTAGE], 3)
+        return [OUTAGE] * (OUTAGE in names) + others
+    faults = (names * _FAULTS)[:_FAULTS]
+    chance.shuffle(faults)
+    return faults
+
+
+def _wait_for_senders(seconds: float) -> None:
+    """Until nothing is queued or being sent. What a killed sender held waits for its lease to end."""
+    from bookings.models import MessageState, OutboundMessage
+
+    open_states = [MessageState.QUEUED, MessageState.SENDING]
+    deadline = time.monotonic() + seconds
+    while OutboundMessage.objects.filter(state__in=open_states).exists():
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.5)
+
+
+def _control_the_judge(
+    told: list[Told], customers: list[Customer], facts: Facts, report: Report
+) -> None:
+    """Its eyes are open: each of these would be a broken promise."""
+    taken = next(line for line in reversed(told) if line.kind == "reply" and line.status == 200)
+    misread = [
+        dataclasses.replace(line, digit=line.digit % 3 + 1)
+        if line.message_id == taken.message_id
+        else line
+        for line in told
+    ]
+    bugs = {
+        "another option": (misread, facts),
+        "a reply lost": (told, dataclasses.replace(facts, inbound=facts.inbound[1:])),
+        "a move doubled": (
+            told,
+            dataclasses.replace(facts, changes=[*facts.changes, facts.changes[-1]]),
+        ),
+        "an SMS doubled": (
+            told,
+            dataclasses.replace(facts, posts=[*facts.posts, facts.posts[0]]),
+        ),
+        "a 500": ([*told, dataclasses.replace(taken, status=500)], facts),
+    }
+    for name, (history, seen) in bugs.items():
+        report.control(f"a seeded bug is seen: {name}", holds=any(judge(history, customers, seen)))
+
+
+def _tell(
+    told: list[Told], broken: list[Broken], facts: Facts, report: Report, *, is_judged: bool
+) -> None:
+    """The figures, and whether the database's return is noticed in time."""
+    for name, times in Counter(line.fault for line in broken).items():
+        report.tried(f"times {name}", times)
+    if is_judged:
+        report.control("at least 20 faults", holds=len(broken) >= 20)
+    report.tried("replies taken", len(facts.inbound))
+    for kind, count in Counter(line.kind for line in told).items():
+        report.tried(f"deliveries ({kind})", count)
+    report.figure("answers", dict(Counter(str(line.status or "broken") for line in told)))
+    report.figure("acknowledgements that reached the network", len(facts.posts))
+    report.figure("acknowledgements that did not", missing(facts))
+    report.figure("503 with no fault within 5 s", _without_fault(told, broken))
+    report.figure("slowest 503", f"{_slowest(told, 503):.1f} s")
+    report.figure("slowest 200", f"{_slowest(told, 200):.1f} s")
+    if any(line.fault == OUTAGE for line in broken):
+        _tell_of_outages(told, broken, report, is_judged=is_judged)
+
+
+def _tell_of_outages(
+    told: list[Told], broken: list[Broken], report: Report, *, is_judged: bool
+) -> None:
+    """Judged is the median: the machine is shared. Where the web was down as well, it was not the database."""
+    report.figure("answers while PostgreSQL was away", _while_away(told, broken))
+    outages = [line for line in broken if line.fault == OUTAGE]
+    alone = [_until_taken(told, line) for line in outages if not _web_was_down(line, broken)]
+    both = [_until_taken(told, line) for line in outages if _web_was_down(line, broken)]
+    name = "seconds from the database's return to the first 200"
+    report.figure(name, _shown(alone))
+    report.figure(f"{name}, where the web had to start too", _shown(both))
+    if is_judged and alone and statistics.median(alone) > _RETURN:
+        report.found(f"The database's return is noticed late: {_shown(alone)} s")
+
+
+def _web_was_down(outage: Broken, broken: list[Broken]) -> bool:
+    return any(
+        line.fault in WEB_FAULTS and outage.began_at - 15 < line.began_at < outage.ended_at
+        for line in broken
+    )
+
+
+def _without_fault(told: list[Told], broken: list[Broken]) -> int:
+    spans = [(line.began_at, line.ended_at + 5) for line in broken]
+    return sum(
+        line.status == 503
+        and not any(line.answered_at > began and line.sent_at < ended for began, ended in spans)
+        for line in told
+    )
+
+
+def _while_away(told: list[Told], broken: list[Broken]) -> dict[str, int]:
+    """Of what was sent and answered within an outage."""
+    outages = [line for line in broken if line.fault == OUTAGE]
+    return dict(
+        Counter(
+            str(line.status or "broken")
+            for line in told
+            for outage in outages
+            if outage.began_at + 0.2 < line.sent_at and line.answered_at < outage.ended_at
+        )
+    )
+
+
+def _slowest(told: list[Told], status: int) -> float:
+    return max(
+        (line.answered_at - line.sent_at for line in told if line.status == status), default=0
+    )
+
+
+def _until_taken(told: list[Told], outage: Broken) -> float:
+    taken = (line.answered_at for line in told if line.status == 200)
+    first = min((at for at in taken if at >= outage.ended_at), default=float("inf"))
+    return first - outage.ended_at
+
+
+def _shown(seconds: list[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in seconds) or "none"
