@@ -110,10 +110,12 @@ def apply_parked() -> int:
     return count
 
 
-def drop_orphans() -> int:
+def drop_orphans(*, dry_run: bool = False) -> int:
     """Delete receipts that have matched nothing for thirty days. Returns how many."""
     before = timezone.now() - _ORPHANED_AFTER
     orphans = DeliveryReceipt.objects.parked().filter(received_at__lt=before).order_by("pk")
+    if dry_run:
+        return orphans.count()
     count = 0
     while some := list(orphans.values_list("pk", flat=True)[:_AT_ONCE]):
         # One that is matched at this moment is no orphan: its state is asked again.
