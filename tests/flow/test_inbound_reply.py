@@ -459,6 +459,14 @@ def test_a_binary_message_is_no_choice(ask, reply):
     assert (inbound.outcome, inbound.rule) == (Outcome.NOT_UNDERSTOOD, "not a text")
 
 
+def test_a_field_that_nobody_knows_is_kept_and_changes_nothing(ask, reply):
+    booking = BookingFactory.create()
+    ask(booking)
+    inbound = reply(booking.msisdn, "2", **{"new-field": "a\x00b"})
+    assert inbound.outcome == Outcome.MOVED
+    assert inbound.raw["new-field"] == "a\ufffdb"
+
+
 # --- when we fail --------------------------------------------------------------------------------
 
 
@@ -479,6 +487,8 @@ def test_a_bug_in_the_rule_keeps_the_message_for_a_replay(ask, reply, bug, caplo
     inbound = reply(booking.msisdn, "2")
     assert inbound.outcome == Outcome.ERROR
     assert inbound.attention
+    (alarm,) = (record for record in caplog.records if record.levelname == "ERROR")
+    assert "see replay_inbound" in alarm.getMessage()
     assert "ZeroDivisionError" in caplog.text
     assert slot_now(booking) == notification.slot
     assert not booking.slot_changes.exists()

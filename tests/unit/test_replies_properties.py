@@ -144,3 +144,11 @@ def test_what_was_matched_by_a_choice_or_words_reads_the_same_again(text):
     reply = parse_reply(text)
     if isinstance(reply, Choice | Words | OptOut):
         assert parse_reply(reply.matched) == reply
+
+
+@given(st.lists(st.sampled_from(["1", "2", "stop", "help", "thursday", " ", *"&=_"]), max_size=6))
+def test_texts_that_share_a_signature_never_mean_two_different_things(pieces):
+    """Vonage signs `&`, `=` and `_` alike: of such twins one may be unclear, but none means something else."""
+    twins = {"".join(pieces).translate(dict.fromkeys(b"&=", to)) for to in "&=_"}
+    read = [reply for reply in map(parse_reply, twins) if not isinstance(reply, NotUnderstood)]
+    assert all(reply == read[0] for reply in read)
