@@ -74,13 +74,10 @@ def long_texts_are_read_once() -> Iterator[str]:
 
 
 def replies_are_answered_once() -> Iterator[str]:
-    answered = (
-        InboundMessage.objects.annotate(count=Count("answers", filter=Q(answers__user=None)))
-        .filter(count__gt=1)
-        .order_by("pk")
-    )
-    for inbound in answered:
-        yield f"I3 inbound message {inbound.pk}: it has more than one answer"
+    answers = OutboundMessage.objects.filter(in_reply_to__isnull=False, user=None)
+    several = answers.values("in_reply_to").annotate(count=Count("pk")).filter(count__gt=1)
+    for inbound in several.order_by("in_reply_to").values_list("in_reply_to", flat=True):
+        yield f"I3 inbound message {inbound}: it has more than one answer"
 
 
 def moves_are_acknowledged() -> Iterator[str]:

@@ -44,11 +44,18 @@ _COLUMNS = (
 
 def messages_left_no_more_often_than_they_may() -> Iterator[str]:
     """Once; a notification or dispatch's word once more, if nobody knew what became of it."""
-    tries = Count("attempts", filter=Q(attempts__verdict__in=MAY_HAVE_LEFT))
-    once = OutboundMessage.objects.filter(sent_again=False).annotate(tries=tries)
-    twice = OutboundMessage.objects.filter(sent_again=True).annotate(tries=tries)
-    for message in (*once.filter(tries__gt=1), *twice.filter(tries__gt=2)):
-        yield f"I4 outbound message {message.pk}: it may have been sent too often"
+    several = (
+        SendAttempt.objects.filter(verdict__in=MAY_HAVE_LEFT)
+        .values("message", "message__sent_again")
+        .annotate(tries=Count("pk"))
+        .filter(tries__gt=1)
+        .order_by("message")
+    )
+    for message, is_sent_again, tries in several.values_list(
+        "message", "message__sent_again", "tries"
+    ):
+        if tries > 1 + is_sent_again:
+            yield f"I4 outbound message {message}: it may have been sent too often"
     for message in OutboundMessage.objects.filter(sent_again=True).exclude(kind__in=SENT_AGAIN):
         yield f"I4 outbound message {message.pk}: {message.kind} is never sent again by itself"
 
