@@ -146,9 +146,9 @@ def test_what_was_matched_by_a_choice_or_words_reads_the_same_again(text):
         assert parse_reply(reply.matched) == reply
 
 
-@given(st.lists(st.sampled_from(["1", "2", "stop", "help", "thursday", " ", *"&=_"]), max_size=6))
+@given(st.lists(st.sampled_from(["1", "2", "stop", "thursday", "please ", ""]), max_size=3))
 def test_texts_that_share_a_signature_never_mean_two_different_things(pieces):
     """Vonage signs `&`, `=` and `_` alike: of such twins one may be unclear, but none means something else."""
-    twins = {"".join(pieces).translate(dict.fromkeys(b"&=", to)) for to in "&=_"}
-    read = [reply for reply in map(parse_reply, twins) if not isinstance(reply, NotUnderstood)]
-    assert all(reply == read[0] for reply in read)
+    twins = map(parse_reply, (sign.join(pieces) for sign in "&=_"))
+    meant = [reply for reply in twins if not isinstance(reply, NotUnderstood)]
+    assert all(reply == meant[0] for reply in meant)
