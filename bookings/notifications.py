@@ -117,12 +117,12 @@ def _close(past: Iterable[Notification]) -> None:
 
 def ask_afresh() -> int:
     """Cancel queued texts that are not true any more, and ask anew, with today's dates, where one still can."""
-    stale = OutboundMessage.objects.queued().filter(valid_until__lte=timezone.now())
+    stale = OutboundMessage.objects.queued().filter(valid_until__lte=timezone.now(), is_held=False)
     messages = list(stale.select_related("booking").order_by("pk")[:200])
     for message in messages:
         with transaction.atomic():
             lock_customer(message.msisdn)
-            waited = OutboundMessage.objects.filter(pk=message.pk).cancel(
+            waited = OutboundMessage.objects.filter(pk=message.pk, is_held=False).cancel(
                 "no longer true: its time was over"
             )
             if waited and message.kind == Kind.NOTIFICATION and message.booking is not None:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from bookings import options, texts
 from bookings.models import Booking, Consent, Slot
-from bookings.models.fields import can_get_sms
+from bookings.outbox.destinations import why_never
 
 #: Nobody is asked who would have less than this to answer.
 LEAST_TIME_TO_ANSWER = dt.timedelta(minutes=30)
@@ -81,6 +81,7 @@ def plan(
 def _check_can_be_asked(booking: Booking, sender: str, now: dt.datetime) -> None:
     """Raise CannotNotify with the first reason found."""
     time_left = booking.slot.cutoff_at - now
+    never = why_never(booking.msisdn)
     reasons = (
         (not booking.is_scheduled, "The booking is cancelled."),
         (
@@ -89,7 +90,7 @@ def _check_can_be_asked(booking: Booking, sender: str, now: dt.datetime) -> None
         ),
         (time_left < LEAST_TIME_TO_ANSWER, "Less than 30 minutes are left to answer."),
         (booking.msisdn in settings.VONAGE_NUMBERS, "This is a number of our own."),
-        (not can_get_sms(booking.msisdn), "This number cannot receive SMS: call instead."),
+        (bool(never), never),
         (Consent.objects.is_opted_out(booking.msisdn), "The customer has opted out of our texts."),
         (
             not sender.isdecimal(),

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from django.db import InterfaceError, OperationalError
 
-from bookings import notifications, receipts
-from bookings.outbox import recovery
+from bookings import long_replies, notifications, receipts
+from bookings.outbox import holding, recovery
 
 logger = logging.getLogger(__name__)
 
@@ -15,6 +15,7 @@ CHORES: tuple[Callable[[], int], ...] = (
     recovery.cancel_for_opted_out,
     notifications.close_past,
     notifications.ask_afresh,
+    long_replies.report_incomplete,
     receipts.apply_parked,
     recovery.send_again,
 )
@@ -22,6 +23,7 @@ CHORES: tuple[Callable[[], int], ...] = (
 
 def sweep() -> None:
     """Do every chore once. Raises OperationalError or InterfaceError if the database is away."""
+    holding.clock_in()  # before all else: what an old backup left waiting is nobody's chore
     for chore in CHORES:
         try:
             chore()

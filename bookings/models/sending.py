@@ -1,5 +1,7 @@
 """What all sending processes share: the circuit, the pace, the day's spending, and who of them is alive."""
 
+import datetime as dt
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -69,6 +71,11 @@ class Spending(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day}: {self.amount}"
+
+    @classmethod
+    def of(cls, day: dt.date) -> "Spending":
+        """That day's row; an unsaved one with nothing spent if there is none yet."""
+        return cls.objects.filter(day=day).first() or cls(day=day)
 
 
 class Sender(models.Model):

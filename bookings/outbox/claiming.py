@@ -1,8 +1,10 @@
 """Claiming due messages, so that each is handed over by one worker only."""
 
 import datetime as dt
+import logging
 import secrets
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -12,8 +14,11 @@ from django.utils import timezone
 
 from bookings.models import Consent, Kind, MessageState, OutboundMessage
 from bookings.models.messages import ANSWERS, DESPITE_OPT_OUT, OutboundMessageQuerySet
-from bookings.outbox import circuit
+from bookings.outbox import caps, circuit, spending
+from bookings.outbox.destinations import why_never
 from bookings.outbox.pace import Allowance
+
+logger = logging.getLogger(__name__)
 
 #: A claim is for so long; longer than any call can take (3 s to connect, 10 s to read).
 LEASE = dt.timedelta(seconds=60)
@@ -37,13 +42,16 @@ def claim(most: int) -> Claimed:
     """Take up to so many due messages: the row goes to `sending`, with our token and a lease in database time."""
     now = timezone.now()
     candidates = sendable(now)
-    if most < 1 or not candidates.exists():  # so that idle workers write nothing
+    if most < 1 or not _has_work(candidates):  # so that idle workers write nothing
         return Claimed()
     with transaction.atomic():
         allowance = Allowance()
         within_pace = candidates.exclude(sender__in=allowance.exhausted())
         most = circuit.allowed(min(most, allowance.left()), now)
-        chosen = [pk for pk, sender in _first(within_pace, most) if allowance.take(sender)]
+        looked_at = _first(within_pace, most)
+        chosen = [row.pk for row in _permitted(looked_at, now) if allowance.take(row.sender)]
+        if not chosen and looked_at:
+            return Claimed(wait=dt.timedelta())  # what came first may not go now: on to the next
         if not chosen:
             return _held_back(candidates, allowance, now)
         allowance.save()
@@ -61,6 +69,34 @@ def claim(most: int) -> Claimed:
     return Claimed(list(ours.order_by("priority", "due_at", "pk")), dt.timedelta())
 
 
+class _Candidate(NamedTuple):
+    pk: int
+    sender: str
+    msisdn: str
+
+
+def _has_work(candidates: OutboundMessageQuerySet) -> bool:
+    """Whether there is a text to send, and money left for it. One that is too dear stops those behind it too."""
+    parts = candidates.values_list("parts", flat=True).first()
+    return parts is not None and spending.has_room(parts)
+
+
+def _permitted(candidates: list[_Candidate], now: dt.datetime) -> list[_Candidate]:
+    """Those that may go now. What may never go there fails at once; what its number has had enough of waits."""
+    allowed = [candidate for candidate in candidates if not _is_refused(candidate)]
+    counts = caps.Counts([candidate.msisdn for candidate in allowed], now)
+    return [candidate for candidate in allowed if counts.take(candidate.pk, candidate.msisdn)]
+
+
+def _is_refused(candidate: _Candidate) -> bool:
+    reason = why_never(candidate.msisdn)
+    if reason:
+        refused = OutboundMessage.objects.queued().filter(pk=candidate.pk)
+        refused.update(state=MessageState.FAILED, reason=reason)
+        logger.warning("Message %s refused: %s", candidate.pk, reason)
+    return bool(reason)
+
+
 def _held_back(
     candidates: OutboundMessageQuerySet, allowance: Allowance, now: dt.datetime
 ) -> Claimed:
@@ -76,7 +112,8 @@ def sendable(now: dt.datetime) -> OutboundMessageQuerySet:
     opted_out = Consent.objects.opted_out().filter(msisdn=OuterRef("msisdn"))
     messages = (
         OutboundMessage.objects.queued()
-        .filter(due_at__lte=now, gateway=settings.SMS_GATEWAY)
+        .filter(due_at__lte=now, gateway=settings.SMS_GATEWAY, is_held=False)
+        .filter(kind__in=Kind.values)  # a newer version's kinds are left to it
         .filter(Q(valid_until=None) | Q(valid_until__gt=now))
         .filter(Q(kind__in=DESPITE_OPT_OUT) | ~Exists(opted_out))
         .filter(
@@ -108,9 +145,9 @@ def _speaks_at_night(now: dt.datetime) -> Q:
     return Q(kind__in=ANSWERS, queued_at__gte=fresh) | (Q(kind=Kind.TOLD) & starts_soon)
 
 
-def _first(candidates: OutboundMessageQuerySet, most: int) -> list[tuple[int, str]]:
+def _first(candidates: OutboundMessageQuerySet, most: int) -> list[_Candidate]:
     if not most:
         return []
     if connection.features.has_select_for_update_skip_locked:
         candidates = candidates.select_for_update(skip_locked=True, of=("self",))
-    return list(candidates.values_list("pk", "sender")[:most])
+    return [_Candidate(*row) for row in candidates.values_list("pk", "sender", "msisdn")[:most]]

@@ -78,13 +78,14 @@ def send_again() -> int:
         Q(notification=None) | Q(notification__state=NotificationState.OPEN),
         state=MessageState.UNKNOWN,
         kind__in=SENT_AGAIN,
+        is_held=False,
         sent_again=False,
         never_again="",
         call_started_at__lte=now - WAIT_FOR_WORD,
     )
     ids = list(silent.values_list("pk", flat=True)[:500])
     count = OutboundMessage.objects.filter(
-        pk__in=ids, state=MessageState.UNKNOWN, sent_again=False, never_again=""
+        pk__in=ids, state=MessageState.UNKNOWN, is_held=False, sent_again=False, never_again=""
     ).update(
         state=MessageState.QUEUED,
         sent_again=True,

@@ -11,11 +11,14 @@ from typing import TypeVar
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from bookings.gateways import OutgoingSMS, SendResult, SMSGateway, Verdict
 from bookings.models import Kind, MessageState, OutboundMessage, SendAttempt
+from bookings.models.messages import OutboundMessageQuerySet
+from bookings.outbox import spending
 from bookings.outbox.claiming import LEASE
 from bookings.outbox.settling import notification_of, write_down
 from bookings.texts import is_gsm7
@@ -93,32 +96,53 @@ def _call(carrier: SMSGateway, sms: OutgoingSMS) -> SendResult:
 
 
 def start_call(message: OutboundMessage) -> SendAttempt | None:
-    """Commit that the call starts, before its first byte. None if the claim is not ours any more."""
-    now = timezone.now()
-    with transaction.atomic():
-        if message.kind == Kind.NOTIFICATION:  # everyone locks the notification before its messages
-            notification_of(message).select_for_update().first()
-        ours = OutboundMessage.objects.filter(
-            pk=message.pk,
-            token=message.token,
-            state=MessageState.SENDING,
-            call_started_at=None,
-            lease_until__gt=Now(),
-        )
-        if not ours.update(call_started_at=now, lease_until=Now() + LEASE):
-            logger.info("Message %s: the claim was lost before the call", message.pk)
-            return None
-        number = SendAttempt.objects.filter(message=message).count() + 1
-        attempt = SendAttempt.objects.create(
-            message=message,
-            number=number,
-            client_ref=f"{message.ref}-{number}",
-            token=message.token,
-            call_started_at=now,
-        )
-        if message.kind == Kind.NOTIFICATION:
-            notification_of(message).filter(handed_over_at=None).update(handed_over_at=now)
+    """Commit that the call starts, before its first byte. None if the claim is lost, or the day's money spent."""
+    try:
+        return _start_call(message, timezone.now())
+    except spending.CapReachedError:
+        _put_back(message)
+        return None
+
+
+@transaction.atomic
+def _start_call(message: OutboundMessage, now: dt.datetime) -> SendAttempt | None:
+    if message.kind == Kind.NOTIFICATION:  # everyone locks the notification before its messages
+        notification_of(message).select_for_update().first()
+    ours = _claimed(message).filter(lease_until__gt=Now())
+    if not ours.update(call_started_at=now, lease_until=Now() + LEASE):
+        logger.info("Message %s: the claim was lost before the call", message.pk)
+        return None
+    cost, today = spending.estimate(message.parts), timezone.localdate(now)
+    number = SendAttempt.objects.filter(message=message).count() + 1
+    attempt = SendAttempt.objects.create(
+        message=message,
+        number=number,
+        client_ref=f"{message.ref}-{number}",
+        token=message.token,
+        call_started_at=now,
+        cost=cost,
+        spent_on=today,
+    )
+    if message.kind == Kind.NOTIFICATION:
+        notification_of(message).filter(handed_over_at=None).update(handed_over_at=now)
+    spending.count_up(today, cost)  # comes last: it locks what all share
     return attempt
+
+
+@transaction.atomic
+def _put_back(message: OutboundMessage) -> None:
+    """To the queue again, as if nobody had claimed it."""
+    _claimed(message).update(
+        state=MessageState.QUEUED, token="", lease_until=None, claims=F("claims") - 1
+    )
+    spending.stop(timezone.localdate())
+
+
+def _claimed(message: OutboundMessage) -> OutboundMessageQuerySet:
+    """The message, while the claim is ours and no call has begun."""
+    return OutboundMessage.objects.filter(
+        pk=message.pk, token=message.token, state=MessageState.SENDING, call_started_at=None
+    )
 
 
 def settle(attempt: SendAttempt, result: SendResult) -> None:

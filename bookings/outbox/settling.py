@@ -1,9 +1,9 @@
 """Writing down what the gateway answered: the message goes on, back to the queue, or no further."""
 
 import datetime as dt
-import decimal
 import random
 import re
+from decimal import Decimal
 
 from django.db import transaction
 from django.utils import timezone
@@ -12,7 +12,7 @@ from bookings.gateways import PartResult, SendResult, Verdict
 from bookings.models import Kind, MessageState, Notification, OutboundMessage, SendAttempt, SentPart
 from bookings.models.notifications import NotificationQuerySet
 from bookings.models.standing import RANK
-from bookings.outbox import circuit, pace
+from bookings.outbox import circuit, pace, spending
 
 #: A definite failure before the gateway took it is tried again so often, for so long.
 MOST_TRIES = 8
@@ -22,18 +22,19 @@ TRIED_FOR = dt.timedelta(hours=4)
 _NOT_TAKEN = (Verdict.NOT_SENT, Verdict.THROTTLED, Verdict.ACCOUNT, Verdict.PROVIDER_ERROR)
 _TRIES = (Verdict.NOT_SENT, Verdict.PROVIDER_ERROR)
 #: The customer cannot have read it.
-_NEVER_LEFT = (*_NOT_TAKEN, Verdict.REFUSED)
+NEVER_LEFT = (*_NOT_TAKEN, Verdict.REFUSED)
 
 
 @transaction.atomic
 def write_down(attempt: SendAttempt, result: SendResult) -> None:
     """Keep the gateway's answer to an attempt, and move its message on."""
-    if result.verdict in _NEVER_LEFT:  # everyone locks the notification before its messages
+    if result.verdict in NEVER_LEFT:  # everyone locks the notification before its messages
         notification_of(attempt.message).select_for_update().first()
     message = OutboundMessage.objects.locked().get(pk=attempt.message_id)
     attempt.verdict, attempt.settled_at = result.verdict, timezone.now()
     attempt.code, attempt.reason = result.code[:40], result.reason[:300]
-    attempt.save(update_fields=["verdict", "settled_at", "code", "reason"])
+    counted, attempt.cost = attempt.cost, _cost(attempt, result)
+    attempt.save(update_fields=["verdict", "settled_at", "code", "reason", "cost"])
     SentPart.objects.bulk_create(
         [_part(attempt, part) for part in result.parts if part.message_id], ignore_conflicts=True
     )
@@ -44,6 +45,7 @@ def write_down(attempt: SendAttempt, result: SendResult) -> None:
     if is_ours or RANK[attempt.stand()] >= RANK[MessageState.SUBMITTED]:
         message.stand()
     _tell_all_senders(attempt, result)
+    spending.note(attempt.spent_on, attempt.cost - counted, result.balance)
 
 
 def _decide(message: OutboundMessage, result: SendResult) -> None:
@@ -62,12 +64,12 @@ def _decide(message: OutboundMessage, result: SendResult) -> None:
             "call_started_at",
         ]
     )
-    if result.verdict in _NEVER_LEFT:
+    if result.verdict in NEVER_LEFT:
         _never_left(message)
 
 
 def _tell_all_senders(attempt: SendAttempt, result: SendResult) -> None:
-    """What an answer says about the account and not about one message. Comes last: it locks what all share."""
+    """What an answer says about the account and not about one message. Comes late: it locks what all share."""
     match result.verdict:
         case Verdict.ACCEPTED:
             circuit.close_circuit(tried_at=attempt.call_started_at)
@@ -103,7 +105,7 @@ def _jittered(seconds: float) -> dt.timedelta:
 
 def _never_left(message: OutboundMessage) -> None:
     """No customer has read this notification: its digits mean nothing yet."""
-    may_have_left = message.attempts.exclude(verdict__in=_NEVER_LEFT)
+    may_have_left = message.attempts.exclude(verdict__in=NEVER_LEFT)
     if message.kind == Kind.NOTIFICATION and not may_have_left.exists():
         notification_of(message).update(handed_over_at=None)
 
@@ -112,12 +114,25 @@ def notification_of(message: OutboundMessage) -> NotificationQuerySet:
     return Notification.objects.filter(pk=message.notification_id or 0)
 
 
+def _cost(attempt: SendAttempt, result: SendResult) -> Decimal:
+    """What the gateway takes for it, as far as it said; nothing if it never left us."""
+    if result.verdict in NEVER_LEFT:
+        return Decimal()
+    prices = [_price(part) for part in result.parts if part.message_id]
+    known = [price for price in prices if price is not None]
+    return sum(known, Decimal()) if prices and len(known) == len(prices) else attempt.cost
+
+
 def _part(attempt: SendAttempt, part: PartResult) -> SentPart:
-    """Whatever stands there, it must be possible to store it: the SMS has left."""
-    price = re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,8})?", part.price)
     return SentPart(
         attempt=attempt,
         gateway_message_id=part.message_id[:100],
-        price=decimal.Decimal(part.price) if price else None,
+        price=_price(part),
         network=part.network[:16],
     )
+
+
+def _price(part: PartResult) -> Decimal | None:
+    """Whatever stands there, it must be possible to store it: the SMS has left."""
+    known = re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,8})?", part.price)
+    return Decimal(part.price) if known else None

@@ -1,17 +1,20 @@
 """Several workers and one queue: no message is taken by two of them."""
 
 import datetime as dt
+import itertools
 import threading
 from collections import Counter
+from decimal import Decimal
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 
-from bookings.models import Kind, MessageState, OutboundMessage
-from bookings.outbox import recovery
+from bookings.gateways import SendResult, Verdict
+from bookings.models import Kind, MessageState, OutboundMessage, SendAttempt, Sender, Spending
+from bookings.outbox import holding, recovery
 from bookings.outbox.claiming import claim
-from bookings.outbox.sending import start_call
+from bookings.outbox.sending import hand_over, start_call
 from tests.factories import BookingFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,6 +25,7 @@ WORKERS, MESSAGES = 8, 400
 @pytest.fixture
 def messages(settings):
     settings.SMS_RATE_PER_SECOND = 100_000.0
+    settings.SMS_PER_NUMBER_HOUR = settings.SMS_PER_NUMBER_DAY = MESSAGES
     booking, now = BookingFactory.create(), timezone.now()
     return OutboundMessage.objects.bulk_create(
         OutboundMessage(
@@ -39,9 +43,9 @@ def messages(settings):
     )
 
 
-def at_once(work):
-    """Do it in eight threads that connect first and start together; returns what each returned."""
-    barrier, results, faults = threading.Barrier(WORKERS), [], []
+def at_once(work, workers=WORKERS):
+    """Do it in so many threads that connect first and start together; returns what each returned."""
+    barrier, results, faults = threading.Barrier(workers), [], []
 
     def run():
         try:
@@ -53,13 +57,29 @@ def at_once(work):
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=run) for _ in range(WORKERS)]
+    threads = [threading.Thread(target=run) for _ in range(workers)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not faults
     return results
+
+
+class Carrier:
+    """A gateway that takes every text, or refuses one in so many."""
+
+    name = "simulator"
+
+    def __init__(self, refuses=0) -> None:
+        self._refuses, self._calls = refuses, itertools.count(1)
+
+    def send(self, sms) -> SendResult:
+        is_refused = self._refuses and next(self._calls) % self._refuses == 0
+        return SendResult(verdict=Verdict.REFUSED if is_refused else Verdict.ACCEPTED)
+
+    def close(self) -> None:
+        pass
 
 
 def claim_all():
@@ -99,3 +119,48 @@ def test_eight_sweeps_at_once_settle_each_lease_once(messages):
     at_once(recovery.recover)
     states = Counter(OutboundMessage.objects.values_list("state", flat=True))
     assert states == {MessageState.UNKNOWN: 20, MessageState.QUEUED: MESSAGES - 20}
+
+
+def test_eight_workers_give_a_number_no_more_than_its_cap(messages, settings):
+    settings.SMS_PER_NUMBER_HOUR = 10
+    taken = [message for worker in at_once(claim_all) for message in worker]
+    assert len(taken) == 10
+
+
+def test_the_cap_of_a_number_holds_while_claims_turn_into_calls(messages, settings):
+    settings.SMS_PER_NUMBER_HOUR = 10
+
+    def work():
+        while (claimed := claim(2)).wait is not None:
+            for message in claimed.messages:
+                hand_over(message, Carrier())
+
+    OutboundMessage.objects.filter(pk__gt=messages[60].pk).delete()
+    at_once(work)
+    assert SendAttempt.objects.count() == 10
+
+
+def test_four_workers_spend_no_cent_more_than_the_cap(messages, settings):
+    """Every fifth text is refused, and its money spent on another one."""
+    settings.SMS_PRICE_PER_PART = Decimal("0.05")
+    settings.SMS_DAILY_SPEND_CAP = Decimal("1.00")
+    carrier = Carrier(refuses=5)
+
+    def work():
+        while (claimed := claim(3)).messages:
+            for message in claimed.messages:
+                hand_over(message, carrier)
+
+    at_once(work, workers=4)
+    states = Counter(OutboundMessage.objects.values_list("state", flat=True))
+    assert states[MessageState.SUBMITTED] == 20
+    assert states[MessageState.QUEUED] == MESSAGES - 20 - states[MessageState.FAILED]
+    assert Spending.of(timezone.localdate()).amount == Decimal("1.00")
+
+
+def test_eight_senders_that_start_over_an_old_backup_hold_it_once(messages, caplog):
+    old = timezone.now() - dt.timedelta(days=1)
+    Sender.objects.create(name="of the backup", seen_at=old)
+    at_once(holding.clock_in)
+    assert holding.held().count() == MESSAGES
+    assert caplog.text.count(f"{MESSAGES} texts") == 1

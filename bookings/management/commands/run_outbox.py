@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import datetime as dt
 import logging
 import signal
 import time
@@ -9,10 +10,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.utils import timezone
 
 from bookings.models import OutboundMessage
-from bookings.outbox.claiming import claim
+from bookings.outbox.claiming import Claimed, claim
+from bookings.outbox.holding import clock_in
 from bookings.outbox.listening import Bell
+from bookings.outbox.pace import database_now
 from bookings.outbox.sending import gateway, hand_over
 from bookings.sweep import sweep
 
@@ -21,6 +25,7 @@ logger = logging.getLogger(__name__)
 SWEEP_EVERY = 5.0  # seconds
 AFTER_A_FAULT = 2.0
 BATCH = 4  # one by one, even with time-outs, well within the lease
+MOST_SKEW = dt.timedelta(seconds=30)  # leases are in the database's time, all else in ours
 PATIENCE = 5.0  # how long --drain waits in all where the gateway asks for pauses
 
 
@@ -45,10 +50,12 @@ class Command(BaseCommand):
 
 def send_due(*, only_once: bool) -> None:
     """Sweep, then send what is due, one by one; what must wait, waits."""
-    sweep()
     carrier = gateway()
-    patience = PATIENCE
+    patience, swept_at = PATIENCE, -SWEEP_EVERY
     while True:
+        if time.monotonic() - swept_at >= SWEEP_EVERY:
+            sweep()
+            swept_at = time.monotonic()
         claimed = claim(BATCH)
         for message in claimed.messages:
             hand_over(message, carrier)
@@ -71,6 +78,7 @@ class Sender:
         self._bell = Bell()
         self._in_flight: set[concurrent.futures.Future[None]] = set()
         self._swept_at = -SWEEP_EVERY
+        self._clocks_agree = True
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT; then finish the calls under way."""
@@ -95,16 +103,32 @@ class Sender:
         try:
             close_old_connections()
             if time.monotonic() - self._swept_at >= SWEEP_EVERY:
-                sweep()
+                self._look_around()
                 self._swept_at = time.monotonic()
-            claimed = claim(self._threads - len(self._in_flight))
+            free = self._threads - len(self._in_flight)
+            claimed = claim(free) if self._clocks_agree else Claimed()
         except (DatabaseError, InterfaceError) as error:
             logger.error("Database fault, trying again in %s s: %s", AFTER_A_FAULT, error)  # noqa: TRY400
             connection.close()
+            self._swept_at = -SWEEP_EVERY  # it may be back from a backup: look before sending
             self._bell.pause(AFTER_A_FAULT)
             return
         self._in_flight |= {pool.submit(_hand_over, message) for message in claimed.messages}
         self._rest(claimed.wait.total_seconds() if claimed.wait is not None else None)
+
+    def _look_around(self) -> None:
+        """Sweep, unless our clock is wrong: then nothing is sent and nothing cancelled until it agrees again."""
+        skew = timezone.now() - database_now()
+        agreed, self._clocks_agree = self._clocks_agree, abs(skew) <= MOST_SKEW
+        if self._clocks_agree:
+            sweep()
+            return
+        clock_in()
+        if agreed:
+            logger.error(
+                "Sending has stopped: our clock and the database's are %s s apart. Set them right.",
+                round(skew.total_seconds()),
+            )
 
     def _rest(self, wait: float | None) -> None:
         """Wait for a free thread, for the pace, or for something to send."""

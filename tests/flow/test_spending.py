@@ -1,0 +1,265 @@
+"""What a day's texts cost, and the cap on it: what does not fit waits, unharmed."""
+
+import datetime as dt
+import logging
+from decimal import Decimal
+
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+
+from bookings.gateways import PartResult, SendResult, Verdict
+from bookings.models import Kind, MessageState, OutboundMessage, SendAttempt, Spending
+from bookings.outbox.claiming import claim
+from bookings.outbox.sending import settle, start_call
+from tests.factories import OutboundMessageFactory
+from tests.flow.clock import clock_at
+from tests.flow.conftest import begin_call
+
+pytestmark = pytest.mark.django_db
+
+TODAY = dt.date(2026, 11, 23)
+PRICE = Decimal("0.05")
+
+
+@pytest.fixture(autouse=True)
+def clock(time_machine, settings):
+    settings.SMS_PRICE_PER_PART = PRICE
+    return clock_at(time_machine, "2026-11-23 10:00")
+
+
+def spent(day=TODAY):
+    return Spending.of(day).amount
+
+
+def answer(*prices, verdict=Verdict.ACCEPTED, balance=""):
+    parts = tuple(
+        PartResult(message_id=f"0A{number}", status="0", price=price)
+        for number, price in enumerate(prices)
+    )
+    return SendResult(verdict=verdict, parts=parts, balance=balance)
+
+
+def errors(caplog):
+    return [record for record in caplog.records if record.levelno == logging.ERROR]
+
+
+# What is counted
+
+
+def test_a_text_is_counted_by_its_parts_before_its_call(network, queued):
+    queued(parts=3)
+    attempt = begin_call()
+    assert (attempt.cost, attempt.spent_on) == (3 * PRICE, TODAY)
+    assert spent() == 3 * PRICE
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        Verdict.NOT_SENT,
+        Verdict.THROTTLED,
+        Verdict.ACCOUNT,
+        Verdict.PROVIDER_ERROR,
+        Verdict.REFUSED,
+    ],
+)
+def test_what_nobody_took_is_given_back(network, queued, verdict):
+    queued()
+    attempt = begin_call()
+    settle(attempt, answer(verdict=verdict))
+    assert spent() == SendAttempt.objects.get().cost == 0
+
+
+@pytest.mark.parametrize("verdict", [Verdict.UNKNOWN, Verdict.ACCEPTED])
+def test_what_may_have_been_taken_stays_counted(network, queued, verdict):
+    queued()
+    settle(begin_call(), answer(verdict=verdict))
+    assert spent() == PRICE
+
+
+@pytest.mark.parametrize(
+    ("prices", "cost"),
+    [
+        (("0.03330000", "0.03330000"), "0.0666"),
+        (("0.03330000", ""), "0.1"),
+        (("0.03330000", "much"), "0.1"),
+        (("0", "0"), "0"),
+    ],
+    ids=["all", "one of them", "not readable", "free"],
+)
+def test_the_gateways_prices_count_when_it_has_named_them_all(network, queued, prices, cost):
+    queued(parts=2)
+    attempt = begin_call()
+    settle(attempt, answer(*prices))
+    assert spent() == SendAttempt.objects.get().cost == Decimal(cost)
+
+
+def test_half_a_text_costs_what_was_taken_of_it(network, queued):
+    queued(parts=2)
+    taken = PartResult(message_id="0A1", status="0", price="0.04")
+    refused = PartResult(message_id="", status="5")
+    settle(begin_call(), SendResult(verdict=Verdict.PARTIAL, parts=(taken, refused)))
+    assert spent() == Decimal("0.04")
+
+
+def test_an_answer_after_midnight_counts_for_the_day_of_the_call(network, queued, clock):
+    queued()
+    clock("2026-11-23 23:59:59")
+    attempt = begin_call()
+    clock("2026-11-24 00:00:10")
+    settle(attempt, answer("0.03"))
+    assert (spent(TODAY), spent(TODAY + dt.timedelta(days=1))) == (Decimal("0.03"), 0)
+
+
+def test_the_day_is_one_in_the_companys_zone(network, queued, clock):
+    clock("2027-06-02 00:30")  # in UTC the day before
+    queued()
+    assert begin_call().spent_on == dt.date(2027, 6, 2)
+
+
+def test_an_attempt_of_before_this_count_can_be_settled(network, queued):
+    queued()
+    attempt = begin_call()
+    attempt.spent_on = None
+    Spending.objects.all().delete()
+    settle(attempt, answer("0.03", balance="9.00"))
+    assert OutboundMessage.objects.get().state == MessageState.SUBMITTED
+
+
+# The cap
+
+
+def test_what_does_not_fit_under_the_cap_waits_unharmed_until_midnight(
+    network, queued, drain, settings, clock, caplog
+):
+    settings.SMS_DAILY_SPEND_CAP = Decimal("0.15")
+    network.set_mode("empty200")  # its price stays what we counted
+    for _ in range(5):
+        queued()
+    assert len(drain()) == 3
+    assert (spent(), Spending.of(TODAY).stopped_at) == (Decimal("0.15"), timezone.now())
+    waiting = OutboundMessage.objects.queued()
+    assert waiting.filter(claims=0, token="", attempts=None).count() == 2
+    for _ in range(3):
+        assert drain() == []
+    assert len(errors(caplog)) == 1
+    assert "cap of 0.15" in caplog.text
+    clock("2026-11-23 23:59:59")
+    assert drain() == []
+    clock("2026-11-24 00:00")
+    assert len(drain()) == 2
+    assert spent(TODAY + dt.timedelta(days=1)) == Decimal("0.10")
+
+
+def test_a_raised_cap_lets_the_texts_flow(network, queued, drain, settings):
+    settings.SMS_DAILY_SPEND_CAP = Decimal("0.05")
+    network.set_mode("empty200")
+    for _ in range(3):
+        queued()
+    assert len(drain()) == 1
+    settings.SMS_DAILY_SPEND_CAP = Decimal("1.00")
+    assert len(drain()) == 2
+    assert Spending.of(TODAY).stopped_at is None
+
+
+def test_a_claim_that_the_cap_overtakes_goes_back_as_if_it_had_not_been(network, queued, settings):
+    settings.SMS_DAILY_SPEND_CAP = PRICE
+    question = queued(Kind.NOTIFICATION)
+    queued(priority=1)
+    first, second = claim(2).messages
+    assert start_call(first) is not None
+    assert start_call(second) is None
+    question.refresh_from_db()
+    question.notification.refresh_from_db()
+    assert (question.state, question.token, question.claims) == (MessageState.QUEUED, "", 0)
+    assert (question.call_started_at, question.lease_until) == (None, None)
+    assert question.notification.handed_over_at is None
+    assert SendAttempt.objects.count() == 1
+    assert spent() == PRICE
+
+
+def test_a_text_that_is_too_dear_for_the_rest_stops_those_behind_it(network, queued, settings):
+    settings.SMS_DAILY_SPEND_CAP = Decimal("0.10")
+    Spending.objects.create(day=TODAY, amount=Decimal("0.05"))
+    queued(parts=2)
+    queued(Kind.NOTIFICATION, parts=1)
+    claimed = claim(8)
+    assert (claimed.messages, claimed.wait) == ([], None)
+    assert Spending.of(TODAY).stopped_at is not None
+
+
+def test_money_that_is_given_back_is_spent_again(network, queued, settings):
+    settings.SMS_DAILY_SPEND_CAP = PRICE
+    queued()
+    queued()
+    settle(begin_call(), answer(verdict=Verdict.REFUSED))
+    settle(begin_call(), answer(verdict=Verdict.ACCEPTED))
+    assert spent() == PRICE
+
+
+def test_a_cap_is_used_to_its_last_cent(network, queued, settings):
+    """Sums of 0.05 are no round floats, which SQLite adds up."""
+    settings.SMS_PER_NUMBER_HOUR = 1000
+    settings.SMS_DAILY_SPEND_CAP = 37 * PRICE
+    first = queued()
+    for _ in range(39):
+        queued(booking=first.booking)
+    while messages := claim(8).messages:
+        for message in messages:
+            start_call(message)
+    assert SendAttempt.objects.count() == 37
+
+
+# The balance
+
+
+@pytest.mark.parametrize(
+    ("past", "balance", "is_low"),
+    [
+        ([], "0.09", True),
+        ([], "0.10", False),
+        (["4", "6"], "9.99", True),
+        (["4", "6"], "10.00", False),
+        (["100", *["1"] * 7], "2.00", False),
+        ([], "-3.00", True),
+    ],
+    ids=["today", "enough today", "past days", "enough", "seven of them", "in debt"],
+)
+def test_a_balance_of_less_than_two_days_is_told(network, queued, caplog, past, balance, is_low):
+    for ago, amount in enumerate(reversed(past), start=1):
+        Spending.objects.create(day=TODAY - dt.timedelta(days=ago), amount=Decimal(amount))
+    queued()
+    settle(begin_call(), answer(balance=balance))
+    assert Spending.of(TODAY).balance == Decimal(balance)
+    assert ("top it up" in caplog.text) is is_low
+
+
+def test_a_low_balance_is_told_once_a_day(network, queued, caplog, clock):
+    for day in ("2026-11-23", "2026-11-24"):
+        clock(f"{day} 10:00")
+        for _ in range(3):
+            queued()
+            settle(begin_call(), answer(balance="0.01"))
+    assert caplog.text.count("top it up") == 2
+
+
+@pytest.mark.parametrize("balance", ["", "n/a", "1e9", "99999999999"])
+def test_a_balance_that_cannot_be_read_is_left_out(network, queued, balance):
+    queued()
+    settle(begin_call(), answer(balance=balance))
+    assert Spending.of(TODAY).balance is None
+
+
+def test_vonages_own_words_are_counted(network, queued, drain):
+    queued()
+    drain()
+    (today,) = Spending.objects.all()
+    assert (today.amount, today.balance) == (Decimal("0.0333"), Decimal("15.5359"))
+
+
+def test_the_simulator_costs_nothing(settings):
+    settings.SMS_GATEWAY = "simulator"
+    OutboundMessageFactory.create()
+    call_command("run_outbox", "--drain")
+    assert spent() == 0
