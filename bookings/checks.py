@@ -1,6 +1,6 @@
 """System checks: what can be wrong with the settings without stopping a start."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import phonenumbers
@@ -72,7 +72,7 @@ def check_webhooks(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 def check_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """What is fine on a desk and not in production."""
     if settings.SMS_GATEWAY == "vonage":
-        return []
+        return list(_doubts_about_vonage())
     return [
         Warning(
             "SMS_GATEWAY is the simulator: no customer gets an SMS.",
@@ -80,6 +80,22 @@ def check_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             id="bookings.W005",
         )
     ]
+
+
+def _doubts_about_vonage() -> Iterator[CheckMessage]:
+    if not settings.SMS_COUNTRIES:
+        yield Warning(
+            "SMS_COUNTRIES is empty: texts may go to any country, at any price.",
+            hint="Name the countries of your customers, such as SMS_COUNTRIES=GB,IE.",
+            id="bookings.W006",
+        )
+    host = settings.VONAGE_REST_HOST.split(":")[0].lower()
+    if not host.endswith((".nexmo.com", ".vonage.com")):
+        yield Warning(
+            "VONAGE_REST_HOST is none of Vonage's: it gets our credentials and every text.",
+            hint="Leave it empty for rest.nexmo.com.",
+            id="bookings.W007",
+        )
 
 
 @register(Tags.database)

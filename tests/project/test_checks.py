@@ -61,3 +61,24 @@ def test_a_doubtful_setting_is_complained_about(settings, name, value, expected)
 def test_the_simulator_is_complained_about_before_a_deployment(settings):
     found = {message.id for message in run_checks(include_deployment_checks=True)}
     assert "bookings.W005" in found
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("SMS_COUNTRIES", [], {"bookings.W006"}),
+        ("SMS_COUNTRIES", ["GB"], set()),
+        ("VONAGE_REST_HOST", "rest.example.com", {"bookings.W007"}),
+        ("VONAGE_REST_HOST", "rest.nexmo.com.example.com", {"bookings.W007"}),
+        ("VONAGE_REST_HOST", "notnexmo.com", {"bookings.W007"}),
+        ("VONAGE_REST_HOST", "rest-eu.nexmo.com:443", set()),
+        ("VONAGE_REST_HOST", "api.vonage.com", set()),
+    ],
+)
+def test_what_is_doubtful_with_real_phones_is_complained_about_before_a_deployment(
+    settings, name, value, expected
+):
+    settings.SMS_GATEWAY, settings.SMS_COUNTRIES = "vonage", ["GB"]
+    setattr(settings, name, value)
+    found = {message.id for message in run_checks(include_deployment_checks=True)}
+    assert found & {"bookings.W006", "bookings.W007"} == expected
