@@ -51,11 +51,10 @@ def messages_left_no_more_often_than_they_may() -> Iterator[str]:
         .filter(tries__gt=1)
         .order_by("message")
     )
-    for message, is_sent_again, tries in several.values_list(
-        "message", "message__sent_again", "tries"
-    ):
+    columns = ("message", "message__sent_again", "tries")
+    for message_id, is_sent_again, tries in several.values_list(*columns):
         if tries > 1 + is_sent_again:
-            yield f"I4 outbound message {message}: it may have been sent too often"
+            yield f"I4 outbound message {message_id}: it may have been sent too often"
     for message in OutboundMessage.objects.filter(sent_again=True).exclude(kind__in=SENT_AGAIN):
         yield f"I4 outbound message {message.pk}: {message.kind} is never sent again by itself"
 
