@@ -4,91 +4,19 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from django.conf import settings as project
 from django.contrib.auth.models import Permission, User
 from django.db import connection
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import expect
 
 from bookings.models import Booking
+from tests.browser.conftest import PATIENCE
 from tests.factories import SlotFactory, in_days
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-dev-shm-usage",
-    "--disable-gpu",
-    "--disable-background-networking",
-]
-PATIENCE = 15_000  # milliseconds
-
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(
-        not CHROMIUM.exists() and os.environ.get("CI") != "true",
-        reason="no /usr/bin/chromium (Debian: apt install chromium)",
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    # Playwright's loop makes Django think that our own thread is asynchronous.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
-    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
-
-
-@pytest.fixture(autouse=True)
-def _phones_reach_the_web_server(live_server, settings):
-    settings.SIMULATOR_BASE_URL = live_server.url
-
-
-@pytest.fixture
-def complaints():
-    """What the browser finds wrong: scripts, policies, missing files."""
-    return []
-
-
-def complaint(said):
-    if said.type == "error":
-        yield f"{said.text} {said.location['url']}"
-
-
-@pytest.fixture
-def page(browser, live_server, complaints):
-    context = browser.new_context(
-        base_url=live_server.url, viewport={"width": 1400, "height": 950}, locale="en-GB"
-    )
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda said: complaints.extend(complaint(said)))
-    yield page
-    context.close()
-
-
-@pytest.fixture
-def picture(tmp_path):
-    """Saves a picture of the page, wide and narrow, by day and by night."""
-    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def take(page: Page, name: str) -> None:
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
-            for width in (420, 1400):
-                page.set_viewport_size({"width": width, "height": 950})
-                page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
-        page.emulate_media(color_scheme="light")
-
-    return take
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def database_url():
