@@ -7,7 +7,7 @@ from many threads at once. What became of each text is worked out here a second 
 import datetime as dt
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -44,12 +44,7 @@ def run(stage: Stage, size: int, report: Report) -> None:
         ThreadPoolExecutor(12) as threads,
         stage.sender("--threads", "16"),
     ):
-        early = [
-            threads.submit(_report_early, stage, base_url, text)
-            for text in texts
-            if text.mode == _EARLY
-        ]
-        wait_for(lambda: _waiting() == 0, seconds=60 + size // 5)
+        early = _send_all(stage, base_url, texts, threads)
         posts = {post.form["to"]: post for post in stage.network.posts}
         late = [
             job
@@ -59,7 +54,7 @@ def run(stage: Stage, size: int, report: Report) -> None:
         ]
         late += _others_and_forged(base_url, list(posts.values()), size // 10)
         stage.random.shuffle(late)
-        answers = [status for job in early for status in job.result()]
+        answers = [job.result() for job in early]
         answers += threads.map(lambda job: job(), late)
         _count(answers, report)
         wait_for(lambda: _ours_parked(posts) == 0, seconds=30)
@@ -148,14 +143,21 @@ def _deliver(base_url: str, post: Post, **told: Any) -> int:
     return 503
 
 
-def _report_early(stage: Stage, base_url: str, text: _Text) -> list[int]:
-    """Its receipts come while the sender still waits for the answer."""
+def _send_all(
+    stage: Stage, base_url: str, texts: list[_Text], threads: ThreadPoolExecutor
+) -> "list[Future[int]]":
+    """Wait until all have left. Of some the receipts come while the sender still waits for the answer."""
+    early = {text.msisdn: text for text in texts if text.mode == _EARLY}
+    told: list[Future[int]] = []
 
-    def posts() -> list[Post]:
-        return [post for post in list(stage.network.posts) if post.form["to"] == text.msisdn]
+    def have_left() -> bool:
+        for post in list(stage.network.posts):
+            if text := early.pop(post.form["to"], None):
+                told.extend(threads.submit(job) for job in _jobs(base_url, text, post))
+        return not early and not _waiting()
 
-    wait_for(posts, seconds=60)
-    return [job() for job in _jobs(base_url, text, posts()[0])]
+    wait_for(have_left, seconds=60 + len(texts))
+    return told
 
 
 def _others_and_forged(base_url: str, posts: list[Post], count: int) -> list[Callable[[], int]]:
@@ -180,11 +182,7 @@ def _count(answers: list[int], report: Report) -> None:
 def _waiting() -> int:
     from bookings.models import OutboundMessage
 
-    return (
-        OutboundMessage.objects.filter(state__in=["queued", "sending"])
-        .exclude(attempts__verdict__gt="")
-        .count()
-    )
+    return OutboundMessage.objects.filter(state__in=["queued", "sending"]).count()
 
 
 def _parked() -> Any:
