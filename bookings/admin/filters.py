@@ -18,6 +18,7 @@ from bookings.models import (
 )
 from bookings.models.fields import can_get_sms
 from bookings.models.standing import LOST
+from bookings.outbox import holding
 
 
 def coming_first(field: str) -> list[Any]:
@@ -158,5 +159,5 @@ class StuckFilter(admin.SimpleListFilter):
                 since = timezone.now() - dt.timedelta(minutes=10)
                 return queryset.filter(state=MessageState.QUEUED, due_at__lt=since)
             case "held":
-                return queryset.filter(is_held=True, state=MessageState.QUEUED)
+                return queryset.filter(pk__in=holding.held().values("pk"))
         return queryset

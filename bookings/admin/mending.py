@@ -3,6 +3,7 @@
 Each asks once more, takes a limited number of rows, and is written down.
 """
 
+from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 
 from bookings.admin import confirming
 from bookings.models import ActKind, InboundMessage, Outcome, StaffAct
+from bookings.outbox import holding
 
 _LONGEST_DETAILS = 500
 
@@ -30,6 +32,54 @@ class Mending:
         rows = ", ".join(map(str, keys))
         details = f"{len(keys)} rows: {rows}"[:_LONGEST_DETAILS]
         StaffAct.objects.create(kind=kind, user=user, details=details)
+
+
+class HeldTexts(Mending):
+    """Texts that waited while no sender ran, as in an old backup."""
+
+    @admin.action(description="Release held texts …", permissions=["mend"])
+    def release_held(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:
+        return self._end_hold(
+            request,
+            rows,
+            act=ActKind.RELEASED,
+            question="Send these texts after all?",
+            button="Release and send them",
+            carry_out=holding.release,
+            done="Released: {}. They are sent as far as they are still true.",
+        )
+
+    @admin.action(description="Cancel held texts …", permissions=["mend"])
+    def drop_held(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:
+        return self._end_hold(
+            request,
+            rows,
+            act=ActKind.DROPPED,
+            question="Cancel these texts?",
+            button="Cancel them",
+            carry_out=holding.drop,
+            done="Cancelled: {}. Nobody gets them.",
+        )
+
+    def _end_hold(
+        self,
+        request: HttpRequest,
+        rows: QuerySet[Any],
+        *,
+        act: ActKind,
+        question: str,
+        button: str,
+        carry_out: Callable[[list[int]], int],
+        done: str,
+    ) -> HttpResponse | None:
+        held = rows.filter(pk__in=holding.held().values("pk"))
+        page = confirming.page(self, request, held, question=question, button=button)
+        if page is not None:
+            return page
+        keys = list(held.order_by("pk").values_list("pk", flat=True))
+        self._record(request, act, keys)
+        self.message_user(request, done.format(carry_out(keys)), messages.SUCCESS)
+        return None
 
 
 class UndecidedTexts(Mending):

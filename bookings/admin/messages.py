@@ -26,7 +26,7 @@ from bookings.admin.columns import (
 )
 from bookings.admin.exporting import ExportMixin
 from bookings.admin.filters import AttentionFilter, ParkedFilter, StuckFilter
-from bookings.admin.mending import UndecidedTexts
+from bookings.admin.mending import HeldTexts, UndecidedTexts
 from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
 from bookings.history import moment, visible
 from bookings.models import (
@@ -68,7 +68,7 @@ class AttemptInline(HistoryAdminMixin, TabularInline):
 
 
 @admin.register(OutboundMessage)
-class OutboundMessageAdmin(ExportMixin, HistoryAdminMixin, KeptAdmin):
+class OutboundMessageAdmin(HeldTexts, ExportMixin, HistoryAdminMixin, KeptAdmin):
     empty_says = (
         "Nothing has been sent yet: texts appear here when customers are notified or answered."
     )
@@ -95,7 +95,7 @@ class OutboundMessageAdmin(ExportMixin, HistoryAdminMixin, KeptAdmin):
     ]
     list_display_links = ["queued"]
     list_select_related = ["booking"]
-    actions = ["export_csv", "export_xlsx"]
+    actions = ["release_held", "drop_held", "export_csv", "export_xlsx"]
     list_filter = [StuckFilter, "state", "kind", "gateway", "queued_at"]
     date_hierarchy = "queued_at"
     phone_fields = ("msisdn",)

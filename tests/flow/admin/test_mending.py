@@ -1,0 +1,151 @@
+"""What ops do about texts: held ones are released or cancelled, and the rule is run again where it failed."""
+
+import re
+
+import pytest
+from django.test import Client
+
+from bookings.admin import confirming
+from bookings.models import (
+    ActKind,
+    InboundMessage,
+    MessageState,
+    OutboundMessage,
+    Outcome,
+    StaffAct,
+)
+from tests.factories import InboundMessageFactory, NotificationFactory, OutboundMessageFactory
+from tests.flow.admin.pages import login, url
+
+pytestmark = pytest.mark.django_db
+
+CONFIRMED = {"confirmed": "yes"}
+
+
+def act(client: Client, action: str, rows, **more):
+    model = type(rows[0])
+    chosen = {"action": action, "_selected_action": [row.pk for row in rows]}
+    return client.post(url(model, "changelist"), chosen | more)
+
+
+def said(client: Client, response) -> str:
+    return client.get(response.url).content.decode()
+
+
+@pytest.fixture
+def ops() -> Client:
+    return login("Ops")
+
+
+@pytest.fixture
+def held() -> list[OutboundMessage]:
+    return [OutboundMessageFactory.create(is_held=True) for _ in range(2)]
+
+
+@pytest.fixture
+def failed() -> InboundMessage:
+    """A valid choice on which the rule failed."""
+    notification = NotificationFactory.create(booking__msisdn="447700900123")
+    return InboundMessageFactory.create(
+        msisdn="447700900123", text="2", outcome=Outcome.ERROR, booking=notification.booking
+    )
+
+
+def test_held_texts_are_found_by_a_filter(held, ops):
+    OutboundMessageFactory.create()
+    page = ops.get(url(OutboundMessage, "changelist"), {"trouble": "held"})
+    assert set(page.context["cl"].result_list) == set(held)
+
+
+def test_held_texts_are_released_once_it_is_confirmed(held, ops):
+    asked = act(ops, "release_held", held).content.decode()
+    assert "Send these texts after all?" in asked
+    assert held[0].text in asked
+    assert OutboundMessage.objects.filter(is_held=True).count() == 2
+    assert not StaffAct.objects.exists()
+
+    page = act(ops, "release_held", held, **CONFIRMED)
+
+    assert "Released: 2." in said(ops, page)
+    assert not OutboundMessage.objects.filter(is_held=True).exists()
+    record = StaffAct.objects.get()
+    assert record.kind == ActKind.RELEASED
+    assert record.details == f"2 rows: {held[0].pk}, {held[1].pk}"
+
+
+def test_held_texts_are_cancelled_once_it_is_confirmed(held, ops):
+    act(ops, "drop_held", held)
+    assert OutboundMessage.objects.queued().count() == 2
+    page = act(ops, "drop_held", held, **CONFIRMED)
+    assert "Cancelled: 2." in said(ops, page)
+    assert {row.state for row in OutboundMessage.objects.all()} == {MessageState.CANCELLED}
+    assert StaffAct.objects.get().kind == ActKind.DROPPED
+
+
+def test_the_page_that_asks_carries_what_is_needed_to_confirm(held, ops):
+    page = act(ops, "release_held", held).content.decode()
+    form = page[page.index('class="confirm"') :]
+    fields = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form)
+    again = {name: [value for key, value in fields if key == name] for name, _ in fields}
+    assert again["confirmed"] == ["yes"]
+    ops.post(url(OutboundMessage, "changelist"), again)
+    assert not OutboundMessage.objects.filter(is_held=True).exists()
+
+
+@pytest.mark.parametrize("action", ["release_held", "drop_held"])
+def test_a_text_that_is_not_held_is_left_alone(action, ops):
+    message = OutboundMessageFactory.create()
+    page = act(ops, action, [message], **CONFIRMED)
+    assert "None of the ticked rows" in said(ops, page)
+    message.refresh_from_db()
+    assert message.state == MessageState.QUEUED
+    assert not StaffAct.objects.exists()
+
+
+def test_the_rule_is_run_again_over_a_text_on_which_it_failed(failed, ops):
+    assert "Run the rule again" in act(ops, "run_again", [failed]).content.decode()
+    failed.refresh_from_db()
+    assert failed.outcome == Outcome.ERROR
+
+    page = act(ops, "run_again", [failed], **CONFIRMED)
+
+    assert f"Message {failed.pk}: moved" in said(ops, page)
+    failed.refresh_from_db()
+    assert failed.outcome == Outcome.MOVED
+    record = StaffAct.objects.get()
+    assert (record.kind, record.details) == (ActKind.REPLAYED, f"1 rows: {failed.pk}")
+
+
+def test_a_text_that_was_dealt_with_is_not_run_again(ops):
+    inbound = InboundMessageFactory.create(outcome=Outcome.MOVED)
+    page = act(ops, "run_again", [inbound], **CONFIRMED)
+    assert "None of the ticked rows" in said(ops, page)
+    assert not StaffAct.objects.exists()
+
+
+def test_too_many_rows_at_once_are_refused_in_a_sentence(held, ops, monkeypatch):
+    assert confirming.MOST_AT_ONCE == 200
+    monkeypatch.setattr(confirming, "MOST_AT_ONCE", 1)
+    for more in ({}, CONFIRMED):
+        page = act(ops, "release_held", held, **more)
+        assert "At most 1 rows can be changed at once" in said(ops, page)
+    assert OutboundMessage.objects.filter(is_held=True).count() == 2
+
+
+@pytest.mark.parametrize("group", ["Dispatch", "Auditor"])
+def test_who_may_not_mends_nothing(group, held, failed):
+    client = login(group)
+    for action in ("release_held", "drop_held"):
+        act(client, action, held, **CONFIRMED)
+    act(client, "run_again", [failed], **CONFIRMED)
+    assert OutboundMessage.objects.filter(is_held=True).count() == 2
+    failed.refresh_from_db()
+    assert failed.outcome == Outcome.ERROR
+    assert not StaffAct.objects.exists()
+
+
+def test_mending_needs_a_token(held, ops):
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = ops.cookies
+    assert act(strict, "release_held", held, **CONFIRMED).status_code == 403
+    assert OutboundMessage.objects.filter(is_held=True).count() == 2
