@@ -20,7 +20,10 @@ from tests.processes import VIRTUAL_NUMBER, running, wait_for
 pytestmark = pytest.mark.django_db
 
 A_MINUTE = dt.timedelta(minutes=1)
-LOST_ANSWERS = ["accept_then_close", "accept_then_reset", "half_headers", "half_body", "html200"]
+LOST_ANSWERS = [
+    *("accept_then_close", "accept_then_reset", "half_headers", "half_body"),
+    *("html200", "empty200"),
+]
 
 
 class Carrier:
@@ -131,6 +134,27 @@ def test_who_opted_out_after_it_was_queued_gets_only_help_and_the_confirmation(
     assert len(drain()) == is_sent
     message.refresh_from_db()
     assert message.state == (MessageState.SUBMITTED if is_sent else MessageState.CANCELLED)
+
+
+def test_a_kind_of_a_newer_version_is_left_to_it(queued, drain):
+    """Two versions at work after half a deployment: the constraint is the newer one's, too."""
+    newer, known = queued(), queued()
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = ON")
+        else:
+            table = OutboundMessage._meta.db_table
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # else there are checks to be made yet
+            cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT outbound_kind_is_known")
+    try:
+        OutboundMessage.objects.filter(pk=newer.pk).update(kind="survey")
+        assert [form["to"] for form in drain()] == [known.msisdn]
+        newer.refresh_from_db()
+        assert newer.state == MessageState.QUEUED
+        newer.delete()
+    finally:
+        if connection.vendor == "sqlite":
+            connection.cursor().execute("PRAGMA ignore_check_constraints = OFF")
 
 
 def test_what_is_not_true_any_more_is_not_sent(queued, drain):

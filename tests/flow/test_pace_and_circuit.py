@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from bookings.gateways import SendResult, Verdict
-from bookings.models import Circuit, Kind, MessageState, OutboundMessage, Pace
+from bookings.models import Circuit, Kind, MessageState, Notification, OutboundMessage, Pace
 from bookings.outbox.circuit import close_circuit
 from bookings.outbox.claiming import claim
 from bookings.outbox.pace import database_now, slow_down
@@ -145,6 +145,26 @@ def test_a_shorter_pause_does_not_end_a_longer_one(network, queued):
     assert Pace.objects.get(sender="").next_at > timezone.now() + dt.timedelta(minutes=59)
 
 
+def test_after_an_outage_what_waited_leaves_at_the_rate_and_what_is_over_not_at_all(
+    network, queued, drain, settings
+):
+    settings.SMS_RATE_PER_SECOND = 20.0
+    with time_machine.travel(timezone.now() - dt.timedelta(hours=6)):
+        network.set_mode("401", times=1)
+        over = [queued(Kind.NOTIFICATION) for _ in range(3)]
+        answers = [queued() for _ in range(30)]
+        assert len(drain()) == 1
+    Notification.objects.update(closes_at=timezone.now() - dt.timedelta(hours=1))
+    before = database_now()
+    assert {form["to"] for form in drain()} == {message.msisdn for message in answers}
+    assert {OutboundMessage.objects.get(pk=message.pk).state for message in over} == {
+        MessageState.CANCELLED
+    }
+    # The pace has moved on by a place for each, from a fifth of a second before at the most.
+    moved = Pace.objects.get(sender="").next_at - before
+    assert moved >= dt.timedelta(seconds=30 / 20 - 0.2 - 1 / 20)
+
+
 # The circuit
 
 
@@ -264,6 +284,7 @@ def test_a_sender_with_eight_threads_burns_nothing_of_hundreds(
     network, queued, process_env, tmp_path
 ):
     booking = BookingFactory.create()
+    process_env["SMS_PER_NUMBER_HOUR"] = process_env["SMS_PER_NUMBER_DAY"] = "1000"
     for _ in range(400):
         queued(booking=booking)
     network.set_mode("status:9")
