@@ -190,6 +190,7 @@ def answer(inbound: InboundMessage) -> None:
         raise  # the webhook answers 503, and the gateway sends it again
     except Exception:  # a 500 would be sent again for a day, with the same end
         logger.exception("Inbound SMS %s: our rule failed on it (see replay_inbound)", inbound.pk)
+        inbound.whole = ""  # with the savepoint its pieces came apart: a replay joins them again
         why = "Our software failed on it: replay it when it is mended."
         _close(inbound, Decision(Outcome.ERROR, attention=why))
 

@@ -199,21 +199,26 @@ def test_a_reference_that_is_used_again_an_hour_later_is_another_text(asked, clo
 # --- when our rule fails, and what the history tells ---------------------------------------------
 
 
-def test_a_text_whose_rule_failed_is_replayed_whole(asked, clock, send_part, monkeypatch):
+def test_a_text_whose_rule_failed_is_replayed_whole_and_once(asked, clock, send_part, monkeypatch):
     with monkeypatch.context() as bug:
         bug.setattr(acknowledgements, "say", None)
-        first, failed = send_part(1, "option "), send_part(2, "2")
-        again = send_part(2, "2")
-    assert (failed.outcome, failed.said) == (Outcome.ERROR, "option 2")
+        first, failed, again = send_part(1, "option "), send_part(2, "2"), send_part(2, "2")
+    assert failed.outcome == again.outcome == Outcome.ERROR
     assert not is_moved(asked)
     clock.shift(dt.timedelta(hours=3))
     sweep.sweep()
-    call_command("replay_inbound", failed.pk)
+    call_command("check_invariants")
+    for replayed in (failed, again):
+        call_command("replay_inbound", replayed.pk)
     first, failed, again = fresh(first, failed, again)
     assert (failed.outcome, failed.attention) == (Outcome.MOVED, "")
+    assert failed.said == "option 2"
     assert first.joined_in == again.joined_in == failed
     assert not first.attention
+    assert again.outcome == Outcome.PART
+    assert not again.attention
     assert SlotChange.objects.count() == OutboundMessage.objects.count() == 1
+    call_command("check_invariants")
 
 
 def test_the_history_tells_a_long_reply_once_in_the_customers_whole_words(asked, send_part):
