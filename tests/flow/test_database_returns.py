@@ -1,0 +1,69 @@
+"""PostgreSQL goes away and comes back: found by the campaign `soak`."""
+
+import select
+import socket
+import threading
+from contextlib import closing, contextmanager, suppress
+
+import pytest
+from django.db import OperationalError, connection, connections
+
+
+@contextmanager
+def road(port):
+    """Leads one caller from this port of ours to the database of the tests."""
+    given = connection.settings_dict
+    goal = (given["HOST"] or "127.0.0.1", int(given["PORT"] or 5432))
+
+    def lead():
+        with (
+            suppress(OSError),
+            server.accept()[0] as near,
+            socket.create_connection(goal) as far,
+        ):
+            across = {near: far, far: near}
+            while True:
+                for end in select.select([near, far], [], [])[0]:
+                    if not (data := end.recv(65536)):
+                        return
+                    across[end].sendall(data)
+
+    with socket.create_server(("127.0.0.1", port)) as server:
+        leading = threading.Thread(target=lead)
+        leading.start()
+        try:
+            yield
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            leading.join()
+
+
+@pytest.fixture
+def elsewhere():
+    """A connection like ours, to a port where nobody answers; and that port."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite is always there.")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    other = connections.create_connection("default")
+    other.alias = "elsewhere"  # a pool, if there is one, belongs to an alias
+    other.settings_dict = connection.settings_dict | {"HOST": "127.0.0.1", "PORT": str(port)}
+    yield other, port
+    if other.pool:
+        other.close_pool()
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=OperationalError,
+    reason="A pool asks a server that was away less and less often: 1 s, 2 s, 4 s, 8 s.",
+)
+@pytest.mark.django_db
+def test_a_database_that_was_away_is_used_as_soon_as_it_is_back(elsewhere):
+    other, port = elsewhere
+    for _ in range(4):
+        with pytest.raises(OperationalError):
+            other.ensure_connection()
+    with road(port), closing(other), other.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        assert cursor.fetchone() == (1,)
