@@ -1,0 +1,149 @@
+"""What is looked at after every step: the rows of this example against the model and the network."""
+
+import datetime as dt
+from collections import Counter
+from dataclasses import dataclass
+from typing import Self
+
+from bookings.models import (
+    Booking,
+    Consent,
+    DeliveryReceipt,
+    InboundMessage,
+    OutboundMessage,
+    SendAttempt,
+    Slot,
+)
+from tests.campaigns.model import Model, promise
+from tests.campaigns.network import RANK, Network
+from tests.campaigns.phones import When
+
+DAY = dt.timedelta(hours=24)
+CHOSEN = {"moved", "kept", "already"}
+_SLOT = ("slot__place", "slot__date", "slot__window_start", "slot__window_end")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Everything that a request could change."""
+
+    bookings: list[tuple[object, ...]]
+    inbound: list[tuple[int, str, str, str, dt.datetime]]
+    messages: list[tuple[int, str, str, str, str, int | None, dt.datetime]]
+    attempts: list[tuple[str, str]]
+    opted_out: set[str]
+    receipts: int
+
+    @classmethod
+    def now(cls) -> Self:
+        messages = OutboundMessage.objects.order_by("pk")
+        return cls(
+            bookings=list(
+                Booking.objects.order_by("pk").values_list("reference", "state", "msisdn", *_SLOT)
+            ),
+            inbound=list(
+                InboundMessage.objects.order_by("pk").values_list(
+                    "pk", "gateway_message_id", "msisdn", "outcome", "received_at"
+                )
+            ),
+            messages=list(
+                messages.values_list(
+                    "pk", "ref", "kind", "state", "msisdn", "in_reply_to", "queued_at"
+                )
+            ),
+            attempts=list(SendAttempt.objects.order_by("pk").values_list("client_ref", "state")),
+            opted_out=set(Consent.objects.opted_out().values_list("msisdn", flat=True)),
+            receipts=DeliveryReceipt.objects.count(),
+        )
+
+    @staticmethod
+    def places() -> dict[str, When]:
+        rows = Booking.objects.values_list("reference", *_SLOT)
+        return {reference: When(*slot) for reference, *slot in rows}
+
+    @staticmethod
+    def capacity_of(slot: When) -> int | None:
+        fields = dict(zip(("place", "date", "window_start", "window_end"), slot, strict=True))
+        return Slot.objects.values_list("capacity", flat=True).get(**fields)
+
+
+def check(rows: Rows, before: Rows, model: Model, network: Network) -> None:
+    """Raise BrokenPromise for the first promise that does not hold."""
+    _check_inbound(rows, model)
+    _check_schedule(rows, model)
+    _check_answers(rows)
+    _check_sends(rows, network)
+    _check_ranks(rows, before, network)
+    promise(rows.opted_out == set(model.opted_out), "I8: other numbers have opted out than said so")
+
+
+def _check_inbound(rows: Rows, model: Model) -> None:
+    came = sorted(key for _, key, *_ in rows.inbound)
+    told = sorted(key for key in model.known if key.startswith("in-"))
+    promise(came == told, f"I1, I10: {len(came)} messages are kept, {len(told)} got a 200")
+    promise(
+        rows.receipts == len(model.known) - len(told), "I1, I10: receipts are kept twice, or not"
+    )
+    outcomes = [outcome for *_, outcome, _ in rows.inbound]
+    promise(not {"error", ""} & set(outcomes), "I1: our rule failed on a message")
+
+
+def _check_schedule(rows: Rows, model: Model) -> None:
+    found = {
+        reference: (state, msisdn, When(*slot)) for reference, state, msisdn, *slot in rows.bookings
+    }  # type: ignore[misc,call-arg]
+    for reference, delivery in model.deliveries.items():
+        state = "cancelled" if delivery.is_cancelled else "scheduled"
+        wanted = (state, delivery.msisdn, delivery.slot)
+        promise(found[reference] == wanted, f"I2: {reference} is {found[reference]}, not {wanted}")
+    load = Counter(slot for state, _, slot in found.values() if state == "scheduled")
+    for slot, count in load.items():
+        capacity = model.capacity.get(slot)
+        promise(capacity is None or count <= capacity, f"I9: {count} deliveries in {slot}")
+
+
+def _check_answers(rows: Rows) -> None:
+    """One answer at the most to each text; and to a number that never chooses, three in a day."""
+    answered = Counter(row[5] for row in rows.messages if row[5] is not None)
+    promise(max(answered.values(), default=0) <= 1, "I3: a text was answered twice")
+    outcomes = {pk: outcome for pk, _, _, outcome, _ in rows.inbound}
+    unasked: dict[str, list[dt.datetime]] = {}
+    for _, _, kind, state, msisdn, reply, queued_at in rows.messages:
+        is_counted = kind in {"acknowledgement", "re_prompt"} and state != "cancelled"
+        if reply and is_counted and outcomes[reply] not in {*CHOSEN, "opted_in"}:
+            unasked.setdefault(msisdn, []).append(queued_at)
+    for msisdn, moments in unasked.items():
+        chosen = [
+            at for _, _, who, outcome, at in rows.inbound if who == msisdn and outcome in CHOSEN
+        ]
+        for first, fourth in zip(moments, moments[3:], strict=False):
+            is_row = fourth - first < DAY and not any(first < at <= fourth for at in chosen)
+            promise(not is_row, "row 41: more than three automatic answers in a day")
+
+
+def _check_sends(rows: Rows, network: Network) -> None:
+    for _, ref, kind, *_ in rows.messages:
+        most = 2 if kind in {"notification", "told"} else 1
+        tries = network.tries[ref]
+        promise(tries <= most, f"I4: a text of kind {kind} left us {tries} times")
+
+
+def _check_ranks(rows: Rows, before: Rows, network: Network) -> None:
+    """What a message and an attempt have reached they never lose; receipts alone say what that is."""
+    earlier = dict(before.attempts)
+    for client_ref, state in rows.attempts:
+        was = earlier.get(client_ref, "sending")
+        is_proven = was in RANK and RANK.index(was) >= RANK.index("submitted")
+        fell = is_proven and (state not in RANK or RANK.index(state) < RANK.index(was))
+        promise(not fell, f"I6: an attempt fell from {was} to {state}")
+        post = network.posts.get(client_ref)
+        expected = post.state() if post else None
+        promise(
+            expected in {None, state}, f"I5, I6: an attempt is {state}, by its receipts {expected}"
+        )
+    states = {row[0]: row[3] for row in rows.messages}
+    for pk, _, _, was, *_ in before.messages:
+        promise(
+            was != "delivered" or states[pk] == was,
+            f"I6: a message fell from {was} to {states[pk]}",
+        )

@@ -1,0 +1,164 @@
+"""Bugs that we put into the product, to see whether the campaign has open eyes. Each is patched in from outside."""
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from django.db.models import Q
+
+from bookings import acknowledgements, conversation, customers, dispatch, options, outbox
+from bookings.gateways import InboundSMS
+from bookings.models import Kind, MessageState, OutboundMessage, Slot, standing
+from bookings.models.messages import InboundMessage, InboundMessageQuerySet
+from bookings.outbox import claiming, recovery, sending, settling
+from bookings.replies import Choice, NotUnderstood
+from bookings.webhooks import authentication
+
+Bug = Callable[[], AbstractContextManager[Any]]
+
+
+def _every_copy_is_new() -> AbstractContextManager[Any]:
+    stored = InboundMessageQuerySet.store
+
+    def store(self: InboundMessageQuerySet, sms: InboundSMS) -> InboundMessage | None:
+        for copies in range(9):
+            number = f"{sms.gateway_message_id}{'+' * copies}"
+            if not self.filter(gateway_message_id=number).exists():
+                renamed = InboundSMS(
+                    **{f: getattr(sms, f) for f in sms.__slots__} | {"gateway_message_id": number}
+                )
+                return stored(self, renamed)
+        return None
+
+    return patch.object(InboundMessageQuerySet, "store", store)
+
+
+def _a_copy_acts_again() -> AbstractContextManager[Any]:
+    stored = InboundMessageQuerySet.store
+
+    def store(self: InboundMessageQuerySet, sms: InboundSMS) -> InboundMessage | None:
+        return stored(self, sms) or self.get(gateway_message_id=sms.gateway_message_id)
+
+    return patch.object(InboundMessageQuerySet, "store", store)
+
+
+def _the_last_receipt_wins() -> AbstractContextManager[Any]:
+    merged = standing.attempt_state
+
+    def attempt_state(
+        verdict: str, parts: list[str], receipts: list[tuple[str, str]]
+    ) -> MessageState:
+        return merged(verdict, parts, sorted(receipts)[:1] if receipts else [])
+
+    return patch.object(standing, "attempt_state", attempt_state)
+
+
+def _what_is_unknown_is_sent_again() -> AbstractContextManager[Any]:
+    return patch.object(recovery, "SENT_AGAIN", tuple(Kind))
+
+
+def _the_first_digit_counts() -> AbstractContextManager[Any]:
+    def parse_reply(text: str, language: str) -> object:
+        digit = re.search("[1-9]", text)
+        return Choice(int(digit[0])) if digit else NotUnderstood("no digit")
+
+    return patch.object(conversation, "parse_reply", parse_reply)
+
+
+def _no_fence() -> AbstractContextManager[Any]:
+    write_down = settling.write_down
+
+    def overwrite(attempt: Any, result: Any) -> None:
+        message = OutboundMessage.objects.filter(pk=attempt.message_id)
+        lease = message.values_list("queued_at", flat=True)[0]
+        message.update(state=MessageState.SENDING, token=attempt.token, lease_until=lease)
+        write_down(attempt, result)
+
+    return patch.object(sending, "write_down", overwrite)
+
+
+def _the_old_truth_goes_out() -> AbstractContextManager[Any]:
+    stack = ExitStack()
+    kept = acknowledgements.OutboundMessage.objects.none()
+    stack.enter_context(
+        patch.object(acknowledgements.OutboundMessage.objects, "filter", lambda **_: kept)
+    )
+
+    def move(meant: Any, inbound: Any) -> None:
+        meant.booking.move_to(meant.option.slot, "reply", inbound=inbound)
+
+    stack.enter_context(patch.object(conversation, "_move", move))
+    return stack
+
+
+def _an_open_digit_is_printed_again() -> AbstractContextManager[Any]:
+    return patch.object(options, "resting", lambda msisdn, now: Q(pk__in=[]))
+
+
+def _closed_questions_are_answered() -> AbstractContextManager[Any]:
+    return patch.object(customers, "_standing", lambda option, now: customers.Standing.OPEN)
+
+
+def _every_answer_twice() -> AbstractContextManager[Any]:
+    queue = outbox.queue
+
+    def twice(*told: Any, key: str, **more: Any) -> OutboundMessage:
+        if key.startswith("reply:"):
+            queue(*told, key=f"{key}:again", **more)
+        return queue(*told, key=key, **more)
+
+    return patch.object(outbox, "queue", twice)
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """A bug, and the rules (of machine.py and people.py) that can show it: with all of them it would take hours."""
+
+    bug: Bug
+    rules: str
+
+
+def _replaced(target: object, name: str, value: object, rules: str) -> Seeded:
+    return Seeded(lambda: patch.object(target, name, value), rules)
+
+
+_ASKING = "ask send"
+_EVERYTHING_ALLOWED = tuple(Kind)
+
+#: By what each leaves out.
+BUGS: dict[str, Seeded] = {
+    "a copy is a new message": Seeded(_every_copy_is_new, "reply redeliver"),
+    "a copy acts again": Seeded(_a_copy_acts_again, "reply redeliver"),
+    "any receipt, not the highest, decides": Seeded(_the_last_receipt_wins, "receipt_comes"),
+    "an answer of unknown fate is sent again": _replaced(
+        recovery, "SENT_AGAIN", _EVERYTHING_ALLOWED, "reply sender_dies time_passes sweep send"
+    ),
+    "the first digit of any text is a choice": Seeded(_the_first_digit_counts, "write_oddly"),
+    "a late sender overwrites": Seeded(
+        _no_fence, "reply sender_freezes sender_wakes receipt_comes restart"
+    ),
+    "a move leaves old texts in the queue": Seeded(_the_old_truth_goes_out, "reply send"),
+    "a move by staff does not withdraw the question": _replaced(
+        dispatch, "withdraw", lambda *_: None, "move reply ask send"
+    ),
+    "opt-out is not checked at the claim": _replaced(
+        claiming, "DESPITE_OPT_OUT", _EVERYTHING_ALLOWED, "reply receipt_comes send"
+    ),
+    "a digit in use is printed again": Seeded(
+        _an_open_digit_is_printed_again, f"book change_phone {_ASKING}"
+    ),
+    "closed questions are answered": Seeded(_closed_questions_are_answered, "cancel reply"),
+    "capacity is not looked at": _replaced(
+        Slot, "has_room", lambda self, **_: True, "book reply move"
+    ),
+    "every answer twice": Seeded(_every_answer_twice, "reply"),
+    "old requests are taken": _replaced(
+        authentication, "_check_age", lambda fields, max_age: None, "forge redeliver time_passes"
+    ),
+    "no limit of automatic answers": _replaced(
+        conversation, "MOST_ANSWERS", 10**6, "book reply ask send robots_talk"
+    ),
+}
