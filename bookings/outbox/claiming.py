@@ -73,6 +73,7 @@ class _Candidate(NamedTuple):
     pk: int
     sender: str
     msisdn: str
+    claims: int
 
 
 def _has_work(candidates: OutboundMessageQuerySet) -> bool:
@@ -150,4 +151,12 @@ def _first(candidates: OutboundMessageQuerySet, most: int) -> list[_Candidate]:
         return []
     if connection.features.has_select_for_update_skip_locked:
         candidates = candidates.select_for_update(skip_locked=True, of=("self",))
-    return [_Candidate(*row) for row in candidates.values_list("pk", "sender", "msisdn")[:most]]
+    columns = candidates.values_list("pk", "sender", "msisdn", "claims")
+    return _apart([_Candidate(*row) for row in columns[:most]])
+
+
+def _apart(candidates: list[_Candidate]) -> list[_Candidate]:
+    """A text whose last sender stopped is taken alone: if it was the cause, it takes no other with it."""
+    if candidates and candidates[0].claims:
+        return candidates[:1]
+    return [candidate for candidate in candidates if not candidate.claims]
