@@ -7,7 +7,7 @@ from collections import Counter
 from decimal import Decimal
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from bookings.gateways import SendResult, Verdict
@@ -164,3 +164,21 @@ def test_eight_senders_that_start_over_an_old_backup_hold_it_once(messages, capl
     at_once(holding.clock_in)
     assert holding.held().count() == MESSAGES
     assert caplog.text.count(f"{MESSAGES} texts") == 1
+
+
+def test_a_sender_that_comes_second_to_an_old_backup_leaves_what_is_new_alone(messages):
+    """The first one has held what was old, and is at work by the time that the second one looks."""
+    Sender.objects.create(name="of the backup", seen_at=timezone.now() - dt.timedelta(days=1))
+
+    def clock_in():
+        holding.clock_in()
+        connection.close()
+
+    second = threading.Thread(target=clock_in)
+    with transaction.atomic():
+        list(Sender.objects.select_for_update())
+        second.start()
+        second.join(1)
+        Sender.objects.create(name="the first")
+    second.join()
+    assert not holding.held().exists()
