@@ -85,7 +85,10 @@ def read_told(text: str, now: dt.datetime) -> tuple[str, When | None] | None:
     if found := _CANCELLED.search(text):
         return found[1], None
     found = _TOLD.search(text)
-    return (found[1], _when(*found.groups()[1:], now)) if found else None
+    if found is None:
+        return None
+    reference, office, day, start, end = found.groups()
+    return reference, _when(office, day, start, end, now)
 
 
 def read_offers(text: str) -> list[tuple[str, set[int]]]:

@@ -27,7 +27,7 @@ _SLOT = ("slot__place", "slot__date", "slot__window_start", "slot__window_end")
 class Rows:
     """Everything that a request could change."""
 
-    bookings: list[tuple[object, ...]]
+    bookings: list[tuple[str, str, str, str, dt.date, dt.time, dt.time]]
     inbound: list[tuple[int, str, str, str, dt.datetime]]
     messages: list[tuple[int, str, str, str, str, int | None, dt.datetime]]
     attempts: list[tuple[str, str]]
@@ -90,8 +90,9 @@ def _check_inbound(rows: Rows, model: Model) -> None:
 
 def _check_schedule(rows: Rows, model: Model) -> None:
     found = {
-        reference: (state, msisdn, When(*slot)) for reference, state, msisdn, *slot in rows.bookings
-    }  # type: ignore[misc,call-arg]
+        reference: (state, msisdn, When(place, date, start, end))
+        for reference, state, msisdn, place, date, start, end in rows.bookings
+    }
     for reference, delivery in model.deliveries.items():
         state = "cancelled" if delivery.is_cancelled else "scheduled"
         wanted = (state, delivery.msisdn, delivery.slot)
