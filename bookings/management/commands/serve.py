@@ -1,10 +1,8 @@
 """Web and sender together, on one machine: what `./run` starts."""
 
 import os
-import signal
 import socket
 import sys
-from types import FrameType
 from typing import Any
 
 from django.conf import settings
@@ -15,7 +13,6 @@ from bookings.management.supervisor import Child, Supervisor
 
 DEFAULT_PORT = 8000
 PORTS_TRIED = 100
-MAX_BODY = 10 * 1024 * 1024  # a manifest's; the webhooks set their own, smaller one
 
 
 class Command(BaseCommand):
@@ -73,31 +70,12 @@ def bind(host: str, port: int | None) -> socket.socket:
 
 def serve_web(listener: socket.socket) -> None:
     """Answer requests until SIGTERM or SIGINT, then finish those in flight."""
-    from waitress import create_server  # noqa: PLC0415  # the supervisor has no need of it
-
+    from bookings.management import web_server  # noqa: PLC0415  # the supervisor has no need of it
     from delivery_sms.wsgi import application  # noqa: PLC0415  # sets the web's time limits
 
-    signal.signal(signal.SIGTERM, _exit)
     behind_proxy = {
         "trusted_proxy": "*",
         "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"},
         "clear_untrusted_proxy_headers": True,
     }
-    # So set, 1,500 half requests that stand still leave the others their answers. A request that
-    # drips in for ever keeps its socket: to end those takes a proxy in front.
-    server = create_server(
-        application,
-        sockets=[listener],
-        threads=16,
-        connection_limit=1000,
-        channel_timeout=10,
-        cleanup_interval=5,
-        asyncore_use_poll=True,
-        max_request_body_size=MAX_BODY,
-        **(behind_proxy if settings.BEHIND_PROXY else {}),
-    )
-    server.run()
-
-
-def _exit(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(0)
+    web_server.serve(application, listener, **(behind_proxy if settings.BEHIND_PROXY else {}))

@@ -1,0 +1,132 @@
+"""The web server that ships: waitress, made to outlive slow clients and to finish what it has begun."""
+
+import signal
+import socket
+import time
+from types import FrameType
+from typing import Any
+
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNotImplemented
+from waitress.server import TcpWSGIServer
+
+MAX_BODY = 10 * 1024 * 1024  # a manifest's; the webhooks set their own, smaller one
+MAX_HEADER = 32 * 1024  # a webhook by GET is in its first line
+# A client may take SLOW_SECONDS, and a second more for each BYTES_PER_SECOND that it really moves:
+# 10 MB pass over the slowest line, and a byte now and then does not hold a socket for ever.
+SLOW_SECONDS = 20
+BYTES_PER_SECOND = 4 * 1024
+# To end takes at most FINISH_SECONDS (the supervisor kills after 10), and no longer than it is QUIET_SECONDS
+# since anybody moved a byte: a connection that was just taken up has its request still on the wire.
+FINISH_SECONDS = 8
+QUIET_SECONDS = 1
+LOOK_EVERY = 0.5
+
+
+def serve(application: Any, listener: socket.socket, **adjustments: Any) -> None:
+    """Answer requests at `listener` until SIGTERM or SIGINT, then finish those in flight."""
+    server = create_server(application, listener, **adjustments)
+    signal.signal(signal.SIGTERM, server.stop)
+    signal.signal(signal.SIGINT, server.stop)
+    server.run()
+
+
+def create_server(application: Any, listener: socket.socket, **adjustments: Any) -> "Server":
+    """The server at a socket that listens; `adjustments` are waitress's own, on top of ours.
+
+    Their meaning: docs.pylonsproject.org/projects/waitress/en/stable/arguments.html. With these,
+    1,500 half requests leave the others their answers.
+    """
+    ours: dict[str, Any] = {
+        "threads": 16,
+        "connection_limit": 1000,
+        "channel_timeout": 10,
+        "cleanup_interval": 5,
+        "asyncore_use_poll": True,
+        "max_request_body_size": MAX_BODY,
+        "max_request_header_size": MAX_HEADER,
+    }
+    place = (listener.family, listener.type, listener.proto, listener.getsockname())
+    return Server(
+        application, _sock=listener, bind_socket=False, sockinfo=place, **ours | adjustments
+    )
+
+
+class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress is untyped
+    """What cannot be read is the client's fault: 400, and never 501 or a broken connection."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        try:
+            super().parse_header(header_plus)
+        except (TransferEncodingNotImplemented, ValueError) as error:
+            raise ParsingError("Unreadable") from error
+        # Where the body ends must not be a matter of opinion (RFC 9112, section 6.1).
+        two_lengths = self.chunked and "CONTENT_LENGTH" in self.headers
+        if two_lengths or "TRANSFER_ENCODING" in self.headers:  # waitress takes it out of HTTP/1.1
+            raise ParsingError("Unclear where the body ends")
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection that counts the bytes it has moved since its last answer was ready."""
+
+    parser_class = RequestParser
+    moved = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ready_at = time.time()
+
+    def recv(self, size: int) -> bytes:
+        data: bytes = super().recv(size)
+        self.moved += len(data)
+        return data
+
+    def send(self, data: bytes, do_close: bool = True) -> int:  # noqa: FBT001, FBT002  # waitress's
+        sent: int = super().send(data, do_close=do_close)
+        self.moved += sent
+        return sent
+
+    def service(self) -> None:
+        super().service()
+        self.moved, self.ready_at = 0, time.time()
+
+    def is_too_slow(self, now: float) -> bool:
+        """Whether its request takes too long to arrive, or its answer to be read."""
+        allowed = SLOW_SECONDS + self.moved / BYTES_PER_SECOND
+        return not self.requests and now - self.ready_at > allowed
+
+    def is_busy(self, now: float) -> bool:
+        """Whether it would be missed: it has something to do, or had a moment ago."""
+        recent = now - self.last_activity < QUIET_SECONDS
+        return bool(self.requests or self.total_outbufs_len or recent)
+
+
+class Server(TcpWSGIServer):  # type: ignore[misc]
+    """waitress, with an end to slow requests and to itself."""
+
+    channel_class = Channel
+    finish_by: float | None = None
+
+    def maintenance(self, now: float) -> None:
+        """Close what is idle and what is too slow; called every `cleanup_interval` seconds."""
+        super().maintenance(now)
+        for channel in self.active_channels.values():
+            if channel.is_too_slow(now):
+                channel.will_close = True
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """Take no new connection, finish, and end. Who calls now waits for the next server at the same socket."""
+        self.accepting = False
+        self.finish_by = time.time() + FINISH_SECONDS
+        self.pull_trigger()
+
+    def run(self) -> None:
+        while not self._is_finished(time.time()):
+            self.asyncore.loop(LOOK_EVERY, self.adj.asyncore_use_poll, self._map, count=1)
+        self.task_dispatcher.shutdown(timeout=1)
+
+    def _is_finished(self, now: float) -> bool:
+        if self.finish_by is None:
+            return False
+        is_busy = any(channel.is_busy(now) for channel in self.active_channels.values())
+        return not is_busy or now > self.finish_by

@@ -1,0 +1,154 @@
+"""The web server that ships, over real sockets: patient with slow lines, and not for ever."""
+
+import socket
+import threading
+import time
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+
+import pytest
+
+from bookings.management import web_server
+
+HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+LONG = 16 * 1024 * 1024  # more than the kernel takes off the server's hands
+
+
+@pytest.fixture
+def address(monkeypatch):
+    """A server that thinks a second long. It answers with the length of the body, or with LONG bytes."""
+    monkeypatch.setattr(web_server, "SLOW_SECONDS", 1)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = web_server.create_server(_echo, listener, cleanup_interval=1)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    with listener:
+        yield listener.getsockname()
+        server.stop(0, None)
+        thread.join()
+        server.close()
+
+
+def _echo(environ, start_response):
+    body = environ["wsgi.input"].read()
+    answer = b"x" * LONG if environ["PATH_INFO"] == "/long" else b"%d" % len(body)
+    start_response("200 OK", [("Content-Length", str(len(answer)))])
+    return [answer]
+
+
+@contextmanager
+def connected(address):
+    with closing(socket.create_connection(address, timeout=20)) as client:
+        yield client
+
+
+def ask(address, request):
+    """What comes back, until the server closes."""
+    with connected(address) as client:
+        client.sendall(request)
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def drip(client, start, drop):
+    """Send `start`, then `drop` again and again, until the server hangs up."""
+    client.settimeout(0.1)
+    client.sendall(start)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            client.sendall(drop)
+            if client.recv(100) == b"":
+                return
+        except TimeoutError:
+            continue
+        except OSError:
+            return
+    pytest.fail("It still listens.")
+
+
+@pytest.mark.parametrize(
+    ("start", "drop"),
+    [
+        pytest.param(b"POST / HTTP/1.1\r\nX-Slow: ", b"x", id="its header"),
+        pytest.param(HEAD + b"Content-Length: 1000\r\n\r\n", b"x", id="its body"),
+        pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n", id="its chunks"),
+        pytest.param(b"", b"\r\n\r\n", id="nothing at all"),
+    ],
+)
+def test_who_drips_is_hung_up_on(address, start, drop):
+    """failures.md, row 26."""
+    with connected(address) as client:
+        drip(client, start, drop)
+
+
+def test_a_slow_line_that_moves_is_waited_for(address):
+    piece, pieces = b"x" * 4096, 12
+    with connected(address) as client:
+        client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % (len(piece) * pieces))
+        for _ in range(pieces):
+            client.sendall(piece)
+            time.sleep(0.3)
+        assert client.recv(1000).endswith(b"\r\n\r\n%d" % (len(piece) * pieces))
+
+
+def test_a_long_answer_is_read_to_its_end_over_a_slow_line(address):
+    with connected(address) as client:
+        client.sendall(b"GET /long HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        read = 0
+        while chunk := client.recv(LONG // 20):
+            read += len(chunk)
+            time.sleep(0.2)
+    assert read > LONG
+
+
+def test_a_connection_may_be_used_for_many_requests(address):
+    with closing(HTTPConnection(*address, timeout=20)) as client:
+        client.connect()
+        the_same = client.sock
+        for _ in range(12):
+            client.request("GET", "/")
+            assert client.getresponse().read() == b"0"
+            time.sleep(0.4)
+        assert client.sock is the_same
+
+
+def test_a_chunked_body_arrives_whole(address):
+    """failures.md, row 96."""
+    chunks = b"5\r\nhello\r\n7;last=yes\r\n, world\r\n0\r\n\r\n"
+    answer = ask(address, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+    assert answer.endswith(b"\r\n\r\n12")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        pytest.param(b"Content-Length: 5\r\nTransfer-Encoding: chunked", id="length and chunks"),
+        pytest.param(b"Content-Length: 5\r\nContent-Length: 6", id="two lengths"),
+        pytest.param(b"Content-Length: -5", id="a negative length"),
+        pytest.param(b"Content-Length: " + b"9" * 5000, id="a length of 5,000 digits"),
+        pytest.param(b"Transfer-Encoding: gzip", id="a coding that nobody knows"),
+        pytest.param(b"Transfer-Encoding", id="no header"),
+    ],
+)
+def test_a_body_without_a_clear_end_is_refused(address, header):
+    """failures.md, row 25."""
+    answer = ask(address, HEAD + header + b"\r\n\r\n0\r\n\r\n")
+    assert answer.split()[1] == b"400"
+
+
+def test_chunks_in_http_1_0_are_refused(address):
+    """Their body would be read as empty, and the empty request answered with 200: a reply lost."""
+    request = b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    assert ask(address, request).split()[1] == b"400"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        pytest.param((HEAD + b"X-Big: ").ljust(web_server.MAX_HEADER, b"x"), b"431", id="header"),
+        pytest.param(HEAD + b"Content-Length: 99999999\r\n\r\n", b"413", id="body"),
+    ],
+)
+def test_what_is_too_big_is_refused_before_it_is_read(address, request_, status):
+    """failures.md, row 16."""
+    assert ask(address, request_).split()[1] == status
