@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from openpyxl import Workbook
+from openpyxl import Workbook  # type: ignore[import-untyped]  # comes with tablib[xlsx]
 
 from bookings.history import visible
 from bookings.models import Booking, InboundMessage, OutboundMessage
@@ -42,6 +42,7 @@ _COLUMNS: dict[Any, list[tuple[str, str]]] = {
         ("to", "virtual_number"),
         ("booking", "booking__reference"),
         ("text", "text"),
+        ("whole text", "whole"),
         ("reading", "reading"),
         ("rule", "rule"),
         ("outcome", "outcome"),

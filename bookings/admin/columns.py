@@ -99,9 +99,13 @@ def text_column(name: str, description: str) -> Column:
     return _column(name, description, show_text)
 
 
-def listed_text_column(name: str, description: str) -> Column:
+def listed_text_column(name: str, description: str, *, ordering: str = "") -> Column:
     """The beginning of such words."""
-    return _column(name, description, lambda text: show_text(Truncator(text).chars(_LISTED)))
+
+    def show(text: str) -> str:
+        return show_text(Truncator(text).chars(_LISTED))
+
+    return _column(name, description, show, ordering=ordering)
 
 
 def name_column(name: str, description: str) -> Column:

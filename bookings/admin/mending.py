@@ -30,7 +30,7 @@ class Mending:
     def _record(self, request: HttpRequest, kind: ActKind, keys: list[int]) -> None:
         user: Any = request.user
         rows = ", ".join(map(str, keys))
-        details = f"{len(keys)} rows: {rows}"[:_LONGEST_DETAILS]
+        details = f"messages {rows}"[:_LONGEST_DETAILS]
         StaffAct.objects.create(kind=kind, user=user, details=details)
 
 

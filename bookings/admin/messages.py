@@ -120,7 +120,8 @@ class InboundMessageAdmin(UndecidedTexts, ExportMixin, HistoryAdminMixin, KeptAd
     phone = number_column("from")
     sent_to = our_number_column("virtual_number", "to")
     text_shown = text_column("text", "text")
-    text_listed = listed_text_column("text", "text")
+    text_listed = listed_text_column("said", "text", ordering="text")
+    whole_shown = text_column("whole", "the whole of the long text")
     attention_shown = text_column("attention", "needs attention")
     attention_listed = listed_text_column("attention", "needs attention")
     booking_link = booking_link

@@ -8,15 +8,17 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from bookings.models import (
+    ActKind,
     Booking,
     Consent,
     DeliveryReceipt,
     InboundMessage,
     OutboundMessage,
     SlotChange,
+    StaffAct,
 )
 from bookings.notifications import notify
-from tests.factories import BookingFactory
+from tests.factories import BookingFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -38,6 +40,9 @@ def history(reply, drain, report, network, time_machine):
     drain()
     reply(booking.msisdn, "STOP")
     drain()
+    InboundMessage.objects.filter(text="2").update(whole=WORDS)
+    for kind, msisdn in ((ActKind.REVEALED, booking.msisdn), (ActKind.EXPORTED, "")):
+        StaffAct.objects.create(kind=kind, user=UserFactory.create(), msisdn=msisdn)
     time_machine.move_to(now, tick=True)
     return booking
 
@@ -49,7 +54,7 @@ def forget(*args):
 
 
 def everything_stored():
-    tables = (Booking, OutboundMessage, InboundMessage, DeliveryReceipt)
+    tables = (Booking, OutboundMessage, InboundMessage, DeliveryReceipt, StaffAct)
     return str([list(table.objects.values()) for table in tables])
 
 
@@ -70,6 +75,15 @@ def test_what_happened_can_still_be_counted_and_hangs_together(history):
     out = StringIO()
     call_command("check_invariants", stdout=out)
     assert out.getvalue() == ""
+
+
+def test_who_looked_at_a_number_is_still_known_when_the_number_is_not(history):
+    assert forget()["staff acts"] == "1"
+    acts = StaffAct.objects.values_list("kind", "msisdn")
+    assert dict(acts) == {
+        ActKind.REVEALED: Booking.objects.get().msisdn,
+        ActKind.EXPORTED: "",
+    }
 
 
 def test_an_opt_out_is_never_forgotten(history):

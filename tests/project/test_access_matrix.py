@@ -204,7 +204,7 @@ def addresses() -> set[str]:
 def address_of() -> Callable[[str], str]:
     """What fills an address in, with a real row of the table that it is about."""
     make_story()
-    tables = [*apps.get_app_config("bookings").get_models(), User, Group]
+    tables: list[Any] = [*apps.get_app_config("bookings").get_models(), User, Group]
     rows = {model.__name__.lower(): model._default_manager.first() for model in tables}
 
     def fill(address: str) -> str:

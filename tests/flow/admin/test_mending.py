@@ -59,7 +59,7 @@ def test_held_texts_are_found_by_a_filter(held, ops):
 
 def test_held_texts_are_released_once_it_is_confirmed(held, ops):
     asked = act(ops, "release_held", held).content.decode()
-    assert "Send these texts after all?" in asked
+    assert "<h2>Send these texts after all?</h2>" in asked
     assert held[0].text in asked
     assert OutboundMessage.objects.filter(is_held=True).count() == 2
     assert not StaffAct.objects.exists()
@@ -70,7 +70,7 @@ def test_held_texts_are_released_once_it_is_confirmed(held, ops):
     assert not OutboundMessage.objects.filter(is_held=True).exists()
     record = StaffAct.objects.get()
     assert record.kind == ActKind.RELEASED
-    assert record.details == f"2 rows: {held[0].pk}, {held[1].pk}"
+    assert record.details == f"messages {held[0].pk}, {held[1].pk}"
 
 
 def test_held_texts_are_cancelled_once_it_is_confirmed(held, ops):
@@ -113,7 +113,7 @@ def test_the_rule_is_run_again_over_a_text_on_which_it_failed(failed, ops):
     failed.refresh_from_db()
     assert failed.outcome == Outcome.MOVED
     record = StaffAct.objects.get()
-    assert (record.kind, record.details) == (ActKind.REPLAYED, f"1 rows: {failed.pk}")
+    assert (record.kind, record.details) == (ActKind.REPLAYED, f"messages {failed.pk}")
 
 
 def test_a_text_that_was_dealt_with_is_not_run_again(ops):
