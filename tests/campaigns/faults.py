@@ -206,7 +206,7 @@ def _stop_the_queue(
     if _attempts([case, held]) != 1:
         report.found(f"{mode}: with the circuit open, something was tried")
     close_circuit()
-    wait_for(lambda: _attempts([case, held]) == 3)
+    wait_for(lambda: _attempts([case, held]) == 3, seconds=120)
 
 
 def _is_sending(case: _Case) -> bool:
