@@ -3,7 +3,8 @@
 import datetime as dt
 import logging
 
-from django.db import transaction
+from django.db import InterfaceError, InternalError, OperationalError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from bookings.models import (
@@ -79,6 +80,18 @@ def apply(receipt: DeliveryReceipt) -> bool:
     return True
 
 
+def apply_or_park(receipt: DeliveryReceipt) -> bool:
+    """Apply a stored receipt; a bug of ours leaves it parked for the next sweep. Database faults are raised."""
+    try:
+        with transaction.atomic():
+            return apply(receipt)
+    except (OperationalError, InterfaceError, InternalError):
+        raise  # the webhook answers 503, and the gateway sends it again
+    except Exception:  # a 500 would be sent again for three days, with the same end
+        logger.exception("Receipt %s: our software failed on it, so it waits", receipt.pk)
+        return False
+
+
 def _say_why(message: OutboundMessage, receipt: DeliveryReceipt) -> None:
     """Tell staff why it did not arrive; what was said before we knew is out of date."""
     if message.state not in LOST:
@@ -97,16 +110,19 @@ def _is_contradicted(message: OutboundMessage) -> bool:
 
 
 def apply_parked() -> int:
-    """Match receipts that came before we knew the gateway's message id."""
+    """Match receipts that came before we knew the gateway's message id, or on which our software failed."""
     since = timezone.now() - _PARKED_FOR
     parked = DeliveryReceipt.objects.parked().filter(received_at__gt=since)
-    known = parked.filter(gateway_message_id__in=SentPart.objects.values("gateway_message_id"))
+    known = parked.filter(
+        Q(gateway_message_id__in=SentPart.objects.values("gateway_message_id"))
+        | Q(client_ref__in=SendAttempt.objects.values("client_ref"))
+    )
     count = 0
     for pk in list(known.order_by("pk").values_list("pk", flat=True)[:500]):
         with transaction.atomic():
             # Only once, whoever else sweeps: a START may have followed an opt-out by receipt.
             receipt = DeliveryReceipt.objects.parked().select_for_update().filter(pk=pk).first()
-            count += receipt is not None and apply(receipt)
+            count += receipt is not None and apply_or_park(receipt)
     return count
 
 

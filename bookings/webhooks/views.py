@@ -114,5 +114,5 @@ def delivery_receipt(request: HttpRequest, token: str | None = None) -> HttpResp
     with in_time(), transaction.atomic():
         receipt = DeliveryReceipt.objects.store(value)
         if receipt is not None:
-            receipts.apply(receipt)
+            receipts.apply_or_park(receipt)
     return HttpResponse()

@@ -282,3 +282,19 @@ def test_receipts_of_nobody_are_dropped_after_thirty_days(sent, report):
         "young",
         post.message_ids[0],
     }
+
+
+def test_a_bug_of_ours_keeps_the_receipt_for_the_next_sweep(sent, report, monkeypatch, caplog):
+    """A 500 would have Vonage repeat it for three days, and then it would be lost."""
+
+    def fails(self):
+        raise ZeroDivisionError
+
+    post = sent()
+    with monkeypatch.context() as broken:
+        broken.setattr(OutboundMessage, "stand", fails)
+        receipt = report(post, "delivered")
+    assert receipt.attempt is None
+    assert [record.levelname for record in caplog.records].count("ERROR") == 1
+    assert receipts.apply_parked() == 1
+    assert OutboundMessage.objects.get().state == MessageState.DELIVERED
