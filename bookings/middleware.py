@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from bookings.second_factor import is_missing
 from bookings.views.access import is_fetch
-from delivery_sms.logs import begin_request
+from delivery_sms.logs import begin_request, end_request
 
 HEADER = "Content-Security-Policy"
 
@@ -31,7 +31,10 @@ class RequestIdMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         name = begin_request(request.headers.get("X-Request-ID", ""))
-        response = self.get_response(request)
+        try:
+            response = self.get_response(request)
+        finally:
+            end_request()
         response.headers["X-Request-ID"] = name
         return response
 

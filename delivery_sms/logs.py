@@ -25,6 +25,11 @@ def begin_request(given: str = "") -> str:
     return name
 
 
+def end_request() -> None:
+    """What this thread says from now on belongs to no request."""
+    request_id.set("")
+
+
 def masked(text: str) -> str:
     """The text with phone numbers cut to their last four digits, and without a webhook's token."""
     return _NUMBER.sub(r"•••\1", _TOKEN.sub(r"\1•••\2", text))

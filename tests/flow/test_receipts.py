@@ -290,7 +290,7 @@ def test_a_bug_of_ours_keeps_the_receipt_for_the_next_sweep(sent, report, monkey
     def fails(self):
         raise ZeroDivisionError
 
-    post = sent()
+    _, post = sent()
     with monkeypatch.context() as broken:
         broken.setattr(OutboundMessage, "stand", fails)
         receipt = report(post, "delivered")
