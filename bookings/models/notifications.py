@@ -26,7 +26,8 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         return self.open().filter(closes_at__lte=moment)
 
     def locked(self) -> "NotificationQuerySet":
-        return self.order_by("pk").select_for_update(of=("self",))
+        # The key stays as it is: rows that refer to a question may be committed while somebody else holds it.
+        return self.order_by("pk").select_for_update(of=("self",), no_key=True)
 
 
 class Notification(models.Model):
@@ -152,7 +153,8 @@ def lock_customer(*msisdns: str) -> None:
             .locked()
             .values_list("pk", flat=True)
         )
-        list(Booking.objects.filter(msisdn__in=msisdns).locked().values_list("pk", flat=True))
+        bookings = Booking.objects.filter(msisdn__in=msisdns).order_by("pk")
+        list(bookings.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True))
         if locked >= set(
             Notification.objects.open().filter(msisdn__in=msisdns).values_list("pk", flat=True)
         ):
