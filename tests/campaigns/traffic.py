@@ -23,6 +23,7 @@ from tests.processes import SECRET, VIRTUAL_NUMBER
 _THREADS = 24
 _TIMEOUT = 15  # seconds: Vonage waits no longer
 _KEPT_ALIVE = 5  # seconds: the server closes a connection that stands still for 10
+_MOST_WAITING = 15  # seconds' worth of replies: more than any fault lasts
 _COPIED, _FORGED = 0.1, 0.01  # which share of the replies
 
 
@@ -108,13 +109,16 @@ class Traffic:
                 thread.join()
 
     def offer(self, rate: float, seconds: float) -> int:
-        """Replies at this rate, whether the last ones were taken or not; returns how many."""
-        began_at, offered = time.monotonic(), 0
+        """Replies at this rate, whether the last ones were taken or not; returns how many.
+
+        Fewer, if so many are not taken yet that a machine which others slow down would never make good for it.
+        """
+        began_at, offered, most_open = time.monotonic(), 0, max(100, _MOST_WAITING * rate)
         while (elapsed := time.monotonic() - began_at) < seconds:
-            if offered < elapsed * rate:
-                offered += self._offer_one()
+            if offered < elapsed * rate and self._open < most_open and self._offer_one():
+                offered += 1
             else:
-                time.sleep(min(0.02, (offered + 1) / rate - elapsed))
+                time.sleep(0.005)
         return offered
 
     def finish(self, seconds: float) -> bool:
@@ -122,12 +126,12 @@ class Traffic:
         with self._changed:
             return self._changed.wait_for(lambda: not self._open, seconds)
 
-    def _offer_one(self) -> int:
+    def _offer_one(self) -> bool:
+        """False: every customer waits for the end of the last one."""
         is_forged = self._chance.random() < _FORGED
         with self._changed:
             if not self._idle:
-                time.sleep(0.001)
-                return 0
+                return False
             customer = self._idle.popleft()
             if is_forged:
                 self._idle.append(customer)
@@ -138,7 +142,7 @@ class Traffic:
                 "forged" if is_forged else "reply",
                 new_id("0B"),
             )
-        return 1
+        return True
 
     def _plan(self, due_at: float, *what: Any) -> None:
         self._open += 1
