@@ -149,6 +149,6 @@ BUGS: dict[str, Seeded] = {
         authentication, "_check_age", lambda fields, max_age: None, "forge redeliver time_passes"
     ),
     "no limit of automatic answers": _replaced(
-        conversation, "MOST_ANSWERS", 10**6, "book reply ask send robots_talk"
+        conversation, "MOST_ANSWERS", 10**6, "reply time_passes send"
     ),
 }
