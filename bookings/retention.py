@@ -16,6 +16,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from bookings import receipts
 from bookings.models import (
     Booking,
     DeliveryReceipt,
@@ -54,7 +55,8 @@ def forget(days: int, *, dry_run: bool = False) -> dict[str, int]:
             f"At least {LEAST_DAYS} days must have passed: younger texts may still be answered."
         )
     old = _older_than(timezone.localdate() - dt.timedelta(days=days))
-    return {name: _forget(rows, dry_run=dry_run) for name, rows in old}
+    forgotten = {name: _forget(rows, dry_run=dry_run) for name, rows in old}
+    return forgotten | {"receipts of nobody": receipts.drop_orphans(dry_run=dry_run)}
 
 
 def stand_in(msisdn: str) -> str:

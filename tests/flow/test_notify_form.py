@@ -382,7 +382,7 @@ def test_the_progress_page_follows_the_text_and_the_answer(staff, fields):
         kind="acknowledgement", in_reply_to=reply, text="Acme: your parcel is moved."
     )
     piece = words(staff.get(path, headers=FETCH))
-    assert "Delivered" in piece
+    assert "Reported delivered" in piece
     assert "2 <please>" in piece
     assert "Outcome: moved" in piece
     assert "Acme: your parcel is moved." in piece
