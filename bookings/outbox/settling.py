@@ -31,6 +31,7 @@ def write_down(attempt: SendAttempt, result: SendResult) -> None:
     if result.verdict in NEVER_LEFT:  # everyone locks the notification before its messages
         notification_of(attempt.message).select_for_update().first()
     message = OutboundMessage.objects.locked().get(pk=attempt.message_id)
+    attempt.refresh_from_db()  # what an earlier try has set was rolled back with it
     attempt.verdict, attempt.settled_at = result.verdict, timezone.now()
     attempt.code, attempt.reason = result.code[:40], result.reason[:300]
     counted, attempt.cost = attempt.cost, _cost(attempt, result)

@@ -3,11 +3,14 @@
 import datetime as dt
 
 import pytest
+from django.db import OperationalError, connection
 from django.utils import timezone
 
-from bookings.models import MessageState, OutboundMessage
+from bookings.gateways import PartResult, SendResult, Verdict
+from bookings.models import MessageState, OutboundMessage, SendAttempt, Spending
 from bookings.outbox import recovery
 from bookings.outbox.claiming import claim
+from bookings.outbox.sending import settle, start_call
 from tests.factories import OutboundMessageFactory
 
 pytestmark = pytest.mark.django_db
@@ -31,3 +34,24 @@ def test_a_text_that_kills_its_sender_takes_no_other_with_it():
     for other in others:
         other.refresh_from_db()
         assert (other.state, other.claims) == (MessageState.QUEUED, 1)
+
+
+def test_an_answer_that_is_written_down_at_the_second_try_costs_what_the_gateway_said():
+    """What the rolled back try had counted was left out of the day's sum (campaign `soak`)."""
+    OutboundMessageFactory.create()
+    [message] = claim(1).messages
+    attempt = start_call(message)
+    faults = iter([OperationalError("the disk is full")])
+
+    def fail_once(execute, sql, *statement):
+        if "spending" in sql and sql.startswith("UPDATE"):
+            for fault in faults:
+                raise fault
+        return execute(sql, *statement)
+
+    part = PartResult(message_id="0A1", status="0", price="0.03330000", network="23410")
+    with connection.execute_wrapper(fail_once):
+        settle(attempt, SendResult(verdict=Verdict.ACCEPTED, parts=(part,)))
+    assert not list(faults)
+    assert str(SendAttempt.objects.get().cost) == "0.03330000"
+    assert str(Spending.objects.get().amount) == "0.03330000"
