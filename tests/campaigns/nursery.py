@@ -191,7 +191,9 @@ def main() -> None:
     import django
 
     django.setup()
-    from bookings.gateways import vonage  # noqa: F401  # so that no child has to load it
+    import vonage  # noqa: F401  # loaded once, and not by each child in its first call
+
+    import bookings.gateways.vonage  # noqa: F401
     from bookings.management.commands import run_outbox  # noqa: F401
 
     alive: set[int] = set()
