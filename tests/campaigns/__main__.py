@@ -6,16 +6,11 @@ import secrets
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 from tests.campaigns.report import Report
 from tests.campaigns.stage import DATABASES, Stage
 
-NAMES = tuple(
-    name
-    for name in ("states", "fuzz", "kill", "race", "faults", "receipts", "soak", "slow")
-    if Path(__file__).with_name(f"{name}.py").exists()
-)
+NAMES = ("states", "kill", "race", "faults", "receipts", "soak")
 #: They stop the database, or fill its disk.
 BREAK_DATABASE = ("soak",)
 
