@@ -4,6 +4,7 @@ import select
 import socket
 import threading
 from contextlib import closing, contextmanager, suppress
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections
@@ -45,7 +46,7 @@ def elsewhere():
         pytest.skip("SQLite is always there.")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    other = connections.create_connection("default")
+    other: Any = connections.create_connection("default")
     other.alias = "elsewhere"  # a pool, if there is one, belongs to an alias
     other.settings_dict = connection.settings_dict | {"HOST": "127.0.0.1", "PORT": str(port)}
     yield other, port

@@ -41,6 +41,7 @@ def test_an_answer_that_is_written_down_at_the_second_try_costs_what_the_gateway
     OutboundMessageFactory.create()
     [message] = claim(1).messages
     attempt = start_call(message)
+    assert attempt
     faults = iter([OperationalError("the disk is full")])
 
     def fail_once(execute, sql, *statement):
