@@ -10,7 +10,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any
 
@@ -155,18 +155,20 @@ class _Nemesis:
 
     def _pass_time(self, *, also_a_quarter: bool) -> None:
         """A frozen sender that holds a lock may go on for a moment: else nobody's time would pass."""
-        from django.db import OperationalError
+        from django.db import OperationalError, transaction
 
         while True:
             try:
-                _pass_a_minute()
-                break
+                with _short_waits(), transaction.atomic():
+                    _pass_a_minute()
+                    if also_a_quarter:
+                        _pass_a_quarter()
             except OperationalError:
                 self._tell_frozen(signal.SIGCONT)
                 time.sleep(0.01)
                 self._tell_frozen(signal.SIGSTOP)
-        if also_a_quarter:
-            _pass_a_quarter()
+            else:
+                return
 
     def _tell_frozen(self, what: signal.Signals) -> None:
         for pid in self._frozen:
@@ -179,7 +181,6 @@ def _pass_a_minute() -> None:
 
     from bookings.models import OutboundMessage
 
-    _wait_for_locks_only_shortly()
     OutboundMessage.objects.filter(state="sending").update(lease_until=F("lease_until") - _MINUTE)
 
 
@@ -193,12 +194,19 @@ def _pass_a_quarter() -> None:
     unknown.update(call_started_at=F("call_started_at") - _QUARTER)
 
 
-def _wait_for_locks_only_shortly() -> None:
+@contextmanager
+def _short_waits() -> Iterator[None]:
+    """Whoever is frozen keeps the locks that it has."""
     from django.db import connection
 
     is_postgres = connection.vendor == "postgresql"
+    setting = "SET lock_timeout = {}" if is_postgres else "PRAGMA busy_timeout = {}"
     with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = 200" if is_postgres else "PRAGMA busy_timeout = 200")
+        cursor.execute(setting.format(200))
+        try:
+            yield
+        finally:
+            cursor.execute(setting.format(4000))
 
 
 def _let_flow(stage: Stage, children: Nursery) -> None:
@@ -208,7 +216,8 @@ def _let_flow(stage: Stage, children: Nursery) -> None:
     children.kill(pid)
     wait_for(lambda: not _posted(stage) - _rows("delivered"), seconds=60)
     _pass_a_quarter()
-    stage.manage("run_outbox", "--drain")
+    pid = children.start("drain")
+    wait_for(lambda: not children.is_alive(pid), seconds=300)
     wait_for(lambda: not _posted(stage) - _rows("delivered"), seconds=60)
 
 

@@ -74,6 +74,12 @@ def _send() -> None:
     call_command("run_outbox", "--threads", "4")
 
 
+def _drain() -> None:
+    from django.core.management import call_command
+
+    call_command("run_outbox", "--drain")
+
+
 class _Deadly:
     """A gateway in which some texts kill the process."""
 
@@ -163,6 +169,7 @@ def _book_and_notify() -> None:
 
 ROLES: dict[str, Callable[[], None]] = {
     "sender": _send,
+    "drain": _drain,
     "poisonable": _send_and_die,
     "naive": _send_naively,
     "desk": _book_and_notify,
