@@ -75,6 +75,7 @@ def test_a_restored_old_backup_sends_nothing_by_itself(
         "claimed",
         "waiting",
     }
+    assert old_backup["called"].state == MessageState.UNKNOWN
     (error,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert "3 texts" in error.getMessage()
     assert "Release or drop" in error.getMessage()
