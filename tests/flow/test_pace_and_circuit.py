@@ -303,11 +303,14 @@ def test_eight_workers_at_once_keep_the_rate(network, queued, settings):
     taken, barrier = [], threading.Barrier(8)
 
     def work():
-        barrier.wait()
-        end = time.monotonic() + 2
-        while time.monotonic() < end:
-            taken.extend(claim(5).messages)
-        connection.close()
+        connection.ensure_connection()
+        try:
+            barrier.wait(20)
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                taken.extend(claim(5).messages)
+        finally:
+            connection.close()
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     start = time.monotonic()
