@@ -1,0 +1,162 @@
+"""HTTP by hand: signed webhooks as bytes, and what comes back for any bytes at all."""
+
+import hmac
+import json
+import re
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+from urllib.parse import urlencode, urlsplit
+
+from tests.processes import SECRET, VIRTUAL_NUMBER
+
+INBOUND, RECEIPT = "/webhooks/inbound-sms", "/webhooks/delivery-receipt"
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+Address = tuple[str, int]
+
+_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])[ \r]")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The statuses that came back, none if the server just hung up, and how long the first byte took."""
+
+    statuses: tuple[int, ...]
+    seconds: float
+    is_open: bool = False  # the server neither answered to the end nor hung up
+
+    @property
+    def status(self) -> int:
+        return self.statuses[0] if self.statuses else 0
+
+
+def address_of(base_url: str) -> Address:
+    parts = urlsplit(base_url)
+    assert parts.hostname
+    assert parts.port
+    return parts.hostname, parts.port
+
+
+def inbound(random: Random, **changes: object) -> dict[str, object]:
+    """The fields of a customer's SMS, unsigned and with an id of its own; None leaves one out."""
+    fields = {
+        "api-key": "abcd1234",
+        "msisdn": f"4479{random.randrange(10**8):08}",
+        "to": VIRTUAL_NUMBER,
+        "messageId": f"0F{random.getrandbits(56):014X}",
+        "text": random.choice(["1", "2", "3", "thanks", "when does it come?", "2 please"]),
+        "type": "text",
+        "message-timestamp": time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()),
+        "timestamp": str(int(time.time())),
+        "nonce": f"{random.getrandbits(128):032x}",
+    }
+    return _changed(fields, changes)
+
+
+def receipt(random: Random, **changes: object) -> dict[str, object]:
+    """The fields of a receipt for an SMS that nobody sent."""
+    fields = inbound(random, text=None, type=None) | {
+        "status": random.choice(["delivered", "failed", "buffered"]),
+        "err-code": "0",
+        "price": "0.0333",
+        "network-code": "23410",
+        "scts": "2611250900",
+    }
+    return _changed(fields, changes)
+
+
+def _changed(fields: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
+    changed = dict(fields) | {name.replace("_", "-"): value for name, value in changes.items()}
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+def sealed(fields: Mapping[str, object], secret: str = SECRET) -> dict[str, object]:
+    """With a `sig` as Vonage makes it (sha256), over whatever the fields hold."""
+    base = "".join(
+        f"&{name}={re.sub('[&=]', '_', str(value))}" for name, value in sorted(fields.items())
+    )
+    key = base.encode(errors="surrogatepass")
+    return dict(fields) | {"sig": hmac.digest(secret.encode(), key, "sha256").hex()}
+
+
+def post(
+    path: str, body: bytes, kind: str = JSON, *headers: str, length: int | str | None = None
+) -> bytes:
+    """A POST on a connection of its own; `length` is what Content-Length says, empty for none."""
+    length = len(body) if length is None else length
+    told = [f"Content-Length: {length}"] if length != "" else []
+    told += [f"Content-Type: {kind}"] if kind else []
+    return head("POST", path, *told, *headers) + body
+
+
+def get(path: str, fields: Mapping[str, object], *headers: str) -> bytes:
+    return head("GET", f"{path}?{urlencode(fields)}", *headers)
+
+
+def head(method: str, path: str, *headers: str) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def as_json(fields: Mapping[str, object]) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def as_form(fields: Mapping[str, object]) -> bytes:
+    return urlencode(fields).encode()
+
+
+def chunked(body: bytes, size: int = 100) -> bytes:
+    pieces = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in [*pieces, b""])
+
+
+def ask(
+    address: Address, pieces: Iterable[bytes], *, hangs_up: bool = False, seconds: float = 15
+) -> Answer:
+    """Send the pieces, read until the server closes. `hangs_up`: say that nothing more will come."""
+    started_at, first_at, read, is_open = time.monotonic(), 0.0, b"", False
+    with socket.create_connection(address, timeout=seconds) as client:
+        try:
+            for piece in pieces:
+                client.sendall(piece)
+            if hangs_up:
+                client.shutdown(socket.SHUT_WR)
+            while data := client.recv(65536):
+                first_at = first_at or time.monotonic()
+                read += data
+        except TimeoutError:
+            is_open = True
+        except OSError:  # it would not hear us out
+            pass
+    statuses = tuple(int(status) for status in _STATUS.findall(read) if status >= b"200")
+    return Answer(statuses, (first_at or time.monotonic()) - started_at, is_open)
+
+
+@contextmanager
+def held(address: Address, count: int, start: bytes) -> Iterator[list[socket.socket]]:
+    """So many connections, each of which has said `start` and says nothing more by itself."""
+    clients: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            clients.append(socket.create_connection(address, timeout=5))
+            clients[-1].sendall(start)
+        yield clients
+    finally:
+        for client in clients:
+            client.close()
+
+
+def is_held(client: socket.socket) -> bool:
+    """Whether the server has neither answered nor hung up."""
+    try:
+        client.settimeout(0)
+        client.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
