@@ -26,6 +26,9 @@ _TEXTS_PER_KILL, _LEAST_TEXTS = 3, 60
 #: How the network takes what is sent, by its share. It always takes it; the answer can be slow, or lost.
 _MODES = {"ok": 3, "slow:0.05": 5, "slow:0.2": 2, "accept_then_close": 1, "half_body": 1}
 _RECEIPT_DELAYS = (0.0, 0.05, 0.3)  # 0: it comes before the answer to its send
+_MOST_SENT = (
+    24  # before they are struck: more than are queued meanwhile, so that all kinds have their turn
+)
 _FREEZES = 0.2  # the share of senders that are frozen, and not killed
 _MINUTE, _QUARTER = dt.timedelta(seconds=61), dt.timedelta(minutes=15)
 _BYSTANDERS = 12
@@ -110,7 +113,7 @@ class _Nemesis:
         self._stage.network.receipt_delay = draw.choice(_RECEIPT_DELAYS)
         alive = [self._children.start(self._role) for _ in range(_SENDERS)]
         self._desk = self._desk or self._children.start("desk")
-        self._let_work(2 if draw.random() < 0.8 else 0.1)
+        self._let_work(draw.randint(0, _MOST_SENT))
         self._tell_frozen(signal.SIGCONT)
         time.sleep(draw.uniform(0, 0.3))
         if draw.random() < 0.5:
@@ -122,15 +125,11 @@ class _Nemesis:
             self._kill_or_freeze(pid, freeze=draw.random() < _FREEZES or not self.freezes)
         self._pass_time(also_a_quarter=draw.random() < 0.2)
 
-    def _let_work(self, most: float) -> None:
-        """Until they send something, or for so many seconds."""
-        before = len(self._stage.network.posts)
-        with suppress(AssertionError):  # there may be nothing to send
-            wait_for(
-                lambda: len(self._stage.network.posts) > before,
-                seconds=most,
-                every=0.01,
-            )
+    def _let_work(self, most: int) -> None:
+        """Until they have sent so many texts, or there is nothing to send."""
+        enough = len(self._stage.network.posts) + most
+        with suppress(AssertionError):
+            wait_for(lambda: len(self._stage.network.posts) >= enough, seconds=2, every=0.01)
 
     def _kill_desk(self) -> None:
         if self._desk:
@@ -251,7 +250,7 @@ def _judge(stage: Stage, report: Report) -> None:
             report.found(f"message {message.pk}, a {message.kind}: {fault}")
     report.figure("texts by state at the end", dict(states))
     report.figure("POSTs", len(stage.network.posts))
-    _look_at_unknown(posts, report)
+    _look_at_unknown(stage, report)
     report.control("texts are delivered", holds=states["delivered"] > 0)
 
 
@@ -285,20 +284,22 @@ def _nobody_knew(first: Any, second: Any) -> bool:
     return first.verdict == "unknown" or is_late
 
 
-def _look_at_unknown(posts: Counter[str], report: Report) -> None:
+def _look_at_unknown(stage: Stage, report: Report) -> None:
     from bookings.models import OutboundMessage, SendAttempt
 
+    posted = {post.client_ref for post in stage.network.posts}
     silent = SendAttempt.objects.filter(reason="The sender stopped during the call.")
-    refs = list(silent.values_list("message__ref", flat=True))
-    report.figure("calls whose sender stopped", len(refs))
-    report.figure("of these never left", sum(not posts[ref] for ref in refs))
+    calls = list(silent.values_list("message__kind", "client_ref"))
+    never_left = Counter(kind for kind, client_ref in calls if client_ref not in posted)
+    report.figure("calls whose sender stopped", dict(Counter(kind for kind, _ in calls)))
+    report.figure("of these never left", dict(never_left))
     again = OutboundMessage.objects.filter(sent_again=True)
     report.figure("sent once more", again.count())
     left = OutboundMessage.objects.filter(state="unknown").values_list("kind", flat=True)
     report.figure("unknown at the end", dict(Counter(left)))
     given_up = OutboundMessage.objects.filter(state="failed").count()
     report.figure("given up, since three senders died with them before the call", given_up)
-    report.control("senders were killed during calls", holds=bool(refs))
+    report.control("senders were killed during calls", holds=bool(calls))
 
 
 def _unpaired_bookings(report: Report) -> Iterator[str]:
