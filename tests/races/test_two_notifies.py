@@ -1,40 +1,20 @@
 """Two parcels on one phone, asked about at the same moment, by two people: no digit gets two meanings."""
 
 import datetime as dt
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from bookings import dispatch
 from bookings.models import Notification, NotificationState, OutboundMessage, SlotOption
 from bookings.notifications import notify
 from tests.factories import BookingFactory, SlotFactory
+from tests.races.together import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PHONE = "447700900123"
 ROUNDS = 10
-
-
-def at_once(*acts):
-    """Do these in threads that start together; what each returned, or the error it raised."""
-    barrier = threading.Barrier(len(acts))
-
-    def run(act):
-        try:
-            connection.ensure_connection()
-            barrier.wait(timeout=10)
-            return act()
-        except Exception as error:
-            return error
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(acts)) as pool:
-        return list(pool.map(run, acts))
 
 
 def slot():
