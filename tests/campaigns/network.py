@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bookings.gateways import OutgoingSMS, PartResult, SendResult, Verdict
-from tests.campaigns.model import promise
+from tests.campaigns.model import BrokenPromise, promise
 from tests.fake_vonage import count_parts
 
 #: What the network answers. Two of them say nothing: it took the text, or it never came.
@@ -80,12 +80,18 @@ class Network:
     name: str = "vonage"
     answer: str = "accepted"
     dies: str = ""  # before or after the call, its answer lost
+    broken: BrokenPromise | None = None
     posts: dict[str, Post] = field(default_factory=dict)
     tries: Counter[str] = field(default_factory=Counter)  # that may have left, by message
 
     def send(self, sms: OutgoingSMS) -> SendResult:
-        self.begins(sms)
-        return self.carry(sms)
+        """The sender takes any exception for a fault of the gateway's: what is found here kills it instead."""
+        try:
+            self.begins(sms)
+            return self.carry(sms)
+        except BrokenPromise as broken:
+            self.broken = broken
+            raise Killed from broken
 
     def carry(self, sms: OutgoingSMS) -> SendResult:
         if self.dies == "before":

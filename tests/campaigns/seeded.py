@@ -8,12 +8,13 @@ from typing import Any
 from unittest.mock import patch
 
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from bookings import conversation, customers, dispatch, options, outbox
 from bookings.gateways import InboundSMS
-from bookings.models import Kind, MessageState, OutboundMessage, Slot, standing
+from bookings.models import Kind, MessageState, OutboundMessage, SendAttempt, Slot, standing
 from bookings.models.messages import InboundMessage, InboundMessageQuerySet, OutboundMessageQuerySet
-from bookings.outbox import claiming, recovery, sending, settling
+from bookings.outbox import claiming, recovery, sending
 from bookings.replies import Choice, NotUnderstood
 from bookings.webhooks import authentication
 
@@ -69,15 +70,15 @@ def _the_first_digit_counts() -> AbstractContextManager[Any]:
 
 
 def _no_fence() -> AbstractContextManager[Any]:
-    write_down = settling.write_down
+    start_call = sending.start_call
 
-    def overwrite(attempt: Any, result: Any) -> None:
-        message = OutboundMessage.objects.filter(pk=attempt.message_id)
-        lease = message.values_list("queued_at", flat=True)[0]
-        message.update(state=MessageState.SENDING, token=attempt.token, lease_until=lease)
-        write_down(attempt, result)
+    def start_anyway(message: OutboundMessage) -> SendAttempt | None:
+        claimed = {"state": MessageState.SENDING, "token": message.token, "call_started_at": None}
+        ours = OutboundMessage.objects.filter(pk=message.pk)
+        ours.update(lease_until=Now() + claiming.LEASE, **claimed)
+        return start_call(message)
 
-    return patch.object(sending, "write_down", overwrite)
+    return patch.object(sending, "start_call", start_anyway)
 
 
 def _the_old_truth_goes_out() -> AbstractContextManager[Any]:
@@ -105,7 +106,7 @@ def _every_answer_twice() -> AbstractContextManager[Any]:
 
 @dataclass(frozen=True)
 class Seeded:
-    """A bug, and the rules (of machine.py and people.py) that can show it: with all of them it would take hours."""
+    """A bug, and the rules of the machine that can show it. A rule named twice is drawn twice as often."""
 
     bug: Bug
     rules: str
@@ -115,27 +116,21 @@ def _replaced(target: object, name: str, value: object, rules: str) -> Seeded:
     return Seeded(lambda: patch.object(target, name, value), rules)
 
 
-_ASKING = "ask send"
+_ASKING = "ask texts_go_out"
 _EVERYTHING_ALLOWED = tuple(Kind)
 
-#: By what each leaves out.
+#: How many of them, the first, are found within a few hundred steps; the others take a thousand or more.
+QUICK = 11
+
+#: By what goes wrong.
 BUGS: dict[str, Seeded] = {
     "a copy is a new message": Seeded(_every_copy_is_new, "reply redeliver"),
     "a copy acts again": Seeded(_a_copy_acts_again, "reply redeliver"),
     "any receipt, not the highest, decides": Seeded(_the_last_receipt_wins, "receipt_comes"),
-    "an answer of unknown fate is sent again": _replaced(
-        recovery, "SENT_AGAIN", _EVERYTHING_ALLOWED, "reply sender_dies time_passes sweep send"
-    ),
     "the first digit of any text is a choice": Seeded(_the_first_digit_counts, "write_oddly"),
-    "a late sender overwrites": Seeded(
-        _no_fence, "reply sender_freezes sender_wakes receipt_comes restart"
-    ),
-    "a move leaves old texts in the queue": Seeded(_the_old_truth_goes_out, "reply send"),
+    "a move leaves old texts in the queue": Seeded(_the_old_truth_goes_out, "reply texts_go_out"),
     "a move by staff does not withdraw the question": _replaced(
-        dispatch, "withdraw", lambda *_: None, "move reply ask send"
-    ),
-    "opt-out is not checked at the claim": _replaced(
-        claiming, "DESPITE_OPT_OUT", _EVERYTHING_ALLOWED, "reply receipt_comes send"
+        dispatch, "withdraw", lambda *_: None, "move reply ask texts_go_out"
     ),
     "a digit in use is printed again": Seeded(
         _an_open_digit_is_printed_again, f"book change_phone {_ASKING}"
@@ -148,7 +143,22 @@ BUGS: dict[str, Seeded] = {
     "old requests are taken": _replaced(
         authentication, "_check_age", lambda fields, max_age: None, "forge redeliver time_passes"
     ),
+    "an answer of unknown fate is sent again": _replaced(
+        recovery,
+        "SENT_AGAIN",
+        _EVERYTHING_ALLOWED,
+        "reply sender_dies time_passes sweep texts_go_out",
+    ),
+    "a late sender begins its call all the same": Seeded(
+        _no_fence, "reply sender_freezes sender_wakes time_passes sweep texts_go_out"
+    ),
+    "opt-out is not checked at the claim": _replaced(
+        claiming, "DESPITE_OPT_OUT", _EVERYTHING_ALLOWED, "reply receipt_comes texts_go_out"
+    ),
     "no limit of automatic answers": _replaced(
-        conversation, "MOST_ANSWERS", 10**6, "reply time_passes send"
+        conversation,
+        "MOST_ANSWERS",
+        10**6,
+        "reply reply reply reply texts_go_out texts_go_out time_passes",
     ),
 }

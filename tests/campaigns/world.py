@@ -38,6 +38,7 @@ class Sender:
     stopped_at: dt.datetime
     attempt: SendAttempt | None = None
     result: SendResult | None = None
+    answer: str = ""  # the network's, if it has come
 
 
 class World:
@@ -137,7 +138,9 @@ class World:
             sending.hand_over(message, self.network)
             attempt = message.attempts.order_by("-number").first()
             if attempt is not None and attempt.token == message.token:
-                self._settled(attempt.client_ref, began_at, is_ours=True)
+                self._settled(attempt.client_ref, began_at, self.network.answer, is_ours=True)
+        if self.network.broken is not None:
+            raise self.network.broken
 
     def freeze(self, message: OutboundMessage, at: str) -> None:
         """A sender stops, and goes on later, or never."""
@@ -148,6 +151,7 @@ class World:
             self._begins(self._outgoing(sender))
             if at == "answered":
                 sender.result = self.network.carry(self._outgoing(sender))
+                sender.answer = self.network.answer
         self.frozen.append(sender)
 
     def thaw(self, sender: Sender) -> None:
@@ -156,12 +160,15 @@ class World:
             self.hand_over(sender.message)
             return
         if sender.result is None and self.now - sender.stopped_at > FROZEN_FOR:
-            sender.result = SendResult(
-                verdict=Verdict.NOT_SENT, reason="The sender was held up.", code="late"
-            )
-        result = sender.result or self.network.carry(self._outgoing(sender))
-        sending.settle(sender.attempt, result)
-        self._settled(sender.attempt.client_ref, sender.attempt.call_started_at, is_ours=False)
+            held_up = "The sender was held up."
+            sender.result = SendResult(verdict=Verdict.NOT_SENT, reason=held_up, code="late")
+            sender.answer = "not sent"
+        if sender.result is None:
+            sender.result = self.network.carry(self._outgoing(sender))
+            sender.answer = self.network.answer
+        sending.settle(sender.attempt, sender.result)
+        began_at = sender.attempt.call_started_at
+        self._settled(sender.attempt.client_ref, began_at, sender.answer, is_ours=False)
 
     def sweep(self) -> None:
         """The chores. What waits once more and is out of date may be asked afresh, which withdraws it."""
@@ -180,10 +187,11 @@ class World:
         assert sender.attempt is not None
         return sending._outgoing(sender.message, sender.attempt)
 
-    def _settled(self, client_ref: str, began_at: dt.datetime, *, is_ours: bool) -> None:
+    def _settled(
+        self, client_ref: str, began_at: dt.datetime, answer: str, *, is_ours: bool
+    ) -> None:
         """The answer is written down: the circuit, and what nobody can have read."""
         post = self.network.posts.get(client_ref)
-        answer = self.network.answer
         question = self.model.questions.get(client_ref.rpartition("-")[0])
         if post is not None:
             post.is_answered = answer in {"accepted", "partial"}
