@@ -53,7 +53,7 @@ class Step:
 
 def visible(text: str) -> str:
     """A text whose control and direction characters show, so that it is what it looks like."""
-    return "".join(map(_visible_character, text))
+    return text if text.isprintable() else "".join(map(_visible_character, text))
 
 
 def _visible_character(char: str) -> str:
