@@ -10,7 +10,7 @@ import sys
 from tests.campaigns.report import Report
 from tests.campaigns.stage import DATABASES, Stage
 
-NAMES = ("states", "kill", "race", "faults", "receipts", "soak", "slow")
+NAMES = ("states", "fuzz", "kill", "race", "faults", "receipts", "soak", "slow")
 #: They stop the database, or fill its disk.
 BREAK_DATABASE = ("soak",)
 

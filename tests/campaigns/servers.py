@@ -48,6 +48,20 @@ def web_behind_nginx(stage: Stage) -> Iterator[str]:
         yield base_url
 
 
+def memory_of_web(stage: Stage) -> float:
+    """What the web that ships holds in memory, in kB; 0 where there is no /proc."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            is_web = b"--socket" in (process / "cmdline").read_bytes()
+            is_ours = stage.database.encode() in (process / "environ").read_bytes()
+            if is_web and is_ours:
+                held = re.search(r"VmRSS:\s+(\d+)", (process / "status").read_text())
+                return float(held[1]) if held else 0
+        except OSError:  # gone, or not ours to look at
+            continue
+    return 0
+
+
 def _granian(told: str, port: int) -> list[str]:
     """The command in the comment at the top of the configuration, at another port."""
     (comment,) = re.findall(r"^#   (granian (?:.*\n#    )*.*)$", told, re.MULTILINE)
