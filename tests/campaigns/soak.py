@@ -40,10 +40,11 @@ def run(stage: Stage, size: int, report: Report) -> None:
         with traffic.flowing():
             rate = _calibrate(traffic, max(1.0, size / 120), report)
             before = nemesis.memory()
-            _play(stage, size, traffic, nemesis, rate, report)
+            _play(size, traffic, nemesis, rate, report)
             if not traffic.finish(120):
                 report.found("Two minutes after the last fault not every reply is taken.")
-            _wait_for_senders(5 if is_brief else 90)
+            seconds = _wait_for_senders(10 if is_brief else 90)
+            report.figure("seconds until the last acknowledgement had left", round(seconds))
             report.figure("memory in MB, before and after", f"{before}, {nemesis.memory()}")
     for line in stage.contradictions():
         report.found(line)
@@ -70,17 +71,14 @@ def _calibrate(traffic: Traffic, seconds: float, report: Report) -> float:
     return min(RATE, _SHARE * possible)
 
 
-def _play(
-    stage: Stage, size: int, traffic: Traffic, nemesis: Nemesis, rate: float, report: Report
-) -> None:
+def _play(size: int, traffic: Traffic, nemesis: Nemesis, rate: float, report: Report) -> None:
     """First undisturbed, then one fault after the other, at the end undisturbed again."""
     calm = max(2.0, size / 20)
     began_at = time.monotonic()
     offered = traffic.offer(rate, calm)
     report.control("undisturbed replies are taken", holds=traffic.finish(10))
-    chance = random.Random(stage.random.random())  # noqa: S311  # its own: it works at the same time
     with ThreadPoolExecutor(1) as pool:
-        breaking = pool.submit(_break, nemesis, chance, size)
+        breaking = pool.submit(_break, nemesis, size)
         while not breaking.done() or time.monotonic() - began_at < size:
             offered += traffic.offer(rate, 1)
         breaking.result()
@@ -88,8 +86,9 @@ def _play(
     report.figure("replies a second, offered", f"{offered / seconds:.1f} of the {RATE} wanted")
 
 
-def _break(nemesis: Nemesis, chance: random.Random, size: int) -> None:
+def _break(nemesis: Nemesis, size: int) -> None:
     """Each fault at a moment by chance within its share of the time."""
+    chance = nemesis.chance
     faults = _plan(list(nemesis.faults()), chance, is_brief=size < FULL / 2)
     share = 0.85 * size / len(faults)
     began_at = time.monotonic()
@@ -109,16 +108,21 @@ def _plan(names: list[str], chance: random.Random, *, is_brief: bool) -> list[st
     return faults
 
 
-def _wait_for_senders(seconds: float) -> None:
-    """Until nothing is queued or being sent. What a killed sender held waits for its lease to end."""
+def _wait_for_senders(patience: float) -> float:
+    """Until nothing is queued or being sent, or nothing moves for so many seconds; how long that took.
+
+    What a killed sender held waits for its lease to end, a minute later.
+    """
     from bookings.models import MessageState, OutboundMessage
 
-    open_states = [MessageState.QUEUED, MessageState.SENDING]
-    deadline = time.monotonic() + seconds
-    while OutboundMessage.objects.filter(state__in=open_states).exists():
-        if time.monotonic() > deadline:
-            return
+    waiting = OutboundMessage.objects.filter(state__in=[MessageState.QUEUED, MessageState.SENDING])
+    began_at = moved_at = time.monotonic()
+    left = waiting.count()
+    while left and time.monotonic() - moved_at < patience:
         time.sleep(0.5)
+        if (count := waiting.count()) != left:
+            left, moved_at = count, time.monotonic()
+    return time.monotonic() - began_at
 
 
 def _control_the_judge(
