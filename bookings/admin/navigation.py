@@ -41,6 +41,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     attention["link"] += "?attention=yes"
     attention["active"] = request.GET.get("attention") == "yes"
     groups["Conversation"].append(attention)
+    groups["Staff"].append(_item("Second factor", "phonelink_lock", reverse("second-factor")))
     if settings.SMS_GATEWAY == "simulator":
         groups["Conversation"].append(_item("Simulator", "smartphone", reverse("simulator")))
     return [{"title": title, "items": items} for title, items in groups.items()]

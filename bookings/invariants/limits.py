@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from django.conf import settings
-from django.db.models import Count, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, Window
+from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, Window
 from django.db.models.functions import Lag, Left
 from django.utils import timezone
 
@@ -30,16 +30,22 @@ _ROUNDING = Decimal("0.000001")
 
 
 def nothing_is_sent_after_an_opt_out() -> Iterator[str]:
-    """Consent is checked at the claim, and a claim lasts for a lease until the call."""
+    """Consent is checked at the claim, and a claim lasts for a lease until the call: who was out all that while."""
     before = ConsentChange.objects.filter(
         msisdn=OuterRef("message__msisdn"), created_at__lte=OuterRef("call_started_at") - LEASE
     ).order_by("-created_at", "-pk")
+    in_again = ConsentChange.objects.filter(
+        msisdn=OuterRef("message__msisdn"),
+        is_opted_out=False,
+        created_at__gt=OuterRef("call_started_at") - LEASE,
+        created_at__lte=OuterRef("call_started_at"),
+    )
     numbers = ConsentChange.objects.filter(is_opted_out=True).values("msisdn")
     against = (
         SendAttempt.objects.filter(message__msisdn__in=numbers)
         .exclude(message__kind__in=DESPITE_OPT_OUT)
         .annotate(was_out=Subquery(before.values("is_opted_out")[:1]))
-        .filter(was_out=True)
+        .filter(~Exists(in_again), was_out=True)
     )
     for attempt in against.order_by("pk"):
         yield f"I8 outbound message {attempt.message_id}: sent to somebody who had opted out"

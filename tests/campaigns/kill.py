@@ -211,7 +211,7 @@ def _short_waits() -> Iterator[None]:
 def _let_flow(stage: Stage, children: Nursery) -> None:
     """A sender that nobody harms: all goes out, all receipts come in; after a quarter what may go again, goes."""
     pid = children.start("sender")
-    wait_for(lambda: not _rows("queued", "sending"), seconds=300)
+    wait_for(lambda: not _rows("queued", "sending"), seconds=60 + len(_rows("queued")))
     children.kill(pid)
     wait_for(lambda: not _posted(stage) - _rows("delivered"), seconds=60)
     _pass_a_quarter()

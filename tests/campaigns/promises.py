@@ -58,7 +58,8 @@ class Rows:
 
 def _all(cursor: CursorWrapper, query: str) -> list[Any]:
     cursor.execute(query)
-    return cursor.fetchall()
+    rows: list[Any] = cursor.fetchall()
+    return rows
 
 
 def check(rows: Rows, before: Rows, model: Model, network: Network) -> None:

@@ -84,10 +84,12 @@ class Round:
 
         hour, place = divmod(self._number, _ROUNDS_PER_HOUR)
         first = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=3 + 3 * place)
-        window = {"window_start": dt.time(7 + hour), "window_end": dt.time(8 + hour)}
         self.booked, self.tight, self.roomy = (  # an earlier round may have made one of them
             Slot.objects.update_or_create(
-                date=first + dt.timedelta(days=day), **window, defaults={"capacity": capacity}
+                date=first + dt.timedelta(days=day),
+                window_start=dt.time(7 + hour),
+                window_end=dt.time(8 + hour),
+                defaults={"capacity": capacity},
             )[0]
             for day, capacity in enumerate([None, 2, None])
         )

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from bookings.gateways import Verdict
 from bookings.invariants import find_contradictions
-from bookings.models import Kind, MessageState, Sender, Spending
+from bookings.models import Consent, ConsentChange, Kind, MessageState, Sender, Spending
 from tests.factories import OutboundMessageFactory, SendAttemptFactory
 
 pytestmark = pytest.mark.django_db
@@ -139,4 +139,15 @@ def test_a_text_that_rightly_waits_is_no_contradiction(minutes, fields):
 def test_nobody_was_at_work_since_its_time_was_over():
     waiting(valid_until=ago(minutes=6))
     Sender.objects.create(name="one", seen_at=ago(minutes=10))
+    assert contradictions() == []
+
+
+def test_who_came_back_a_moment_before_a_text_was_not_out(settings):
+    """A STOP and a START, more than a lease apart, and a text right after."""
+    sent = sent_to(LONDON, call_started_at=ago(seconds=5))
+    Consent.objects.record(LONDON, is_opted_out=True, words="STOP")
+    ConsentChange.objects.update(created_at=ago(seconds=90))
+    assert contradictions() == [f"I8 outbound message {sent}: sent to somebody who had opted out"]
+    Consent.objects.record(LONDON, is_opted_out=False, words="START")
+    ConsentChange.objects.filter(is_opted_out=False).update(created_at=ago(seconds=10))
     assert contradictions() == []

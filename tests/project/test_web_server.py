@@ -102,7 +102,8 @@ def test_a_long_answer_is_read_to_its_end_over_a_slow_line(address):
 
 
 def test_a_connection_may_be_used_for_many_requests(address):
-    with closing(HTTPConnection(*address, timeout=20)) as client:
+    host, port = address
+    with closing(HTTPConnection(host, port, timeout=20)) as client:
         client.connect()
         the_same = client.sock
         for _ in range(12):

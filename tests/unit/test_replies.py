@@ -452,6 +452,6 @@ def test_a_list_of_an_unknown_name_is_refused_when_the_table_is_built():
 )
 def test_a_hostile_text_is_read_quickly(text: str):
     parse_reply("")  # the word tables are read once
-    started = time.perf_counter()
+    started = time.process_time()
     parse_reply(text)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5

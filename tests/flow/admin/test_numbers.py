@@ -78,7 +78,6 @@ def test_no_page_shows_a_whole_number(group, story):
     assert opened > 25
 
 
-@pytest.mark.xfail(strict=True, reason="history/received.py tells the sender's whole number")
 def test_the_story_of_a_booking_shows_no_whole_number(story, superuser):
     page = superuser.get(url(Booking, "change", story.pk)).content.decode()
     assert "Everything that happened" in page
