@@ -285,7 +285,7 @@ class FakeVonage:
 
     def _send_receipt(self, post: Post, number: int) -> None:
         """As Vonage does: again and again until it is taken, though not for 72 hours."""
-        for wait in (0, 1, 2, 4, 8):
+        for wait in (0, 1, 2, 4, 8, 15, 30, 60):
             if self.receipts_to is None or self.stopping.wait(wait):
                 return
             with suppress(requests.RequestException):
