@@ -69,7 +69,6 @@ def test_options_repeated_after_an_answer_are_no_contradiction(network, reply):
     assert list(find_contradictions()) == []
 
 
-@pytest.mark.xfail(strict=True, reason="check_invariants forgets a START of the last minute")
 def test_the_answer_to_a_start_is_no_contradiction(network, reply, drain):
     """It is sent at once, and within a minute of the START (campaign `states`)."""
     asked = NotificationFactory.create()
