@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from openpyxl import Workbook  # type: ignore[import-untyped]  # comes with tablib[xlsx]
+from openpyxl import Workbook
 
 from bookings.history import visible
 from bookings.models import Booking, InboundMessage, OutboundMessage

@@ -107,7 +107,10 @@ def waiting_texts_are_true() -> Iterator[str]:
         booking=OuterRef("booking"), created_at__gt=OuterRef("queued_at")
     )
     newer = OutboundMessage.objects.queued().filter(
-        booking=OuterRef("booking"), in_reply_to__isnull=False, pk__gt=OuterRef("pk")
+        kind=Kind.ACKNOWLEDGEMENT,
+        booking=OuterRef("booking"),
+        in_reply_to__isnull=False,
+        pk__gt=OuterRef("pk"),
     )
     faults = {
         "its booking was moved since": ~Q(kind=Kind.TOLD) & Exists(moved),

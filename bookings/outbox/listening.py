@@ -23,6 +23,7 @@ _CONNECTION_KEYS = (
     "sslmode",
     "sslrootcert",
     "service",
+    "connect_timeout",
 )
 
 

@@ -1,6 +1,6 @@
 """Who may tell us something: holders of a signature secret, of the token in the path, or of both.
 
-Design.md, section 8: what is configured is required, and with nothing configured nobody may.
+What is configured is required, and with nothing configured nobody may.
 """
 
 import re

@@ -15,7 +15,7 @@ LEAST_TIME_TO_ANSWER = dt.timedelta(minutes=30)
 
 
 class BrokenPromise(Exception):  # noqa: N818  # what is found, not an error of the campaign's
-    """A promise does not hold. Its words begin with the invariant's number (failures.md, section 3.2)."""
+    """A promise does not hold. Its words begin with the invariant's number."""
 
 
 def promise(holds: object, otherwise: str) -> None:

@@ -22,6 +22,7 @@ FULL, SMALL = 600, 12
 RATE = 100  # replies a second
 _SHARE = 0.5  # of what the machine can do, where that is less than the rate
 _FAULTS = 26
+_PATIENCE = 90.0  # seconds without any text that leaves
 _RETURN = 2.0  # seconds, to the first 200
 
 
@@ -43,7 +44,7 @@ def run(stage: Stage, size: int, report: Report) -> None:
             _play(size, traffic, nemesis, rate, report)
             if not traffic.finish(120):
                 report.found("Two minutes after the last fault not every reply is taken.")
-            seconds = _wait_for_senders(10 if is_brief else 90)
+            seconds = _wait_for_senders(is_brief=is_brief)
             report.figure("seconds until the last acknowledgement had left", round(seconds))
             report.figure("memory in MB, before and after", f"{before}, {nemesis.memory()}")
     for line in stage.contradictions():
@@ -108,17 +109,18 @@ def _plan(names: list[str], chance: random.Random, *, is_brief: bool) -> list[st
     return faults
 
 
-def _wait_for_senders(patience: float) -> float:
-    """Until nothing is queued or being sent, or nothing moves for so many seconds; how long that took.
+def _wait_for_senders(*, is_brief: bool) -> float:
+    """Until nothing is queued or being sent, or nothing moves for 90 seconds; how long that took.
 
-    What a killed sender held waits for its lease to end, a minute later.
+    What a killed sender held waits for its lease to end, a minute later: a brief run does not.
     """
     from bookings.models import MessageState, OutboundMessage
 
-    waiting = OutboundMessage.objects.filter(state__in=[MessageState.QUEUED, MessageState.SENDING])
+    states = [MessageState.QUEUED] if is_brief else [MessageState.QUEUED, MessageState.SENDING]
+    waiting = OutboundMessage.objects.filter(state__in=states)
     began_at = moved_at = time.monotonic()
     left = waiting.count()
-    while left and time.monotonic() - moved_at < patience:
+    while left and time.monotonic() - moved_at < _PATIENCE:
         time.sleep(0.5)
         if (count := waiting.count()) != left:
             left, moved_at = count, time.monotonic()

@@ -55,8 +55,6 @@ class Stage:
         from django.db import connections
 
         connections.close_all()
-        if (pool := getattr(connections["default"], "pool", None)) is not None:
-            pool.close()
         self._closing.close()
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Campaign `states`: any order of events, and after each of them every promise (failures.md, T1 and T11)."""
+"""Campaign `states`: any order of events, and after each of them every promise."""
 
 import logging
 from collections import Counter

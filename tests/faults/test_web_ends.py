@@ -1,4 +1,4 @@
-"""The web is told to end while replies come in: what it has begun it finishes (failures.md, rows 25 and 74)."""
+"""The web is told to end while replies come in: what it has begun it finishes."""
 
 import re
 import signal

@@ -60,7 +60,6 @@ def test_an_answer_that_is_written_down_at_the_second_try_costs_what_the_gateway
     assert str(Spending.objects.get().amount) == "0.03330000"
 
 
-@pytest.mark.xfail(strict=True, reason="check_invariants takes a re-prompt for a newer answer")
 def test_options_repeated_after_an_answer_are_no_contradiction(network, reply):
     """Both wait, and both are true (campaign `states`)."""
     asked = NotificationFactory.create()

@@ -26,13 +26,14 @@ def sender(network):
 class SteppedSender(Sender):
     def __init__(self) -> None:
         super().__init__(threads=1)
-        self._pool = ThreadPoolExecutor(1)
+        self._pool = ThreadPoolExecutor(1, initializer=self._note_connection)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error) -> None:
         self._pool.shutdown()
+        self._close_connections()
         self._bell.close()
 
     def round(self) -> None:

@@ -110,10 +110,10 @@ def test_sqlite_waits_for_its_turn_and_for_the_disk():
     assert "journal_mode=WAL" in options["init_command"]
 
 
-def test_postgresql_gives_up_on_its_pool_before_the_gateway_gives_up_on_us():
+def test_postgresql_gives_up_on_a_connection_before_the_gateway_gives_up_on_us():
     env = DEMO | {"DATABASE_URL": "postgres://user:p%40ss@host/name"}
     database = start(env, "DATABASES")["DATABASES"]["default"]
-    assert database["OPTIONS"]["pool"]["timeout"] < 5
+    assert database["OPTIONS"]["connect_timeout"] < 5
     assert database["CONN_HEALTH_CHECKS"] is True
     assert database["PASSWORD"] == "p@ss"
 
@@ -219,4 +219,4 @@ def test_options_of_the_database_url_are_kept():
     env = DEMO | {"DATABASE_URL": "postgres://user@host/name?sslmode=require"}
     found = start(env, "DATABASES")["DATABASES"]["default"]["OPTIONS"]
     assert found["sslmode"] == "require"
-    assert "pool" in found
+    assert found["connect_timeout"] == 2

@@ -76,7 +76,7 @@ def drip(client, start, drop):
     ],
 )
 def test_who_drips_is_hung_up_on(address, start, drop):
-    """failures.md, row 26."""
+    """Row 26 of the catalogue."""
     with connected(address) as client:
         drip(client, start, drop)
 
@@ -114,7 +114,7 @@ def test_a_connection_may_be_used_for_many_requests(address):
 
 
 def test_a_chunked_body_arrives_whole(address):
-    """failures.md, row 96."""
+    """Row 96 of the catalogue."""
     chunks = b"5\r\nhello\r\n7;last=yes\r\n, world\r\n0\r\n\r\n"
     answer = ask(address, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
     assert answer.endswith(b"\r\n\r\n12")
@@ -132,7 +132,7 @@ def test_a_chunked_body_arrives_whole(address):
     ],
 )
 def test_a_body_without_a_clear_end_is_refused(address, header):
-    """failures.md, row 25."""
+    """Row 25 of the catalogue."""
     answer = ask(address, HEAD + header + b"\r\n\r\n0\r\n\r\n")
     assert answer.split()[1] == b"400"
 
@@ -151,5 +151,5 @@ def test_chunks_in_http_1_0_are_refused(address):
     ],
 )
 def test_what_is_too_big_is_refused_before_it_is_read(address, request_, status):
-    """failures.md, row 16."""
+    """Row 16 of the catalogue."""
     assert ask(address, request_).split()[1] == status

@@ -50,7 +50,7 @@ def at_once(work, workers=WORKERS):
     def run():
         try:
             connection.ensure_connection()
-            barrier.wait(20)
+            barrier.wait(120)
             results.append(work())
         except Exception as error:  # a thread's errors would be lost
             faults.append(error)

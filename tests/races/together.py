@@ -21,7 +21,7 @@ def at_once(*acts: Callable[[], Any]) -> list[Any]:
 
     Every thread opens its connection first: else the first one is done before the last begins.
     """
-    barrier = Barrier(len(acts), timeout=20)
+    barrier = Barrier(len(acts), timeout=120)
 
     def run(act: Callable[[], Any]) -> Any:
         try:

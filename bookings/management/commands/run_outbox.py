@@ -9,7 +9,15 @@ import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    InterfaceError,
+    close_old_connections,
+    connection,
+    connections,
+)
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from bookings.models import OutboundMessage
@@ -77,6 +85,7 @@ class Sender:
         self._is_stopping = False  # no lock: a signal sets it
         self._bell = Bell()
         self._in_flight: set[concurrent.futures.Future[None]] = set()
+        self._opened: list[BaseDatabaseWrapper] = []
         self._swept_at = -SWEEP_EVERY
         self._clocks_agree = True
 
@@ -87,13 +96,25 @@ class Sender:
         carrier = gateway()
         logger.info("Sender started: %s, %s threads", carrier.name, self._threads)
         with (
-            concurrent.futures.ThreadPoolExecutor(self._threads) as pool,
+            concurrent.futures.ThreadPoolExecutor(
+                self._threads, initializer=self._note_connection
+            ) as pool,
             contextlib.closing(self._bell),
         ):
             while not self._is_stopping:
                 self._round(pool)
+        self._close_connections()
         carrier.close()
         logger.info("Sender stopped")
+
+    def _note_connection(self) -> None:
+        """A thread keeps its connection, and cannot close it when it ends."""
+        connection.inc_thread_sharing()
+        self._opened.append(connections[DEFAULT_DB_ALIAS])
+
+    def _close_connections(self) -> None:
+        for opened in self._opened:
+            opened.close()
 
     def _stop(self, signum: int, frame: object) -> None:
         self._is_stopping = True
@@ -147,8 +168,7 @@ class Sender:
 def _hand_over(message: OutboundMessage) -> None:
     """One call, in a thread with a database connection of its own."""
     try:
+        close_old_connections()
         hand_over(message, gateway())
     except Exception:  # the lease runs out, and recovery says what is known
         logger.exception("Message %s: the sender failed", message.pk)
-    finally:
-        connection.close()

@@ -7,7 +7,7 @@ from io import BytesIO, StringIO
 import pytest
 from django.test import Client
 from django.utils import timezone
-from openpyxl import load_workbook  # type: ignore[import-untyped]
+from openpyxl import load_workbook
 
 from bookings import export
 from bookings.models import ActKind, Booking, InboundMessage, OutboundMessage, StaffAct
