@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 import signal
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import (
@@ -17,7 +17,6 @@ from django.db import (
     connection,
     connections,
 )
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from bookings.models import OutboundMessage
@@ -27,6 +26,9 @@ from bookings.outbox.listening import Bell
 from bookings.outbox.pace import database_now
 from bookings.outbox.sending import gateway, hand_over
 from bookings.sweep import sweep
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
 
 logger = logging.getLogger(__name__)
 
