@@ -1,17 +1,33 @@
-"""What staff and imports do to bookings: book, move, cancel, change the phone number.
+"""What staff and imports do to bookings: book, move, cancel, change the phone number, and tell the customer.
 
 Each is one transaction that takes the customer's locks first, withdraws the open question and cancels queued texts,
 so that the last text a customer gets tells the truth.
 """
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from bookings import options
-from bookings.models import Booking, BookingState, ChangeCause, Slot, SlotChange
+from bookings import options, outbox, texts
+from bookings.models import (
+    ActKind,
+    Booking,
+    BookingState,
+    ChangeCause,
+    Consent,
+    Kind,
+    Notification,
+    OutboundMessage,
+    Slot,
+    SlotChange,
+    StaffAct,
+)
+from bookings.models.messages import new_key
 from bookings.notifications import lock_booking, withdraw
+from bookings.outbox.destinations import why_never
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -19,6 +35,14 @@ if TYPE_CHECKING:
 
 class CannotBook(Exception):  # noqa: N818  # read as a sentence: "cannot book: the slot is full"
     """The schedule does not allow it. The text is a sentence for staff."""
+
+
+class CannotTell(Exception):  # noqa: N818  # read as a sentence: "cannot tell: the customer has opted out"
+    """This customer cannot be told by SMS. The text is a sentence for staff."""
+
+
+#: For how long a text about a change is worth sending, at least.
+_LIFE = dt.timedelta(hours=24)
 
 
 def book(
@@ -112,6 +136,57 @@ def change_phone(booking: Booking, msisdn: str) -> None:
             current.msisdn = msisdn
             current.save(update_fields=["msisdn"])
     booking.msisdn = msisdn
+
+
+def tell(booking: Booking, *, user: "User | None" = None) -> OutboundMessage:
+    """Queue the text that says where a delivery stands now: moved, or cancelled.
+
+    In one transaction with the change it tells of. Raises CannotTell.
+    """
+    with transaction.atomic():
+        current = lock_booking(booking)
+        if reason := why_not_told(current):
+            raise CannotTell(reason)
+        name = "told_moved" if current.is_scheduled else "told_cancelled"
+        return outbox.queue(
+            Kind.TOLD,
+            texts.render(
+                name,
+                current.language,
+                reference=current.reference,
+                where=texts.where(current.slot, current.language),
+            ),
+            key=f"told:{new_key()}",
+            msisdn=current.msisdn,
+            sender=number_for(current.msisdn),
+            booking=current,
+            user=user,
+            valid_until=max(current.slot.ends_at, timezone.now() + _LIFE),
+        )
+
+
+def why_not_told(booking: Booking) -> str:
+    """Why no text reaches this customer, as a sentence for staff; "" if one does."""
+    if Consent.objects.is_opted_out(booking.msisdn):
+        return "The customer has opted out of our texts."
+    if booking.msisdn in settings.VONAGE_NUMBERS:
+        return "This is a number of our own."
+    return why_never(booking.msisdn)
+
+
+def told_by_phone(booking: Booking, user: "User") -> None:
+    """Write down that a person has told this customer where the delivery stands."""
+    StaffAct.objects.create(
+        kind=ActKind.TOLD_BY_PHONE, user=user, msisdn=booking.msisdn, booking=booking
+    )
+
+
+def number_for(msisdn: str) -> str:
+    """The number of ours that this customer knows: the one that asked last, or else the usual one."""
+    asked = Notification.objects.filter(
+        msisdn=msisdn, virtual_number__in=settings.VONAGE_NUMBERS
+    ).first()
+    return asked.virtual_number if asked else settings.VONAGE_NUMBERS[0]
 
 
 def _locked(slot: Slot, *others: Slot) -> Slot:

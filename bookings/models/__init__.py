@@ -2,24 +2,36 @@
 
 from bookings.models.acts import ActKind, StaffAct
 from bookings.models.attempts import DeliveryReceipt, SendAttempt, SentPart
+from bookings.models.batches import Batch, BatchEntry, BatchState
+from bookings.models.concerns import Concern, ConcernKind, Settlement
 from bookings.models.consent import Consent, ConsentChange
+from bookings.models.manifests import Manifest, ManifestState
 from bookings.models.messages import InboundMessage, Kind, OutboundMessage, Outcome
 from bookings.models.notifications import Notification, NotificationState, SlotOption, lock_customer
+from bookings.models.patterns import ClosedDay, WeeklySlot
 from bookings.models.schedule import Booking, BookingState, ChangeCause, Place, Slot, SlotChange
 from bookings.models.sending import Circuit, Pace, Sender, SimulatedPhone, Spending
 from bookings.models.standing import MessageState
 
 __all__ = [
     "ActKind",
+    "Batch",
+    "BatchEntry",
+    "BatchState",
     "Booking",
     "BookingState",
     "ChangeCause",
     "Circuit",
+    "ClosedDay",
+    "Concern",
+    "ConcernKind",
     "Consent",
     "ConsentChange",
     "DeliveryReceipt",
     "InboundMessage",
     "Kind",
+    "Manifest",
+    "ManifestState",
     "MessageState",
     "Notification",
     "NotificationState",
@@ -30,11 +42,13 @@ __all__ = [
     "SendAttempt",
     "Sender",
     "SentPart",
+    "Settlement",
     "SimulatedPhone",
     "Slot",
     "SlotChange",
     "SlotOption",
     "Spending",
     "StaffAct",
+    "WeeklySlot",
     "lock_customer",
 ]

@@ -15,6 +15,17 @@ class ActKind(models.TextChoices):
     RELEASED = "released", "released held texts"
     DROPPED = "dropped", "cancelled held texts"
     REPLAYED = "replayed", "ran the rule again"
+    TOOK = "took", "took over what needs a person"
+    APPLIED = "applied", "chose an option for the customer"
+    ANSWERED = "answered", "wrote to the customer"
+    TOLD_BY_PHONE = "told_by_phone", "told the customer by phone"
+    SET_ASIDE = "set_aside", "set it aside: not for us"
+    CONSENT = "consent", "recorded a wish about texts"
+    IMPORTED = "imported", "imported a manifest"
+    ASKED_MANY = "asked_many", "asked many customers"
+    PAUSED = "paused", "paused a batch"
+    RESUMED = "resumed", "resumed a batch"
+    CANCELLED = "cancelled", "cancelled a batch"
 
 
 class StaffAct(models.Model):

@@ -23,6 +23,7 @@ class Kind(models.TextChoices):
     OPT_OUT_CONFIRMATION = "opt_out_confirmation", "opt-out confirmation"
     TOLD = "told", "told by dispatch"
     STAFF = "staff", "written by staff"
+    REMINDER = "reminder", "reminder"
 
 
 #: Sent because the customer has just texted us: before bulk, in quiet hours too, never again by themselves.

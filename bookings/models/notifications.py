@@ -53,6 +53,9 @@ class Notification(models.Model):
     handed_over_at = models.DateTimeField(
         null=True, blank=True, help_text="When its text began to be handed to the gateway."
     )
+    remind_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a customer who is silent is reminded, once."
+    )
     closed_at = models.DateTimeField(null=True, blank=True)
     withdrawn_because = models.CharField(max_length=200, blank=True)
     has_chosen_options = models.BooleanField(default=False, help_text="Staff chose the options.")
@@ -71,6 +74,11 @@ class Notification(models.Model):
                 fields=["closes_at"],
                 name="notification_open_until",
                 condition=Q(state=NotificationState.OPEN),
+            ),
+            models.Index(
+                fields=["remind_at"],
+                name="notification_reminders",
+                condition=Q(state=NotificationState.OPEN, remind_at__isnull=False),
             ),
         ]
         constraints = [

@@ -156,14 +156,18 @@ ACTIONS = {
 VIEWED_BY_DISPATCH = {
     *("booking", "slot", "slotchange", "notification", "slotoption"),
     *("outboundmessage", "inboundmessage", "consent", "consentchange"),
+    *("concern", "batch", "batchentry", "manifest", "weeklyslot", "closedday"),
 }
 #: What a group may do, beside viewing.
 MAY = {
     "Dispatch": {
         *("add_booking", "change_booking", "add_slot", "change_slot"),
+        *("add_weeklyslot", "change_weeklyslot", "delete_weeklyslot"),
+        *("add_closedday", "change_closedday", "delete_closedday"),
         *("notify_booking", "reveal_number"),
+        *("change_concern", "add_manifest", "add_consentchange"),
     },
-    "Ops": {"export_history", "change_circuit"},
+    "Ops": {"export_history", "change_circuit", "add_consentchange"},
     "Auditor": {"export_history"},
 }
 #: Vonage sends no token: a signature stands for it.

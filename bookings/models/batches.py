@@ -1,0 +1,74 @@
+"""Many customers asked in one step: which bookings, how far it has come, and who was left out and why."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from bookings.models.fields import is_one_of
+from bookings.models.notifications import Notification
+from bookings.models.schedule import Booking
+
+
+class BatchState(models.TextChoices):
+    RUNNING = "running", "running"
+    PAUSED = "paused", "paused"
+    CANCELLED = "cancelled", "cancelled"
+
+
+class Batch(models.Model):
+    """One step of staff's that asks many customers. Its texts wait in the outbox like any others."""
+
+    name = models.CharField(max_length=80, blank=True, help_text="Where its bookings came from.")
+    state = models.CharField(max_length=16, choices=BatchState, default=BatchState.RUNNING)
+    sender = models.CharField("sent from", max_length=15)
+    is_plain = models.BooleanField(
+        default=False, help_text="Characters that make a text dearer are replaced by plain ones."
+    )
+    with_reminder = models.BooleanField(
+        default=False, help_text="Whoever is silent half-way to the cut-off is reminded once."
+    )
+    nonce = models.CharField(max_length=40, unique=True, help_text="A page is carried out once.")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    ended_at = models.DateTimeField(null=True, blank=True, help_text="When it was cancelled.")
+
+    class Meta:
+        ordering = ["-pk"]
+        verbose_name_plural = "batches"
+        constraints = [is_one_of("state", BatchState, name="batch_state_is_known")]
+
+    def __str__(self) -> str:
+        return self.name or f"batch {self.pk}"
+
+
+class BatchEntry(models.Model):
+    """One booking of a batch: waiting to be asked, asked, or left out with a reason."""
+
+    batch = models.ForeignKey(Batch, on_delete=models.PROTECT, related_name="entries")
+    booking = models.ForeignKey(Booking, on_delete=models.PROTECT, related_name="batch_entries")
+    notification = models.OneToOneField(
+        Notification,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="batch_entry",
+        help_text="The question as it stands now: one that is asked afresh takes its place.",
+    )
+    left_out = models.CharField(max_length=200, blank=True, help_text="Why it was not asked.")
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["pk"]
+        verbose_name_plural = "batch entries"
+        indexes = [
+            models.Index(
+                fields=["batch", "id"], name="batch_entry_waits", condition=Q(settled_at=None)
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["batch", "booking"], name="booking_once_in_a_batch"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.booking} in {self.batch}"

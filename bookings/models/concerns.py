@@ -1,0 +1,106 @@
+"""What the machine must not guess or cannot mend: one row for each thing that a person has to see to."""
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from bookings.models.fields import is_one_of
+from bookings.models.messages import InboundMessage, OutboundMessage
+from bookings.models.schedule import Booking
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+class ConcernKind(models.TextChoices):
+    UNCLEAR = "unclear", "unclear reply"
+    LATE = "late", "late reply"
+    STRANGER = "stranger", "unknown sender"
+    OPTED_OUT = "opted_out", "opted out, but replied"
+    WANTS_OUT = "wants_out", "may want no more texts"
+    FULL = "full", "nothing left to offer"
+    SUSPICIOUS = "suspicious", "suspicious"
+    BROKEN = "broken", "our software failed"
+    NOT_SENT = "not_sent", "send failed for good"
+    UNKNOWN = "unknown", "outcome unknown"
+    NO_RECEIPT = "no_receipt", "no receipt"
+
+
+class Settlement(models.TextChoices):
+    APPLIED = "applied", "an option was chosen for the customer"
+    ANSWERED = "answered", "answered by SMS"
+    TOLD_BY_PHONE = "told_by_phone", "told by phone"
+    NOT_FOR_US = "not_for_us", "not for us"
+    OVERTAKEN = "overtaken", "overtaken by events"
+
+
+class ConcernQuerySet(models.QuerySet["Concern"]):
+    def waiting(self) -> "ConcernQuerySet":
+        return self.filter(settled_at=None)
+
+    def locked(self) -> "ConcernQuerySet":
+        return self.order_by("pk").select_for_update(of=("self",))
+
+
+class Concern(models.Model):
+    """One thing that needs a person, who owns it, and how it ended. Raised in the transaction that finds it."""
+
+    kind = models.CharField(max_length=20, choices=ConcernKind)
+    reason = models.CharField(max_length=200, help_text="A sentence for staff.")
+    msisdn = models.CharField(
+        "number", max_length=40, help_text="As it came: usually E.164 digits."
+    )
+    booking = models.ForeignKey(
+        Booking, on_delete=models.PROTECT, null=True, blank=True, related_name="concerns"
+    )
+    inbound = models.OneToOneField(
+        InboundMessage, on_delete=models.PROTECT, null=True, blank=True, related_name="concern"
+    )
+    outbound = models.OneToOneField(
+        OutboundMessage, on_delete=models.PROTECT, null=True, blank=True, related_name="concern"
+    )
+    raised_at = models.DateTimeField(default=timezone.now, editable=False)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    taken_at = models.DateTimeField(null=True, blank=True)
+    settlement = models.CharField(max_length=20, choices=Settlement, blank=True)
+    settled_at = models.DateTimeField(null=True, blank=True)
+    settled_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+
+    objects = ConcernQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["pk"]
+        indexes = [
+            models.Index(fields=["raised_at"], name="concern_waits", condition=Q(settled_at=None)),
+            models.Index(fields=["msisdn", "-id"], name="concern_by_customer"),
+        ]
+        constraints = [
+            is_one_of("kind", ConcernKind, name="concern_kind_is_known"),
+            models.CheckConstraint(
+                name="concern_settlement_is_known",
+                condition=Q(settlement__in=["", *Settlement.values]),
+            ),
+            models.CheckConstraint(
+                name="concern_settled_says_how",
+                condition=Q(settlement="", settled_at__isnull=True)
+                | (~Q(settlement="") & Q(settled_at__isnull=False)),
+            ),
+            models.CheckConstraint(
+                name="concern_is_about_one_text",
+                condition=Q(inbound__isnull=False, outbound__isnull=True)
+                | Q(inbound__isnull=True, outbound__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} ({self.pk})"
+
+    def belongs_to_another(self, user: "User") -> bool:
+        return self.owner_id is not None and self.owner_id != user.pk
