@@ -30,7 +30,7 @@ def join(inbound: InboundMessage) -> bool:
     A part that is a repetition of one in a whole text only points to that. The caller has locked the customer: else
     two last parts at the same instant would each miss the other.
     """
-    if _is_repeated(inbound):
+    if inbound.type == "binary" or _is_repeated(inbound):
         return False
     others = list(_waiting(inbound, WITHIN).select_for_update(of=("self",)))
     pieces = {(piece.part_number, piece.text) for piece in [inbound, *others]}

@@ -8,12 +8,14 @@ import datetime as dt
 import hashlib
 import hmac
 from collections.abc import Iterator
+from functools import reduce
 from itertools import islice
+from operator import or_
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from bookings import receipts
@@ -23,6 +25,7 @@ from bookings.models import (
     InboundMessage,
     Notification,
     OutboundMessage,
+    SimulatedPhone,
     SlotOption,
     StaffAct,
 )
@@ -56,7 +59,10 @@ def forget(days: int, *, dry_run: bool = False) -> dict[str, int]:
         )
     old = _older_than(timezone.localdate() - dt.timedelta(days=days))
     forgotten = {name: _forget(rows, dry_run=dry_run) for name, rows in old}
-    return forgotten | {"receipts of nobody": receipts.drop_orphans(dry_run=dry_run)}
+    return forgotten | {
+        "receipts of nobody": receipts.drop_orphans(dry_run=dry_run),
+        "simulated phones": _drop_phones(dry_run=dry_run),
+    }
 
 
 def stand_in(msisdn: str) -> str:
@@ -75,6 +81,14 @@ def _older_than(day: dt.date) -> Iterator[tuple[str, QuerySet[Any]]]:
     yield "inbound messages", InboundMessage.objects.filter(received_at__lt=moment)
     yield "delivery receipts", DeliveryReceipt.objects.filter(received_at__lt=moment)
     yield "staff acts", StaffAct.objects.filter(created_at__lt=moment).exclude(msisdn="")
+
+
+def _drop_phones(*, dry_run: bool) -> int:
+    """The simulated phones of customers of whom nothing is left."""
+    theirs = {"msisdn": OuterRef("msisdn")}
+    known = (model.objects.filter(**theirs) for model in (Booking, OutboundMessage, InboundMessage))
+    phones = SimulatedPhone.objects.exclude(reduce(or_, map(Exists, known)))
+    return phones.count() if dry_run else phones.delete()[0]
 
 
 def _forget(rows: QuerySet[Any], *, dry_run: bool) -> int:

@@ -14,7 +14,13 @@ MOST_AT_ONCE = 200
 
 
 def page(
-    model_admin: Any, request: HttpRequest, rows: QuerySet[Any], *, question: str, button: str
+    model_admin: Any,
+    request: HttpRequest,
+    rows: QuerySet[Any],
+    *,
+    action: str,
+    question: str,
+    button: str,
 ) -> HttpResponse | None:
     """What to answer instead of doing it: the question, or a sentence. None once it was confirmed."""
     keys = list(rows.order_by("pk").values_list("pk", flat=True)[: MOST_AT_ONCE + 1])
@@ -35,7 +41,7 @@ def page(
         "rows": rows.order_by("pk"),
         "keys": keys,
         "checkbox": ACTION_CHECKBOX_NAME,
-        "action": request.POST["action"],
+        "action": action,
         "button": button,
     }
     return TemplateResponse(request, "admin/bookings/confirm.html", context)

@@ -1,16 +1,17 @@
 """Actions that hand a list out as a file. Each is written down before the file is given."""
 
-import re
 from collections.abc import Callable
 from typing import IO, Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import QuerySet
 from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
 from bookings import export
+from bookings.admin.mixins import last_digits
 from bookings.history import moment
 from bookings.models import ActKind, StaffAct
 
@@ -50,9 +51,10 @@ class ExportMixin:
             self.message_user(request, sentence, messages.WARNING)
             return None
         name = str(self.opts.verbose_name_plural)
-        what = f"{name}, {count} rows of {_filter_of(request)}"
+        what = f"{name}, {count} rows of {_filter_of(request, 'a search')}"
+        told = f"{name}, {count} rows of {_filter_of(request, _searched(request))}"
         user: Any = request.user
-        about = f"{what}, exported {moment(timezone.now())} by {user.get_username()}"
+        about = f"{told}, exported {moment(timezone.now())} by {user.get_username()}"
         file = write(rows, about)
         StaffAct.objects.create(
             kind=ActKind.EXPORTED, user=user, details=f"{kind}: {what}"[:_LONGEST_DETAILS]
@@ -62,17 +64,18 @@ class ExportMixin:
         return response
 
 
-def _filter_of(request: HttpRequest) -> str:
-    """The list's filter as it stood in its address, with numbers that were searched for masked."""
-    asked = [f"{name}={value}" for name, value in request.GET.items() if value and name != "p"]
-    words = ", ".join(asked)
-    return f"the list with {_mask_numbers(words)}" if asked else "the whole list"
+def _filter_of(request: HttpRequest, searched: str) -> str:
+    """The list's filter as it stood in its address. What was typed to search for stands in it as `searched`."""
+    asked = [
+        f"{name}={searched if name == SEARCH_VAR else value}"
+        for name, value in request.GET.items()
+        if value and name != "p"
+    ]
+    return f"the list with {', '.join(asked)}" if asked else "the whole list"
 
 
-def _mask_numbers(words: str) -> str:
-    """Digits that stand together as in a phone number, without all but the last four. Dates stay."""
-    return re.sub(
-        r"\+?\d[\d\s().]{5,}\d",
-        lambda found: "\N{BULLET}" * 4 + re.sub(r"\D", "", found[0])[-4:],
-        words,
-    )
+def _searched(request: HttpRequest) -> str:
+    """The words that were searched for, of a number its last four digits."""
+    term = request.GET.get(SEARCH_VAR, "")
+    digits = last_digits(term)
+    return "\N{BULLET}" * 4 + digits if digits else term

@@ -16,7 +16,8 @@ from bookings.admin import confirming
 from bookings.models import ActKind, InboundMessage, Outcome, StaffAct
 from bookings.outbox import holding
 
-_LONGEST_DETAILS = 500
+#: Keys of at most 18 digits, so that each fits into an act's details whole.
+_NAMED_AT_ONCE = 20
 
 
 class Mending:
@@ -29,9 +30,9 @@ class Mending:
 
     def _record(self, request: HttpRequest, kind: ActKind, keys: list[int]) -> None:
         user: Any = request.user
-        rows = ", ".join(map(str, keys))
-        details = f"messages {rows}"[:_LONGEST_DETAILS]
-        StaffAct.objects.create(kind=kind, user=user, details=details)
+        for first in range(0, len(keys), _NAMED_AT_ONCE):
+            rows = ", ".join(map(str, keys[first : first + _NAMED_AT_ONCE]))
+            StaffAct.objects.create(kind=kind, user=user, details=f"messages {rows}")
 
 
 class HeldTexts(Mending):
@@ -42,6 +43,7 @@ class HeldTexts(Mending):
         return self._end_hold(
             request,
             rows,
+            action="release_held",
             act=ActKind.RELEASED,
             question="Send these texts after all?",
             button="Release and send them",
@@ -54,6 +56,7 @@ class HeldTexts(Mending):
         return self._end_hold(
             request,
             rows,
+            action="drop_held",
             act=ActKind.DROPPED,
             question="Cancel these texts?",
             button="Cancel them",
@@ -66,6 +69,7 @@ class HeldTexts(Mending):
         request: HttpRequest,
         rows: QuerySet[Any],
         *,
+        action: str,
         act: ActKind,
         question: str,
         button: str,
@@ -73,7 +77,7 @@ class HeldTexts(Mending):
         done: str,
     ) -> HttpResponse | None:
         held = rows.filter(pk__in=holding.held().values("pk"))
-        page = confirming.page(self, request, held, question=question, button=button)
+        page = confirming.page(self, request, held, action=action, question=question, button=button)
         if page is not None:
             return page
         keys = list(held.order_by("pk").values_list("pk", flat=True))
@@ -90,7 +94,9 @@ class UndecidedTexts(Mending):
         failed = rows.filter(outcome=Outcome.ERROR)
         question = "Run the rule again over these texts? Their customers are answered."
         button = "Run the rule again"
-        page = confirming.page(self, request, failed, question=question, button=button)
+        page = confirming.page(
+            self, request, failed, action="run_again", question=question, button=button
+        )
         if page is not None:
             return page
         keys = list(failed.order_by("pk").values_list("pk", flat=True))

@@ -116,6 +116,13 @@ def phone_query(term: str, fields: tuple[str, ...], *, in_pieces: bool) -> Q | N
     return reduce(or_, wanted, Q())
 
 
+def last_digits(term: str) -> str:
+    """The last four digits of what can be a phone number, however it is written; else ""."""
+    digits = re.sub(r"\D", "", term)
+    is_number = _PHONE.fullmatch(term.strip()) and len(digits) > _LAST_DIGITS
+    return digits[-_LAST_DIGITS:] if is_number else ""
+
+
 def _digits_of(term: str) -> str:
     try:
         return parse_msisdn(term)

@@ -75,6 +75,7 @@ def _patiently(write: Callable[[], T]) -> T:
             with _taking_turns():
                 return write()
         except (OperationalError, InterfaceError):
+            connection.close_if_unusable_or_obsolete()
             time.sleep(1)
     return write()
 

@@ -1,6 +1,7 @@
 """Campaign `states`: any order of events, and after each of them every promise."""
 
 import logging
+import math
 from collections import Counter
 from typing import Any, ClassVar
 
@@ -26,7 +27,12 @@ OFTEN = ["reply", "reply", "texts_go_out", "texts_go_out", "ask", "book", "recei
 
 
 def run(stage: Stage, size: int, report: Report) -> None:
+    from bookings.webhooks import deadline
+
     logging.disable(logging.CRITICAL)
+    deadline.LAST_START = (
+        math.inf
+    )  # the clock is the machine's own: that of this computer decides nothing
     for machine in (_machine(), _machine(*OFTEN, *RULES)):
         _attack(stage, report, machine, size // 2)
     report.control("a customer's choice moves a delivery", holds=_a_choice_moves())

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, connections
 
+from bookings.gateways import OutgoingSMS, SendResult, Verdict
+from bookings.outbox.claiming import claim
+from bookings.outbox.sending import hand_over
+
 
 @contextmanager
 def road(port):
@@ -61,3 +65,26 @@ def test_a_database_that_was_away_is_used_as_soon_as_it_is_back(elsewhere):
     with road(port), closing(other), other.cursor() as cursor:
         cursor.execute("SELECT 1")
         assert cursor.fetchone() == (1,)
+
+
+class Cutting:
+    """A gateway that takes a text; the database has closed our connection by then, and we know of it."""
+
+    name = "simulator"
+
+    def send(self, sms: OutgoingSMS) -> SendResult:
+        connection.connection.close()
+        return SendResult(verdict=Verdict.ACCEPTED)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_became_of_a_text_is_written_down_over_a_new_connection(queued):
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite is always there.")
+    queued(gateway="simulator")
+    [message] = claim(1).messages
+    hand_over(message, Cutting())
+    assert message.attempts.get().verdict == Verdict.ACCEPTED

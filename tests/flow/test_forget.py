@@ -14,6 +14,7 @@ from bookings.models import (
     DeliveryReceipt,
     InboundMessage,
     OutboundMessage,
+    SimulatedPhone,
     SlotChange,
     StaffAct,
 )
@@ -97,6 +98,14 @@ def test_forgetting_twice_changes_nothing_and_a_dry_run_nothing_at_all(history):
     assert everything_stored() == stored
     forget()
     assert set(forget().values()) == {"0"}
+
+
+def test_a_simulated_phone_is_forgotten_with_its_customer(history):
+    gone = SimulatedPhone.objects.create(msisdn=history.msisdn)
+    kept = SimulatedPhone.objects.create(msisdn=BookingFactory.create().msisdn)
+    assert gone.msisdn != kept.msisdn
+    forget()
+    assert SimulatedPhone.objects.get() == kept
 
 
 def test_what_is_young_stays(history):

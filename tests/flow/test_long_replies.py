@@ -302,3 +302,12 @@ def test_a_full_part_of_a_text_with_part_fields_says_nothing_about_the_next_text
     assert last.outcome == Outcome.MOVED
     assert reply(asked.msisdn, "3").outcome == Outcome.MOVED
     assert OutboundMessage.objects.get(state=MessageState.QUEUED).in_reply_to != last
+
+
+@pytest.mark.parametrize("kinds", [("text", "binary"), ("binary", "text")])
+def test_a_part_that_is_no_text_completes_none(send_part, kinds):
+    """Whichever comes last: it waits for a person."""
+    for number, kind in enumerate(kinds, 1):
+        send_part(number, "2 please", type=kind)
+    assert not InboundMessage.objects.exclude(whole="").exists()
+    assert set(InboundMessage.objects.values_list("outcome", flat=True)) == {Outcome.PART}

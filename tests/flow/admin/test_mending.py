@@ -149,3 +149,22 @@ def test_mending_needs_a_token(held, ops):
     strict.cookies = ops.cookies
     assert act(strict, "release_held", held, **CONFIRMED).status_code == 403
     assert OutboundMessage.objects.filter(is_held=True).count() == 2
+
+
+def test_each_of_many_released_texts_is_written_down(ops):
+    held = OutboundMessageFactory.create_batch(45, is_held=True)
+    act(ops, "release_held", held, **CONFIRMED)
+    details = StaffAct.objects.order_by("pk").values_list("details", flat=True)
+    named = ", ".join(words.removeprefix("messages ") for words in details)
+    assert named == ", ".join(str(message.pk) for message in held)
+
+
+def test_the_question_is_about_the_act_that_its_button_does(held, ops):
+    """A hand-made form can name two acts; Django does the one that `index` points to."""
+    chosen = {"_selected_action": [held[0].pk], "index": 0}
+    page = ops.post(
+        url(OutboundMessage, "changelist"), chosen | {"action": ["release_held", "drop_held"]}
+    ).content.decode()
+    assert "<h2>Send these texts after all?</h2>" in page
+    assert 'value="release_held"' in page
+    assert 'value="drop_held"' not in page.split("<h2>")[1].partition("</form>")[0]
