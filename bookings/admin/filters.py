@@ -145,6 +145,7 @@ class StuckFilter(admin.SimpleListFilter):
         return [
             ("lost", "not delivered"),
             ("unknown", "outcome unknown"),
+            ("due", "due now"),
             ("late", "queued over 10 min"),
             ("held", "held: released by a person"),
         ]
@@ -155,6 +156,8 @@ class StuckFilter(admin.SimpleListFilter):
                 return queryset.filter(state__in=LOST)
             case "unknown":
                 return queryset.filter(state=MessageState.UNKNOWN)
+            case "due":
+                return queryset.filter(state=MessageState.QUEUED, due_at__lte=timezone.now())
             case "late":
                 since = timezone.now() - dt.timedelta(minutes=10)
                 return queryset.filter(state=MessageState.QUEUED, due_at__lt=since)

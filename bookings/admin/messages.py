@@ -24,6 +24,7 @@ from bookings.admin.columns import (
     text_column,
     user_column,
 )
+from bookings.admin.counted import ChoiceFilter, CountryFilter
 from bookings.admin.exporting import ExportMixin
 from bookings.admin.filters import AttentionFilter, ParkedFilter, StuckFilter
 from bookings.admin.mending import HeldTexts, UndecidedTexts
@@ -96,7 +97,7 @@ class OutboundMessageAdmin(HeldTexts, ExportMixin, HistoryAdminMixin, KeptAdmin)
     list_display_links = ["queued"]
     list_select_related = ["booking"]
     actions = ["release_held", "drop_held", "export_csv", "export_xlsx"]
-    list_filter = [StuckFilter, "state", "kind", "gateway", "queued_at"]
+    list_filter = [StuckFilter, "state", "kind", "gateway", "queued_at", CountryFilter]
     date_hierarchy = "queued_at"
     phone_fields = ("msisdn",)
     search_fields = [
@@ -146,7 +147,7 @@ class InboundMessageAdmin(UndecidedTexts, ExportMixin, HistoryAdminMixin, KeptAd
     list_display_links = ["received"]
     list_select_related = ["booking"]
     actions = ["run_again", "export_csv", "export_xlsx"]
-    list_filter = [AttentionFilter, "outcome", "reading", "received_at"]
+    list_filter = [AttentionFilter, ChoiceFilter, "outcome", "reading", "received_at"]
     date_hierarchy = "received_at"
     phone_fields = ("msisdn",)
     search_fields = ["booking__reference", "booking__customer_name", "text", "gateway_message_id"]
