@@ -1,6 +1,7 @@
 """What the dashboard counts. The lists that its numbers lead to filter by the same conditions, kept here."""
 
 import datetime as dt
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -133,7 +134,7 @@ def speed(since: dt.datetime) -> Speed:
     if not delays:
         return Speed(0)
     median, almost_all = (
-        delays[int(share * (len(delays) - 1))] for share in (_MEDIAN, _ALMOST_ALL)
+        delays[math.ceil(share * len(delays)) - 1] for share in (_MEDIAN, _ALMOST_ALL)
     )
     return Speed(len(delays), median.total_seconds(), almost_all.total_seconds())
 
