@@ -4,7 +4,8 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.db.models import Min
+from django.db.models import BooleanField, ExpressionWrapper, Min, Q
+from django.db.models.functions import Now
 from django.urls import NoReverseMatch
 
 from bookings import figures
@@ -20,6 +21,9 @@ from bookings.models import (
     Sender,
 )
 from bookings.outbox import holding
+from bookings.silence import SENDER_WITHIN
+
+_SENDERS = 5  # named, the latest first
 
 
 def _concerns(now: dt.datetime) -> list[Figure]:
@@ -60,10 +64,13 @@ def _circuit(now: dt.datetime) -> list[Figure]:
 
 
 def _senders(_: dt.datetime) -> list[Figure]:
-    """Those at work now; when others were last seen. They have no list: here they are."""
-    seen = list(Sender.objects.values_list("name", "seen_at")[:5])
-    names = "; ".join(f"{visible(name)} at {moment(at)}" for name, at in seen)
-    return [Figure("Senders last seen", len(seen) or "none", "", names, is_bad=not seen)]
+    """Those at work now, by the database's clock; with the others of the day by name, since they have no list."""
+    is_at_work = Q(seen_at__gt=Now() - SENDER_WITHIN)
+    senders = Sender.objects.annotate(is_at_work=ExpressionWrapper(is_at_work, BooleanField()))
+    seen = list(senders.values_list("name", "seen_at", "is_at_work")[:_SENDERS])
+    at_work = sum(works for _, _, works in seen)
+    names = "; ".join(f"{visible(name)} seen {moment(at)}" for name, at, _ in seen)
+    return [Figure("Senders at work", at_work or "none", "", names, is_bad=not at_work)]
 
 
 def _inbound(now: dt.datetime) -> list[Figure]:

@@ -8,6 +8,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db import connection
+from django.db.models.functions import Now
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -185,7 +186,7 @@ def test_the_machine():
     assert told["Texts queued, also for later"] == "3"
     assert told["Held texts"] == "2"
     assert told["Circuit"] == "open"
-    assert told["Senders last seen"] == "1"
+    assert told["Senders at work"] == "1"
     assert "No balance" in page(login("Ops"))
     assert "machine 7" in page(login("Ops"))
 
@@ -224,7 +225,7 @@ def test_every_number_that_counts_rows_has_its_list():
 def test_dispatch_sees_neither_circuit_nor_cost_nor_receipts():
     make_story()
     ops, dispatch = page(login("Ops")), page(login("Dispatch"))
-    for told in ("Circuit", "Senders last seen", "Last delivery receipt", "Parts and cost"):
+    for told in ("Circuit", "Senders at work", "Last delivery receipt", "Parts and cost"):
         assert f">{told}" in ops
         assert f">{told}" not in dispatch
     assert 'data-part="today"' in dispatch
@@ -278,6 +279,15 @@ def test_an_empty_database_has_a_dashboard():
     assert "None. There is nothing to do." in html
     assert "none yet" in html
     assert 'class="alarm"' not in html
+
+
+def test_senders_that_are_gone_are_named_and_not_counted():
+    Sender.objects.create(name="machine 7")
+    Sender.objects.create(name="machine 8")
+    Sender.objects.filter(name="machine 8").update(seen_at=Now() - dt.timedelta(minutes=3))
+    html = page(login("Ops"))
+    assert rows(html, "machine")["Senders at work"] == "1"
+    assert "machine 8" in part(html, "machine")
 
 
 def test_an_alarm_stands_at_the_top_with_what_to_do():
