@@ -2,9 +2,10 @@
 
     TEST_DATABASE_URL=postgres://user@host/pages .venv/bin/python -m benchmarks.pages [--bookings 100000]
 
-The database is made and filled if it is not there yet, and stays: drop it when you are done. For each page: the median
-of the server's milliseconds, those of them that the database took, its queries, and the whole in times of the page that
-shows nothing but what is around each page. The first view of a process (cold) stands apart: it fills caches.
+The database is made and filled if it is not there yet, and stays: drop it when you are done. For each page: the
+best and the median of the server's milliseconds, the best of the database, its queries, and the best in times of the page
+that shows nothing but what is around each page. On a busy machine the best is nearest to the truth. The first view of a
+process (cold) stands apart: it fills caches.
 """
 # ruff: noqa: PLC0415, PLR2004, S101, T201  Django is set up on the benchmark's own database before anything of it can be imported.
 
@@ -117,7 +118,7 @@ def _fill_more(bookings: Any, now: dt.datetime, chance: random.Random) -> None:
     common: dict[str, Any] = {"sender": "447700900000", "gateway": "simulator"}
     OutboundMessage.objects.bulk_create(
         OutboundMessage(
-            kind="reminder",
+            kind="told",
             msisdn=msisdn,
             booking_id=pk,
             text="Acme: your parcel comes soon.",
@@ -152,11 +153,11 @@ def _measure() -> int:
 
     Sender.objects.update(seen_at=dt.datetime.now(dt.UTC))
     user, _ = User.objects.get_or_create(username="bench", is_staff=True, is_superuser=True)
-    client = Client()
+    client = Client(SERVER_NAME="localhost")
     client.force_login(user)
     print(f"{Booking.objects.count():,} bookings, ", end="")
     print(f"{InboundMessage.objects.count() + OutboundMessage.objects.count():,} messages\n")
-    print("     ms   of them database  queries   cold ms  times the frame")
+    print("best ms  median ms  database ms  queries  cold ms  times the frame")
     keys = {
         "booking": Booking.objects.filter(slot_changes__isnull=False).order_by("-pk")[0].pk,
         "outbound": OutboundMessage.objects.order_by("-pk")[1000].pk,
@@ -165,18 +166,21 @@ def _measure() -> int:
     slow = []
     for name, address in _PAGES.items():
         headers = {"X-Requested-With": "fetch"} if name.endswith("refreshed") else {}
-        cold, whole, database, queries = _took(client, address.format(**keys), headers)
-        frame = frame or whole
-        slow += [name] if whole > _MOST else []
-        print(
-            f"{whole:7.0f} {database:10.0f} {queries:14} {cold:11.0f} {whole / frame:9.1f} x   {name}"
-        )
+        wholes, databases, queries = _took(client, address.format(**keys), headers)
+        (cold, *warm), database = wholes, min(databases[1:])
+        best, median = min(warm), statistics.median(warm)
+        frame = frame or best
+        slow += [name] if best > _MOST else []
+        print(f"{best:7.0f} {median:10.0f} {database:12.0f} {queries:8}", end="")
+        print(f" {cold:8.0f} {best / frame:14.1f} x   {name}")
     print(f"\nOver {_MOST} ms: {', '.join(slow) or 'none'}")
     return 1 if slow else 0
 
 
-def _took(client: Any, address: str, headers: dict[str, str]) -> tuple[float, float, float, int]:
-    """Milliseconds of the first view; then medians: milliseconds, those of the database; and queries."""
+def _took(
+    client: Any, address: str, headers: dict[str, str]
+) -> tuple[list[float], list[float], int]:
+    """Milliseconds of each view, those of the database, and the queries of one."""
     from django.db import connection
 
     spent: list[float] = []
@@ -197,7 +201,7 @@ def _took(client: Any, address: str, headers: dict[str, str]) -> tuple[float, fl
         wholes.append(1000 * (time.perf_counter() - began))
         databases.append(sum(spent))
         assert response.status_code == 200, (address, response.status_code)
-    return wholes[0], statistics.median(wholes[1:]), statistics.median(databases[1:]), len(spent)
+    return wholes, databases, len(spent)
 
 
 if __name__ == "__main__":

@@ -44,12 +44,14 @@ STAGES: Mapping[str, Exists] = {
 
 _KEPT = Q(option__slot=F("option__notification__slot"))
 _AT_POST_OFFICE = Q(option__slot__place=Place.POST_OFFICE)
+#: The same twice over, so that the database looks up no option for the texts that chose none.
+_CHOSEN = Q(option__isnull=False, option__digit__gte=1)
 
 #: What a customer's text chose, by the name that the list of inbound messages is filtered by.
 CHOICES: Mapping[str, Q] = {
-    "kept": Q(option__isnull=False) & _KEPT,
-    "another": Q(option__isnull=False) & ~_KEPT & ~_AT_POST_OFFICE,
-    "post_office": Q(option__isnull=False) & ~_KEPT & _AT_POST_OFFICE,
+    "kept": _CHOSEN & _KEPT,
+    "another": _CHOSEN & ~_KEPT & ~_AT_POST_OFFICE,
+    "post_office": _CHOSEN & ~_KEPT & _AT_POST_OFFICE,
     "none": Q(option=None),
 }
 
@@ -79,7 +81,7 @@ class DaySent:
 def of_day(day: dt.date) -> dict[str, int]:
     """How many deliveries there are on this day, as `bookings`, and how many of them by stage."""
     counts = {name: Count("pk", filter=condition) for name, condition in STAGES.items()}
-    counted: dict[str, int] = _deliveries(day).aggregate(bookings=Count("pk"), **counts)
+    counted: dict[str, int] = _deliveries(day).aggregate(bookings=Count("*"), **counts)
     return counted
 
 
@@ -103,14 +105,15 @@ def hours_back(hours: int) -> dt.datetime:
 
 
 def replies_by_choice(since: dt.datetime) -> dict[str, int]:
+    replies = _replies(since)
     counts = {name: Count("pk", filter=condition) for name, condition in CHOICES.items()}
-    counted: dict[str, int] = _replies(since).aggregate(**counts)
-    return counted
+    none = replies.filter(CHOICES["none"]).count()
+    return replies.filter(_CHOSEN).aggregate(**counts) | {"none": none}
 
 
 def replies_by_hour(since: dt.datetime) -> list[tuple[int, int]]:
     """Hour of the day and texts of customers in it, from the hour in which `since` lies on; all 24."""
-    rows = _replies(since).values_list(ExtractHour("received_at")).annotate(Count("pk"))
+    rows = _replies(since).values_list(ExtractHour("received_at")).annotate(n=Count("*"))
     counted = dict(rows.order_by())
     first = timezone.localtime(since).hour
     hours = [(first + ahead) % 24 for ahead in range(24)]
@@ -142,9 +145,9 @@ def speed(since: dt.datetime) -> Speed:
 def failures(since: dt.datetime) -> tuple[list[tuple[str, int]], list[tuple[int, int]]]:
     """Texts queued since then that were lost: by reason, and by the country's calling code; the most first."""
     lost = OutboundMessage.objects.filter(state__in=LOST, queued_at__gte=since).order_by()
-    reasons = dict(lost.values_list("reason").annotate(Count("pk")))
+    reasons = dict(lost.values_list("reason").annotate(n=Count("*")))
     codes: dict[int, int] = {}
-    for digits, count in lost.values_list(Left("msisdn", 3)).annotate(Count("pk")):
+    for digits, count in lost.values_list(Left("msisdn", 3)).annotate(n=Count("*")):
         code = calling_code(digits)
         codes[code] = codes.get(code, 0) + count
     return _most(reasons), _most(codes)
@@ -166,7 +169,7 @@ def sent_by_day(first: dt.date, last: dt.date) -> list[DaySent]:
         OutboundMessage.objects.filter(call_started_at__gte=midnight(first))
         .order_by()
         .values_list(TruncDate("call_started_at"))
-        .annotate(Count("pk"), Sum("parts"))
+        .annotate(n=Count("*"), p=Sum("parts"))
     )
     sent = {day: (texts, parts) for day, texts, parts in rows}
     spent = dict(Spending.objects.filter(day__gte=first).values_list("day", "amount"))
