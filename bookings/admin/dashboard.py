@@ -100,7 +100,7 @@ def _day(name: str, day: dt.date, now: dt.datetime) -> list[Figure]:
 
 def _not_reached(day: dt.date, name: str) -> tuple[int, str]:
     """How many of a day's customers no text has reached, and the list of them."""
-    bookings = Booking.objects.scheduled().on(day).order_by()
+    bookings = figures.deliveries_of(day)
     lost = OutboundMessage.objects.filter(
         kind=Kind.NOTIFICATION, state__in=LOST, booking__in=bookings
     )
