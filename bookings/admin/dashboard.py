@@ -130,26 +130,27 @@ def _replies(period: str) -> dict[str, Any]:
             (f"{hour:02}:00", count, list_of(InboundMessage, **asked, received_at__hour=hour))
             for hour, count in figures.replies_by_hour(since)
         ),
-        "speed": figures.speed(since),
-        "speed_link": list_of(
-            OutboundMessage,
-            kind__exact=Kind.ACKNOWLEDGEMENT.value,
-            queued_at__gte=since.isoformat(),
-            call_started_at__isnull=False,
-            in_reply_to__isnull=False,
-        ),
     }
 
 
-# What failed, and what it cost
+# How fast, what failed, and what it cost
 
 
 def _sending(now: dt.datetime, may: Mapping[str, bool]) -> dict[str, Any]:
     today = timezone.localdate(now)
+    day = figures.hours_back(24)
     since = figures.midnight(today - _FAILURES_OF)
     asked = {"trouble": "lost", "queued_at__gte": since.isoformat()}
     reasons, codes = figures.failures(since)
     told: dict[str, Any] = {
+        "speed": figures.speed(day),
+        "speed_link": list_of(
+            OutboundMessage,
+            kind__exact=Kind.ACKNOWLEDGEMENT.value,
+            queued_at__gte=day.isoformat(),
+            call_started_at__isnull=False,
+            in_reply_to__isnull=False,
+        ),
         "reasons": bars(
             (
                 visible(reason) or "no reason known",

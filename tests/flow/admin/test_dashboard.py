@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from bookings import figures
 from bookings.models import (
     Circuit,
     Concern,
@@ -41,6 +42,12 @@ from tests.flow.admin.pages import login, make_story
 from tests.flow.clock import clock_at
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _no_day_is_counted_yet():
+    figures._sent.cache_clear()
+
 
 PAGE = "/admin/"
 _NUMBER = re.compile(r'<a class="link" href="([^"]*)">(\d+)</a>')
@@ -166,8 +173,8 @@ def test_the_charts():
     assert {hour: n for hour, n in hours.items() if n != "0"} == dict.fromkeys(
         ("04:00", "05:00", "06:00", "07:00", "08:00"), "1"
     )
-    assert "6.0 s" in part(html, "choices")
-    assert "8.0 s" in part(html, "choices")
+    assert "6.0 s" in part(html, "speed")
+    assert "8.0 s" in part(html, "speed")
     assert rows(html, "failures") == {
         "The number is not in use.": "2",
         "no reason known": "1",
@@ -274,6 +281,13 @@ def test_everybody_lands_on_it_after_the_login(group):
 # How it is served
 
 
+def test_days_that_are_over_are_counted_too():
+    at = timezone.now() - dt.timedelta(days=20)
+    OutboundMessageFactory.create_batch(3, parts=2, call_started_at=at, state="delivered")
+    day = timezone.localdate(at).strftime("%a %-d %b %Y")
+    assert re.search(rf"{day}.*?>3</a>.*?>6<", part(page(login("Ops")), "costs"), re.DOTALL)
+
+
 def test_an_empty_database_has_a_dashboard():
     html = page(login("superuser"))
     assert "None. There is nothing to do." in html
@@ -329,6 +343,8 @@ def test_it_takes_as_many_queries_with_many_rows(superuser):
         return len(captured)
 
     make_story(2)
+    fill(0)
+    fill(1)
     page(superuser)
     few = queries()
     make_story(20)
