@@ -45,7 +45,7 @@ def main() -> int:
         return max(subprocess.run([*again, kind], check=False).returncode for kind in kinds)
     with Stage(told.database, seed=1) as stage:
         bookings = round(told.messages / _MESSAGES_PER_BOOKING)
-        _fill(bookings, stage.random)
+        fill(bookings, stage.random)
         return _measure(told.database)
 
 
@@ -83,15 +83,16 @@ def _took(read: Callable[[], Iterable[Any]]) -> tuple[float, float, list[Any]]:
     return time.monotonic() - began, time.process_time() - cpu, rows
 
 
-def _fill(bookings: int, chance: random.Random) -> None:
+def fill(bookings: int, chance: random.Random, *, days: int = _DAYS) -> None:
+    """So many bookings, asked within the last days, with all that happened to them: 2.5 messages each."""
     from bookings.models import Consent, ConsentChange, Spending
 
     now = dt.datetime.now(dt.UTC)
-    slots = _slots(now)
+    slots = _slots(now, days)
     spent: Counter[dt.date] = Counter()
     for first in range(0, bookings, _AT_ONCE):
         numbers = range(first, min(first + _AT_ONCE, bookings))
-        _fill_some(numbers, slots, spent, now, chance)
+        _fill_some(numbers, slots, spent, now, days, chance)
     _create(Spending(day=day, amount=_COST * attempts) for day, attempts in spent.items())
     some = [_msisdn(number) for number in range(0, bookings, 100)]
     _create(Consent(msisdn=msisdn) for msisdn in some)
@@ -111,11 +112,11 @@ def _create(rows: Iterable[Any]) -> list[Any]:
     return made
 
 
-def _slots(now: dt.datetime) -> dict[tuple[dt.date, int, str], Any]:
+def _slots(now: dt.datetime, days_back: int) -> dict[tuple[dt.date, int, str], Any]:
     """By date, hour and place."""
     from bookings.models import Place, Slot
 
-    days = [now.date() + dt.timedelta(days=day) for day in range(-_DAYS, 9)]
+    days = [now.date() + dt.timedelta(days=day) for day in range(-days_back, 9)]
     made = _create(
         Slot(
             date=day,
@@ -132,12 +133,17 @@ def _slots(now: dt.datetime) -> dict[tuple[dt.date, int, str], Any]:
 
 
 def _fill_some(
-    numbers: range, slots: dict[Any, Any], spent: Counter[dt.date], now: dt.datetime, chance: Any
+    numbers: range,
+    slots: dict[Any, Any],
+    spent: Counter[dt.date],
+    now: dt.datetime,
+    days: int,
+    chance: Any,
 ) -> None:
     """So many bookings, and all that happened to them."""
     from bookings.models import Booking, Notification, SlotChange, SlotOption
 
-    asked_at = [now - dt.timedelta(minutes=chance.randint(60, _DAYS * 1440)) for _ in numbers]
+    asked_at = [now - dt.timedelta(minutes=chance.randint(60, days * 1440)) for _ in numbers]
     hours = [chance.choice((8, 11, 14, 17)) for _ in numbers]
     outcomes = chance.choices(list(_REPLIES), list(_REPLIES.values()), k=len(numbers))
     offers = [_offer(slots, at.date(), hour) for at, hour in zip(asked_at, hours, strict=True)]

@@ -14,8 +14,10 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from bookings import watch
 from bookings.models import Circuit, DeliveryReceipt, MessageState, OutboundMessage, Spending
 from bookings.outbox import holding
+from bookings.webhooks.views import refusals
 
 #: Vonage tries for 72 h at the most (SMS API, `ttl`).
 RECEIPT_WITHIN = dt.timedelta(hours=73)
@@ -36,12 +38,12 @@ def healthz(request: HttpRequest) -> HttpResponse:
 def readyz(request: HttpRequest) -> JsonResponse:
     """503 only for the database or missing migrations: a proxy that takes us away loses replies.
 
-    A slow outbox, an open circuit, a cap that is reached and a full disk are reported with 200.
+    Alarms, a slow outbox, an open circuit, a cap that is reached and a full disk are reported with 200.
     """
     try:
         if missing := _missing_migrations():
             return JsonResponse({"database": "ok", "missing_migrations": missing}, status=503)
-        told = _outbox() | _receipts() | _money() | _disk()
+        told = _alarms() | _outbox() | _receipts() | _money() | _disk()
         return JsonResponse({"database": "ok", "missing_migrations": 0} | told)
     except (DatabaseError, InterfaceError):
         return JsonResponse({"database": "unreachable"}, status=503)
@@ -50,6 +52,12 @@ def readyz(request: HttpRequest) -> JsonResponse:
 def _missing_migrations() -> int:
     executor = MigrationExecutor(connection)
     return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def _alarms() -> dict[str, Any]:
+    """By name: what each means stands on the dashboard and in the log."""
+    is_refusing = refusals.is_ringing(timezone.now())
+    return {"alarms": [alarm.name for alarm in watch.alarms(is_refusing=is_refusing)]}
 
 
 def _outbox() -> dict[str, Any]:

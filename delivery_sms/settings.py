@@ -231,7 +231,7 @@ STORAGES = {
 # Who may come in
 
 LOGIN_URL = "admin:login"
-LOGIN_REDIRECT_URL = "/"
+LOGIN_REDIRECT_URL = "admin:index"
 AUTHENTICATION_BACKENDS = [
     "bookings.authentication.LockoutBackend",
     "django.contrib.auth.backends.ModelBackend",
@@ -296,6 +296,7 @@ UNFOLD = {
     "SITE_HEADER": COMPANY_NAME,
     "SITE_SYMBOL": "local_shipping",
     "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "bookings.admin.dashboard.dashboard",
     "SITE_FAVICONS": [
         {
             "rel": "icon",

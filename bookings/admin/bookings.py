@@ -25,6 +25,7 @@ from bookings.admin.columns import (
     slot_column,
     what_was_answered,
 )
+from bookings.admin.counted import StageFilter
 from bookings.admin.exporting import ExportMixin
 from bookings.admin.filters import AskedFilter, DayFilter, coming_first
 from bookings.admin.forms import BookingForm
@@ -57,7 +58,7 @@ class BookingAdmin(ExportMixin, KeptAdmin):
         *("state_shown", "sms", "answer"),
     ]
     list_select_related = ["slot"]
-    list_filter = [DayFilter.on("slot__date"), AskedFilter, "state", "slot__place"]
+    list_filter = [DayFilter.on("slot__date"), AskedFilter, StageFilter, "state", "slot__place"]
     date_hierarchy = "slot__date"
     phone_fields = ("msisdn",)
     search_fields = ["reference", "customer_name"]

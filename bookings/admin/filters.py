@@ -1,6 +1,7 @@
 """Filters by day, by how far a customer was asked, and by what needs a person."""
 
 import datetime as dt
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
@@ -145,6 +146,7 @@ class StuckFilter(admin.SimpleListFilter):
         return [
             ("lost", "not delivered"),
             ("unknown", "outcome unknown"),
+            ("due", "due now"),
             ("late", "queued over 10 min"),
             ("held", "held: released by a person"),
         ]
@@ -155,9 +157,29 @@ class StuckFilter(admin.SimpleListFilter):
                 return queryset.filter(state__in=LOST)
             case "unknown":
                 return queryset.filter(state=MessageState.UNKNOWN)
+            case "due":
+                return queryset.filter(state=MessageState.QUEUED, due_at__lte=timezone.now())
             case "late":
                 since = timezone.now() - dt.timedelta(minutes=10)
                 return queryset.filter(state=MessageState.QUEUED, due_at__lt=since)
             case "held":
                 return queryset.filter(pk__in=holding.held().values("pk"))
         return queryset
+
+
+class ValueFilter(admin.SimpleListFilter):
+    """By the values that a field can have. Django would look through the whole table for those that it has."""
+
+    values: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, field: str, title: str, values: Iterable[str]) -> "type[ValueFilter]":
+        named = {"parameter_name": field, "title": title, "values": tuple(values)}
+        return type("ValueFilter", (cls,), named)
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, value) for value in self.values]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset if value is None else queryset.filter(Q((self.parameter_name, value)))

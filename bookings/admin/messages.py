@@ -24,8 +24,9 @@ from bookings.admin.columns import (
     text_column,
     user_column,
 )
+from bookings.admin.counted import ChoiceFilter, CountryFilter
 from bookings.admin.exporting import ExportMixin
-from bookings.admin.filters import AttentionFilter, ParkedFilter, StuckFilter
+from bookings.admin.filters import AttentionFilter, ParkedFilter, StuckFilter, ValueFilter
 from bookings.admin.mending import HeldTexts, UndecidedTexts
 from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
 from bookings.history import moment, visible
@@ -36,6 +37,20 @@ from bookings.models import (
     SendAttempt,
 )
 from bookings.numbers import masked_payload
+
+GATEWAYS = ValueFilter.of("gateway", "gateway", ["simulator", "vonage"])
+READINGS = ValueFilter.of(
+    "reading",
+    "reading",
+    ["choice", "words", "thanks", "cancel", "opt out", "opt in", "help", "not understood"],
+)
+STATUSES = ValueFilter.of(
+    "status",
+    "status",
+    ["accepted", "buffered", "delivered", "expired", "failed", "rejected", "unknown"],
+)
+#: Vonage's, of delivery receipts; the carrier's own are looked for by the search.
+ERROR_CODES = ValueFilter.of("err_code", "error code", map(str, [*range(16), 39, 41, 50, 99]))
 
 
 class AttemptInline(HistoryAdminMixin, TabularInline):
@@ -96,7 +111,7 @@ class OutboundMessageAdmin(HeldTexts, ExportMixin, HistoryAdminMixin, KeptAdmin)
     list_display_links = ["queued"]
     list_select_related = ["booking"]
     actions = ["release_held", "drop_held", "export_csv", "export_xlsx"]
-    list_filter = [StuckFilter, "state", "kind", "gateway", "queued_at"]
+    list_filter = [StuckFilter, "state", "kind", GATEWAYS, "queued_at", CountryFilter]
     date_hierarchy = "queued_at"
     phone_fields = ("msisdn",)
     search_fields = [
@@ -146,7 +161,7 @@ class InboundMessageAdmin(UndecidedTexts, ExportMixin, HistoryAdminMixin, KeptAd
     list_display_links = ["received"]
     list_select_related = ["booking"]
     actions = ["run_again", "export_csv", "export_xlsx"]
-    list_filter = [AttentionFilter, "outcome", "reading", "received_at"]
+    list_filter = [AttentionFilter, ChoiceFilter, "outcome", READINGS, "received_at"]
     date_hierarchy = "received_at"
     phone_fields = ("msisdn",)
     search_fields = ["booking__reference", "booking__customer_name", "text", "gateway_message_id"]
@@ -209,7 +224,7 @@ class DeliveryReceiptAdmin(HistoryAdminMixin, KeptAdmin):
     ]
     list_display_links = ["received"]
     list_select_related = ["attempt__message__booking"]
-    list_filter = [ParkedFilter, "status", "err_code", "received_at"]
+    list_filter = [ParkedFilter, STATUSES, ERROR_CODES, "received_at"]
     date_hierarchy = "received_at"
     phone_fields = ("msisdn",)
     search_fields = [

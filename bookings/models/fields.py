@@ -1,5 +1,6 @@
 """Phone numbers as Vonage writes them: E.164 digits without a plus."""
 
+import functools
 import re
 from typing import Any
 
@@ -106,6 +107,7 @@ def country_of(msisdn: str) -> str:
     return region or phonenumbers.region_code_for_country_code(number.country_code or 0)
 
 
+@functools.lru_cache(maxsize=2**16)  # a day's numbers are asked about again and again
 def can_get_sms(msisdn: str) -> bool:
     """Whether a text to this number can arrive: not a fixed line, and possible at all.
 

@@ -30,3 +30,8 @@ class RefusalAlarm:
                 return False
             self._rang_at = now
             return True
+
+    def is_ringing(self, now: datetime) -> bool:
+        """Whether it rang less than ten minutes ago: in this process, since strangers may write to no database."""
+        with self._lock:
+            return self._rang_at is not None and now - self._rang_at < WITHIN

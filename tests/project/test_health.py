@@ -35,6 +35,7 @@ def test_ready_when_the_database_is_there_and_up_to_date(client, monkeypatch):
     assert response.json() == {
         "database": "ok",
         "missing_migrations": 0,
+        "alarms": [],
         "outbox_oldest_due_seconds": 0,
         "outbox_held": 0,
         "circuit": "closed",

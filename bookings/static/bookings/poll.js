@@ -1,7 +1,7 @@
 "use strict";
 // Keeps the marked parts of a page as the server has them now, touching only what has changed.
 (() => {
-  const EVERY = 1500;
+  const EVERY = Number(document.currentScript.dataset.every || 1500); // milliseconds
   let timer;
 
   async function refresh() {
@@ -23,8 +23,16 @@
     fresh.innerHTML = await response.text();
     for (const part of fresh.content.querySelectorAll("[data-part]")) {
       const shown = document.querySelector(`[data-part="${part.dataset.part}"]`);
-      if (shown && shown.innerHTML !== part.innerHTML) shown.innerHTML = part.innerHTML;
+      if (shown && shown.innerHTML !== part.innerHTML) replace(shown, part.innerHTML);
     }
+  }
+
+  // Whoever stands on a link with the keyboard stays on it.
+  function replace(shown, html) {
+    const links = () => [...shown.querySelectorAll("a")];
+    const place = links().indexOf(document.activeElement);
+    shown.innerHTML = html;
+    if (place >= 0) links()[place]?.focus({ preventScroll: true });
   }
 
   document.addEventListener("refresh", refresh);

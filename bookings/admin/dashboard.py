@@ -1,0 +1,194 @@
+"""The first page of the admin: what today and tomorrow need, how the conversation goes, how the machine stands."""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+
+from bookings import figures, watch
+from bookings.admin.bars import Figure, age, bars, list_of, share_of
+from bookings.admin.columns import show_day
+from bookings.admin.counted import CHOICES_SHOWN, show_country
+from bookings.admin.machine import machine
+from bookings.history import visible
+from bookings.models import (
+    Booking,
+    BookingState,
+    InboundMessage,
+    Kind,
+    OutboundMessage,
+)
+from bookings.models.fields import can_get_sms
+from bookings.models.standing import LOST
+from bookings.webhooks.views import refusals
+
+_STAGES_SHOWN = {
+    "bookings": "Deliveries",
+    "asked": "Asked",
+    "delivered": "Text reached the phone",
+    "answered": "Answered",
+    "moved": "Moved by the customer",
+}
+#: Hours that the charts of replies look back on, by `?since=`; the first unless another is asked for.
+_PERIODS = {"24h": (24, "the last 24 hours"), "7d": (7 * 24, "the last 7 days")}
+_FAILURES_OF, _COST_OF = dt.timedelta(days=7), dt.timedelta(days=29)
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Fill the admin's first page with what this member of staff may see (unfold's DASHBOARD_CALLBACK)."""
+    may = {name: request.user.has_perm(f"bookings.view_{name}") for name in _TABLES}
+    now = timezone.now()
+    is_fetch = request.headers.get("X-Requested-With") == "fetch"
+    period = request.GET.get("since", "")
+    period = period if period in _PERIODS else "24h"
+    return context | {
+        "title": "Dashboard",
+        "frame": f"admin/{'bare' if is_fetch else 'base'}.html",
+        "may": may,
+        "has_role": any(may.values()),
+        "now": timezone.localtime(now),
+        "alarms": _alarms(now) if may["outboundmessage"] else [],
+        "days": _days(now) if may["booking"] else [],
+        "machine": machine(now, may),
+        **(_replies(period) if may["inboundmessage"] else {}),
+        **(_sending(now, may) if may["outboundmessage"] else {}),
+    }
+
+
+_TABLES = (
+    *("booking", "inboundmessage", "outboundmessage", "concern", "deliveryreceipt"),
+    *("circuit", "sender", "spending"),
+)
+
+
+def _alarms(now: dt.datetime) -> list[Any]:
+    return list(watch.alarms(is_refusing=refusals.is_ringing(now)))
+
+
+# Today and tomorrow
+
+
+def _days(now: dt.datetime) -> list[dict[str, Any]]:
+    today = timezone.localdate(now)
+    days = {"today": today, "tomorrow": today + dt.timedelta(days=1)}
+    return [
+        {"name": name, "day": show_day(day), "figures": _day(name, day, now)}
+        for name, day in days.items()
+    ]
+
+
+def _day(name: str, day: dt.date, now: dt.datetime) -> list[Figure]:
+    of_day = {"day": name, "state__exact": BookingState.SCHEDULED.value}
+    counted = figures.of_day(day)
+    total = counted["bookings"]
+
+    def stage(key: str, label: str, **more: Any) -> Figure:
+        asked = of_day if key == "bookings" else of_day | {"stage": key}
+        share = share_of(counted[key], total)
+        return Figure(label, counted[key], list_of(Booking, **asked), share=share, **more)
+
+    count, link = _not_reached(day, name)
+    oldest = figures.oldest_concern(day)
+    return [
+        *(stage(key, label) for key, label in _STAGES_SHOWN.items()),
+        Figure("Not reached", count, link, share=share_of(count, total), is_bad=True),
+        stage("waiting", "Needs attention", note=age("oldest", oldest, now), is_bad=True),
+    ]
+
+
+def _not_reached(day: dt.date, name: str) -> tuple[int, str]:
+    """How many of a day's customers no text has reached, and the list of them."""
+    bookings = figures.deliveries_of(day)
+    lost = OutboundMessage.objects.filter(
+        kind=Kind.NOTIFICATION, state__in=LOST, booking__in=bookings
+    )
+    missed = set(lost.order_by().values_list("booking", flat=True))
+    numbers = bookings.values_list("pk", "msisdn")
+    missed |= {pk for pk, msisdn in numbers if pk not in missed and not can_get_sms(msisdn)}
+    of_day = {"day": name, "state__exact": BookingState.SCHEDULED.value}
+    return len(missed), list_of(Booking, **of_day, asked="not_reached")
+
+
+# Replies
+
+
+def _replies(period: str) -> dict[str, Any]:
+    hours, words = _PERIODS[period]
+    since = figures.hours_back(hours)
+    asked = {"received_at__gte": since.isoformat()}
+    choices = figures.replies_by_choice(since)
+    return {
+        "period": words,
+        "periods": [(name, shown[1], name == period) for name, shown in _PERIODS.items()],
+        "choices": bars(
+            (CHOICES_SHOWN[name], count, list_of(InboundMessage, **asked, choice=name))
+            for name, count in choices.items()
+        ),
+        "hours": bars(
+            (f"{hour:02}:00", count, list_of(InboundMessage, **asked, received_at__hour=hour))
+            for hour, count in figures.replies_by_hour(since)
+        ),
+    }
+
+
+# How fast, what failed, and what it cost
+
+
+def _sending(now: dt.datetime, may: Mapping[str, bool]) -> dict[str, Any]:
+    today = timezone.localdate(now)
+    day = figures.hours_back(24)
+    since = figures.midnight(today - _FAILURES_OF)
+    asked = {"trouble": "lost", "queued_at__gte": since.isoformat()}
+    reasons, codes = figures.failures(since)
+    told: dict[str, Any] = {
+        "speed": figures.speed(day),
+        "speed_link": list_of(
+            OutboundMessage,
+            kind__exact=Kind.ACKNOWLEDGEMENT.value,
+            queued_at__gte=day.isoformat(),
+            call_started_at__isnull=False,
+            in_reply_to__isnull=False,
+        ),
+        "reasons": bars(
+            (
+                visible(reason) or "no reason known",
+                count,
+                list_of(OutboundMessage, **asked, reason=reason),
+            )
+            for reason, count in reasons
+        ),
+        "countries": bars(
+            (
+                show_country(code) if code else "no country's number",
+                count,
+                list_of(OutboundMessage, **asked, country=code) if code else "",
+            )
+            for code, count in codes
+        ),
+    }
+    if may["spending"]:
+        told["costs"] = _costs(today)
+    return told
+
+
+def _costs(today: dt.date) -> list[dict[str, Any]]:
+    """By day, the newest first: texts lead to their list; parts and cost are sums."""
+    days = figures.sent_by_day(today - _COST_OF, today)
+    most = max((sent.parts for sent in days), default=0)
+    return [
+        {
+            "day": show_day(sent.day),
+            "texts": sent.texts,
+            "link": list_of(
+                OutboundMessage,
+                call_started_at__gte=figures.midnight(sent.day).isoformat(),
+                call_started_at__lt=figures.midnight(sent.day + dt.timedelta(days=1)).isoformat(),
+            ),
+            "parts": sent.parts,
+            "cost": f"{sent.cost:.2f}",
+            "share": share_of(sent.parts, most),
+        }
+        for sent in reversed(days)
+    ]

@@ -1,0 +1,361 @@
+"""The first page of the admin: every number leads to a list of exactly that many rows."""
+
+import datetime as dt
+import re
+from html import unescape
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.db import connection
+from django.db.models.functions import Now
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from bookings import figures
+from bookings.models import (
+    Circuit,
+    Concern,
+    ConcernKind,
+    Kind,
+    MessageState,
+    Outcome,
+    Place,
+    Sender,
+    Spending,
+)
+from tests.factories import (
+    BookingFactory,
+    DeliveryReceiptFactory,
+    InboundMessageFactory,
+    NotificationFactory,
+    OutboundMessageFactory,
+    SendAttemptFactory,
+    SlotChangeFactory,
+    SlotFactory,
+    UserFactory,
+    in_days,
+)
+from tests.flow.admin.pages import login, make_story
+from tests.flow.clock import clock_at
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _no_day_is_counted_yet():
+    figures._sent.cache_clear()
+
+
+PAGE = "/admin/"
+_NUMBER = re.compile(r'<a class="link" href="([^"]*)">(\d+)</a>')
+_ROW = re.compile(
+    r'<th scope="row">(?:<bdi>)?([^<]*).*?</th>\s*<td[^>]*>\s*<(?:a[^>]*|span)>([^<]*)<', re.DOTALL
+)
+
+
+def page(client: Client, **asked: str) -> str:
+    response = client.get(PAGE, asked)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def part(html: str, name: str) -> str:
+    """What a script would replace."""
+    return html.split(f'data-part="{name}"')[1].split("data-part=", maxsplit=1)[0]
+
+
+def rows(html: str, name: str) -> dict[str, str]:
+    return {label.strip(): value for label, value in _ROW.findall(part(html, name))}
+
+
+def fill(days: int) -> None:
+    """Deliveries of one day at every stage: thirteen, one of them cancelled."""
+    now = timezone.now()
+    slot = SlotFactory.create(date=in_days(days), window_start=dt.time(18), window_end=dt.time(20))
+    BookingFactory.create_batch(2, slot=slot)
+    BookingFactory.create(slot=slot, state="cancelled", cancelled_at=now)
+    BookingFactory.create(slot=slot, msisdn=f"4420794600{days:02}")  # a fixed line
+    for number in range(9):
+        question = NotificationFactory.create(booking__slot=slot)
+        booking = question.booking
+        lost = number == 0
+        text = OutboundMessageFactory.create(
+            notification=question,
+            state=MessageState.FAILED if lost else MessageState.DELIVERED,
+            reason="The number is not in use." if lost else "",
+            parts=2,
+            call_started_at=now,
+        )
+        attempt = SendAttemptFactory.create(message=text, state=text.state)
+        DeliveryReceiptFactory.create(attempt=attempt)
+        if number < 4:
+            continue
+        digit = {4: 1, 5: 2, 6: 3}.get(number)
+        option = question.options.get(digit=digit) if digit else None
+        outcome = Outcome.MOVED if option else Outcome.NOT_UNDERSTOOD
+        reply = InboundMessageFactory.create(
+            notification=question,
+            option=option,
+            outcome=outcome,
+            received_at=now - dt.timedelta(hours=number + 20 * days),
+        )
+        OutboundMessageFactory.create(
+            booking=booking,
+            in_reply_to=reply,
+            kind=Kind.ACKNOWLEDGEMENT,
+            state=MessageState.SUBMITTED,
+            call_started_at=reply.received_at + dt.timedelta(seconds=number),
+        )
+        if digit in {2, 3}:
+            SlotChangeFactory.create(booking=booking, inbound=reply, cause="reply", user=None)
+        if number == 8:
+            Concern.objects.create(
+                kind=ConcernKind.UNCLEAR,
+                reason="Unclear.",
+                msisdn=booking.msisdn,
+                booking=booking,
+                inbound=reply,
+                raised_at=now - dt.timedelta(minutes=20 + days),
+            )
+
+
+@pytest.fixture
+def _filled(time_machine):
+    clock_at(time_machine, "2026-11-24 12:30")
+    fill(0)
+    fill(1)
+    soon = timezone.now() + dt.timedelta(hours=1)
+    OutboundMessageFactory.create(due_at=soon)
+    OutboundMessageFactory.create_batch(2, is_held=True)
+    OutboundMessageFactory.create(
+        msisdn="12025550123", state=MessageState.REJECTED, reason="", booking=None
+    )
+    Spending.objects.create(day=timezone.localdate(), amount="1.75")
+    Sender.objects.create(name="machine 7")
+    Circuit.objects.create(pk=1, opened_at=timezone.now(), reason="No balance")
+
+
+@pytest.mark.usefixtures("_filled")
+def test_the_numbers_of_today_and_tomorrow():
+    html = page(login("Ops"))
+    for name in ("today", "tomorrow"):
+        assert rows(html, name) == {
+            "Deliveries": "12",
+            "Asked": "9",
+            "Text reached the phone": "8",
+            "Answered": "5",
+            "Moved by the customer": "2",
+            "Not reached": "2",
+            "Needs attention": "1",
+        }
+    assert "oldest 20\xa0minutes" in part(html, "today")
+    assert "oldest 21\xa0minutes" in part(html, "tomorrow")
+
+
+@pytest.mark.usefixtures("_filled")
+def test_the_charts():
+    html = page(login("Ops"))
+    day, week = page(login("Ops")), page(login("Ops"), since="7d")
+    # Those of the second day were written from 24 to 28 hours ago.
+    assert rows(day, "choices") == {
+        "keep it as it is": "1",
+        "another day": "1",
+        "post office": "1",
+        "no option": "2",
+    }
+    assert list(rows(week, "choices").values()) == ["2", "2", "2", "4"]
+    hours = rows(day, "hours")
+    assert next(iter(hours)) == "13:00"
+    assert len(hours) == 24
+    assert {hour: n for hour, n in hours.items() if n != "0"} == dict.fromkeys(
+        ("04:00", "05:00", "06:00", "07:00", "08:00"), "1"
+    )
+    assert "6.0 s" in part(html, "speed")
+    assert "8.0 s" in part(html, "speed")
+    assert rows(html, "failures") == {
+        "The number is not in use.": "2",
+        "no reason known": "1",
+        "+44 GB": "2",
+        "+1 US": "1",
+    }
+    costs = part(html, "costs")
+    assert re.search(r"Tue 24 Nov 2026.*?>26</a>.*?>36<.*?>1.75<", costs, re.DOTALL) or costs
+
+
+@pytest.mark.usefixtures("_filled")
+def test_the_machine():
+    told = rows(page(login("Ops")), "machine")
+    assert told["Waiting for a person"] == "2"
+    assert told["Texts due now"] == "2"
+    assert told["Texts queued, also for later"] == "3"
+    assert told["Held texts"] == "2"
+    assert told["Circuit"] == "open"
+    assert told["Senders at work"] == "1"
+    assert "No balance" in page(login("Ops"))
+    assert "machine 7" in page(login("Ops"))
+
+
+@pytest.mark.usefixtures("_filled")
+@pytest.mark.parametrize("group", ["superuser", "Dispatch", "Ops", "Auditor"])
+@pytest.mark.parametrize("period", ["24h", "7d"])
+def test_every_number_leads_to_a_list_of_exactly_that_many_rows(group, period):
+    client = login(group)
+    found = [
+        (unescape(link), int(number))
+        for link, number in _NUMBER.findall(page(client, since=period))
+    ]
+    assert len(found) > 40
+    counted = {}
+    for link, _ in found:
+        listed = client.get(link)
+        assert listed.status_code == 200, link
+        assert listed.context["cl"].params or "?" not in link or "=" in link
+        counted[link] = listed.context["cl"].result_count
+    assert counted == dict(found)
+
+
+@pytest.mark.usefixtures("_filled")
+def test_every_number_that_counts_rows_has_its_list():
+    """Senders have none: they stand there by name."""
+    html = page(login("superuser"))
+    has_page = admin.site.is_registered(Concern)
+    without = re.findall(r"<(?:span|td class=\"number\")>\s*(\d+)\s*</", html.split("costs")[0])
+    assert len(without) == (1 if has_page else 2)
+
+
+# Who sees what
+
+
+def test_dispatch_sees_neither_circuit_nor_cost_nor_receipts():
+    make_story()
+    ops, dispatch = page(login("Ops")), page(login("Dispatch"))
+    for told in ("Circuit", "Senders at work", "Last delivery receipt", "Parts and cost"):
+        assert f">{told}" in ops
+        assert f">{told}" not in dispatch
+    assert 'data-part="today"' in dispatch
+    assert "No balance" not in dispatch
+    assert "Sending is paused" in dispatch
+
+
+def test_an_auditor_sees_all_that_ops_see():
+    def headings(group):
+        return re.findall(r"<h2 id=\"([\w-]+)", page(login(group)))
+
+    assert headings("Auditor") == headings("Ops") != headings("Dispatch")
+
+
+def test_staff_without_a_role_are_told_whom_to_ask():
+    client = Client()
+    client.force_login(UserFactory.create())
+    html = page(client)
+    assert "You have no role yet" in html
+    assert "data-part" not in html
+
+
+def test_who_may_view_bookings_alone_sees_the_days_alone():
+    user = UserFactory.create()
+    view = Group.objects.get(name="Dispatch").permissions.get(codename="view_booking")
+    user.user_permissions.add(view)
+    client = Client()
+    client.force_login(user)
+    assert re.findall(r'data-part="([\w-]+)"', page(client)) == [
+        *("alarms", "today", "tomorrow", "as-of")
+    ]
+
+
+@pytest.mark.parametrize("group", ["Dispatch", "Ops", "Auditor", None])
+def test_everybody_lands_on_it_after_the_login(group):
+    user = UserFactory.create(username="somebody")
+    user.set_password("long-enough-word")
+    user.save()
+    user.groups.set(Group.objects.filter(name=group))
+    answer = Client().post(
+        reverse("admin:login"), {"username": "somebody", "password": "long-enough-word"}
+    )
+    assert (answer.status_code, answer["Location"]) == (302, PAGE)
+
+
+# How it is served
+
+
+def test_days_that_are_over_are_counted_too():
+    at = timezone.now() - dt.timedelta(days=20)
+    OutboundMessageFactory.create_batch(3, parts=2, call_started_at=at, state="delivered")
+    day = timezone.localdate(at).strftime("%a %-d %b %Y")
+    assert re.search(rf"{day}.*?>3</a>.*?>6<", part(page(login("Ops")), "costs"), re.DOTALL)
+
+
+def test_an_empty_database_has_a_dashboard():
+    html = page(login("superuser"))
+    assert "None. There is nothing to do." in html
+    assert "none yet" in html
+    assert 'class="alarm"' not in html
+
+
+def test_senders_that_are_gone_are_named_and_not_counted():
+    Sender.objects.create(name="machine 7")
+    Sender.objects.create(name="machine 8")
+    Sender.objects.filter(name="machine 8").update(seen_at=Now() - dt.timedelta(minutes=3))
+    html = page(login("Ops"))
+    assert rows(html, "machine")["Senders at work"] == "1"
+    assert "machine 8" in part(html, "machine")
+
+
+def test_an_alarm_stands_at_the_top_with_what_to_do():
+    Circuit.objects.create(pk=1, opened_at=timezone.now(), reason="No balance")
+    alarms = part(page(login("Ops")), "alarms")
+    assert "Sending is paused" in alarms
+    assert "close the circuit" in alarms
+
+
+def test_a_script_gets_the_same_parts_without_what_is_around_them():
+    make_story()
+    ops = login("Ops")
+    whole = page(ops)
+    fragment = ops.get(PAGE, headers={"X-Requested-With": "fetch"}).content.decode()
+    assert "<html" not in fragment
+    assert "data-every" not in fragment
+    assert re.findall(r'data-part="([\w-]+)"', fragment) == re.findall(
+        r'data-part="([\w-]+)"', whole
+    )
+    assert rows(fragment, "today") == rows(whole, "today")
+
+
+def test_nonsense_in_the_address_is_the_usual_period():
+    assert "the last 24 hours" in page(login("Ops"), since="\0")
+
+
+def test_a_reason_is_escaped():
+    OutboundMessageFactory.create(state=MessageState.FAILED, reason="<b>'bad'\u202e")
+    html = part(page(login("Ops")), "failures")
+    assert "&lt;b&gt;" in html
+    assert "<b>" not in html
+    assert "\u202e" not in html
+
+
+def test_it_takes_as_many_queries_with_many_rows(superuser):
+    def queries():
+        with CaptureQueriesContext(connection) as captured:
+            page(superuser)
+        return len(captured)
+
+    make_story(2)
+    fill(0)
+    fill(1)
+    page(superuser)
+    few = queries()
+    make_story(20)
+    fill(0)
+    fill(1)
+    assert queries() == few
+
+
+def test_the_post_office_slot_of_a_delivery_that_is_there_is_no_move():
+    """Kept is what was booked, also at the post office."""
+    slot = SlotFactory.create(place=Place.POST_OFFICE, capacity=None)
+    question = NotificationFactory.create(booking__slot=slot)
+    InboundMessageFactory.create(notification=question, option=question.options.get(digit=1))
+    assert rows(page(login("Ops")), "choices")["keep it as it is"] == "1"
