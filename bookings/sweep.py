@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from django.db import InterfaceError, OperationalError
 
-from bookings import long_replies, notifications, receipts
+from bookings import concerns, long_replies, notifications, receipts
 from bookings.outbox import holding, recovery
 
 logger = logging.getLogger(__name__)
@@ -18,6 +18,7 @@ CHORES: tuple[Callable[[], int], ...] = (
     long_replies.report_incomplete,
     receipts.apply_parked,
     recovery.send_again,
+    concerns.miss_receipts,
 )
 
 
