@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from bookings.models import (
+    Booking,
     Concern,
     ConcernKind,
     InboundMessage,
@@ -67,7 +68,7 @@ def raise_for_inbound(inbound: InboundMessage, kind: ConcernKind) -> None:
             kind=kind,
             reason=inbound.attention,
             msisdn=as_msisdn(inbound.msisdn) or inbound.msisdn,
-            booking=inbound.booking,
+            booking=inbound.booking or _only_booking(inbound),
         )
     )
 
@@ -123,6 +124,15 @@ def overtake_by_opt_out(msisdn: str) -> None:
 def overtake_parts(parts: list[InboundMessage]) -> None:
     """Pieces that became a whole text after all."""
     _overtake(Concern.objects.filter(inbound__in=parts))
+
+
+def _only_booking(inbound: InboundMessage) -> Booking | None:
+    """The one delivery that this number waits for, though the text is about no question. None if it has several."""
+    coming = Booking.objects.scheduled().filter(
+        msisdn=as_msisdn(inbound.msisdn), slot__date__gte=timezone.localdate()
+    )
+    found = list(coming[:2])
+    return found[0] if len(found) == 1 else None
 
 
 def _miss(message: OutboundMessage) -> None:

@@ -1,6 +1,7 @@
 """The page of one concern: what was said, what is open, and what a person can do about it."""
 
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,6 @@ from bookings.history.steps import full_name
 from bookings.history.thread import thread
 from bookings.models import Concern, ConcernKind, Notification, Slot, SlotOption
 from bookings.outbox import claiming, spending
-from bookings.views.access import is_fetch
-from bookings.views.forms import new_nonce
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,40}")
 _RELATED = ("booking__slot", "inbound", "outbound", "owner", "settled_by")
@@ -96,30 +95,32 @@ class Attending:
         if not self.may_act(request):
             raise PermissionDenied
         words = request.POST.get("words", "")[:_LONGEST]
-        if is_fetch(request):
+        if request.headers.get("X-Requested-With") == "fetch":
             return render(request, "admin/bookings/concern/parts.html", _cost(words))
         return self._page(request, _find(pk), words)
 
     def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Do what was chosen; what cannot be done is said, and nothing that was typed is lost."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        if not self.may_act(request):
+        act = request.POST.get("act", "")
+        if not self.may_act(request) or (act == "opt_out" and not self.may_opt_out(request)):
             raise PermissionDenied
         concern = _find(pk)
-        act = request.POST.get("act", "")
-        if act == "opt_out" and not self.may_opt_out(request):
-            raise PermissionDenied
         try:
-            doing = _ACTS.get(act, _nothing)
-            level, sentence, is_done = doing(request, concern)
+            level, sentence, is_done = _ACTS.get(act, _nothing)(request, concern)
         except CannotAct as error:
-            self.message_user(request, str(error), messages.ERROR)
-            if words := request.POST.get("words", ""):
-                return self._page(request, _find(pk), words[:_LONGEST], status=409)
-            return redirect("admin:bookings_concern_change", pk)
+            return self._refuse(request, pk, str(error))
         self.message_user(request, sentence, level)
         if is_done:
             return redirect("admin:bookings_concern_changelist")
+        return redirect("admin:bookings_concern_change", pk)
+
+    def _refuse(self, request: HttpRequest, pk: int, sentence: str) -> HttpResponse:
+        self.message_user(request, sentence, messages.ERROR)
+        words = request.POST.get("words", "")
+        if words:
+            return self._page(request, _find(pk), words[:_LONGEST], status=409)
         return redirect("admin:bookings_concern_change", pk)
 
     def _page(
@@ -149,7 +150,7 @@ class Attending:
             "why_not_answered": desk.why_not_answered(concern),
             "is_quiet": claiming.is_quiet(timezone.now()),
             "wants_out": concern.kind == ConcernKind.WANTS_OUT and self.may_opt_out(request),
-            "nonce": new_nonce(),
+            "nonce": secrets.token_urlsafe(18),
             "words": words,
             "longest": _LONGEST,
         }
