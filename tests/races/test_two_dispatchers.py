@@ -40,7 +40,7 @@ def test_one_customer_gets_one_answer(round_, concerns):
     refused = [each for each in said if isinstance(each, CannotAct)]
     assert (len(sent), len(refused)) == (1, 3), said
     assert OutboundMessage.objects.count() == StaffAct.objects.count() == 1
-    name = sent[0].user.get_username()
+    name = str(sent[0].user)
     assert all(name in str(refusal) for refusal in refused)
 
 
@@ -65,3 +65,17 @@ def test_of_two_who_choose_for_a_customer_one_does(round_, concerns, asked):
     )
     assert sorted(type(each).__name__ for each in said) == ["CannotAct", "bool"], said
     assert SlotChange.objects.count() == OutboundMessage.objects.count() == 1
+
+
+@pytest.mark.parametrize("round_", ROUNDS)
+def test_a_stranger_of_whom_no_booking_is_locked_gets_one_answer_too(round_):
+    concern = ConcernFactory.create()
+    users = UserFactory.create_batch(3)
+    said = at_once(
+        *[
+            lambda user=user: desk.answer(fresh(concern), "Hello", user, nonce=f"n-{user.pk}")
+            for user in users
+        ]
+    )
+    assert sum(isinstance(each, CannotAct) for each in said) == 2, said
+    assert OutboundMessage.objects.count() == 1

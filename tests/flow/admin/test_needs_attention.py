@@ -87,7 +87,7 @@ def test_f4_a_dispatcher_clears_a_wish_in_two_clicks(reply, drain, dispatcher):
     assert booking.slot == saturday
     assert any("is moved to" in form["text"] for form in drain())
     names = {step.title: step.who for step in history.timeline(booking)}
-    name = Concern.objects.get().settled_by.get_username()
+    name = str(Concern.objects.get().settled_by)
     assert names["An option was chosen for the customer"] == name
     assert names[f"Moved to {saturday}"] == name
     assert names["Customer told by SMS"] == name
