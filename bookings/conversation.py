@@ -13,11 +13,12 @@ from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, transaction
 from django.utils import timezone
 
-from bookings import acknowledgements, long_replies
+from bookings import acknowledgements, concerns, long_replies
 from bookings.customers import Customer, Printed, Standing, load_customer
 from bookings.doubts import Doubt, find_doubt
 from bookings.models import (
     ChangeCause,
+    ConcernKind,
     Consent,
     InboundMessage,
     Kind,
@@ -79,6 +80,7 @@ class Decision:
     outcome: Outcome
     say: Say = Say.NOTHING
     attention: str = ""  # why a person must look at it
+    concern: ConcernKind | None = None  # as which kind; None: as the outcome says
 
 
 def decide(reply: Reply, question: Question) -> Decision:
@@ -95,9 +97,8 @@ def _decide(reply: Reply, question: Question) -> Decision:
         case OptOut() | OptIn() | Help() | Cancel():
             return _about_texts(reply, customer)
         case NotUnderstood(wants_out=True):
-            return Decision(
-                Outcome.NOT_UNDERSTOOD, attention="An opt-out word among others: no more texts?"
-            )
+            why = "An opt-out word among others: no more texts?"
+            return Decision(Outcome.NOT_UNDERSTOOD, Say.NOTHING, why, ConcernKind.WANTS_OUT)
         case Thanks():
             is_settled = not customer.open_options or customer.has_chosen or customer.was_prompted
             return Decision(Outcome.THANKS, Say.NOTHING if is_settled else Say.OPTIONS_AGAIN)
@@ -131,15 +132,17 @@ def _choice(meant: Printed, question: Question) -> Decision:
         outcome = Outcome.ALREADY if meant.answered_at else Outcome.KEPT
         return Decision(outcome, Say(outcome))
     if question.has_room:
-        return Decision(Outcome.MOVED, Say.MOVED, _suspicion(question))
+        return Decision(Outcome.MOVED, Say.MOVED, *_suspicion(question))
     nothing_left = "" if question.has_others else "No other slot is free for this customer."
     return Decision(Outcome.FULL, Say.FULL, nothing_left)
 
 
-def _suspicion(question: Question) -> str:
+def _suspicion(question: Question) -> tuple[str, ConcernKind | None]:
     """The sender of an SMS can be forged, and nothing in it proves who wrote."""
-    is_suspicious = question.moves + 1 >= SUSPICIOUS_MOVES
-    return "Moved three times in ten minutes: is it really the customer?" if is_suspicious else ""
+    if question.moves + 1 < SUSPICIOUS_MOVES:
+        return "", None
+    why = "Moved three times in ten minutes: is it really the customer?"
+    return why, ConcernKind.SUSPICIOUS
 
 
 def _unclear(customer: Customer) -> Decision:
@@ -155,23 +158,24 @@ def _unclear(customer: Customer) -> Decision:
 
 def _within_limits(decision: Decision, customer: Customer) -> Decision:
     """Nothing about deliveries to who opted out, and to nobody more than so many answers in a day."""
-    outcome = decision.outcome
+    outcome, concern = decision.outcome, None
     if not decision.say or outcome in ABOUT_TEXTS:
         return decision
     if customer.is_opted_out:
-        why = f"Opted out, so not told: {outcome.label}."
+        why, concern = f"Opted out, so not told: {outcome.label}.", ConcernKind.OPTED_OUT
     elif outcome not in CHOSEN and customer.answers_in_a_row >= MOST_ANSWERS:
         why = f"Not answered: {MOST_ANSWERS} automatic answers in a day."
     else:
         return decision
-    return Decision(outcome, attention="" if outcome == Outcome.THANKS else why)
+    return Decision(outcome, Say.NOTHING, "" if outcome == Outcome.THANKS else why, concern)
 
 
 def _quiet_in_flood(decision: Decision, doubt: Doubt | None) -> Decision:
     """In a flood nobody is answered, and a person hears of it once."""
     if doubt is None or not doubt.is_flood:
         return decision
-    return replace(decision, say=Say.NOTHING, attention=decision.attention and doubt.attention)
+    attention = decision.attention and doubt.attention
+    return replace(decision, say=Say.NOTHING, attention=attention, concern=ConcernKind.SUSPICIOUS)
 
 
 def answer(inbound: InboundMessage) -> None:
@@ -268,6 +272,8 @@ def _carry_out(inbound: InboundMessage, decision: Decision, question: Question) 
             _move(about, inbound)
         if decision.say:
             acknowledgements.say(decision.say, inbound, customer, about)
+        if decision.outcome in CHOSEN:
+            concerns.overtake_by_choice(inbound)
     _close(inbound, decision)
 
 
@@ -288,6 +294,8 @@ def _consent(inbound: InboundMessage, msisdn: str, *, is_opted_out: bool) -> Non
     else:
         waiting.filter(kind=Kind.OPT_OUT_CONFIRMATION).cancel("the customer opted in again")
     Consent.objects.record(msisdn, is_opted_out=is_opted_out, words=inbound.said, inbound=inbound)
+    if is_opted_out:
+        concerns.overtake_by_opt_out(msisdn)
 
 
 def _move(meant: Printed, inbound: InboundMessage) -> None:
@@ -296,6 +304,10 @@ def _move(meant: Printed, inbound: InboundMessage) -> None:
 
 
 def _close(inbound: InboundMessage, decision: Decision) -> None:
+    was_closed = bool(inbound.outcome)  # it is replayed, and may need nobody any more
     inbound.outcome, inbound.attention = decision.outcome, decision.attention
     inbound.save()
+    if decision.attention or was_closed:
+        kind = decision.concern or concerns.kind_of(decision.outcome)
+        concerns.raise_for_inbound(inbound, kind)
     logger.info("Inbound SMS %s: %s", inbound.pk, decision.outcome)

@@ -138,20 +138,21 @@ def change_phone(booking: Booking, msisdn: str) -> None:
     booking.msisdn = msisdn
 
 
-def tell(booking: Booking, *, user: "User | None" = None) -> OutboundMessage:
+def tell(booking: Booking, *, user: "User | None" = None, as_wished: str = "") -> OutboundMessage:
     """Queue the text that says where a delivery stands now: moved, or cancelled.
 
-    In one transaction with the change it tells of. Raises CannotTell.
+    `as_wished` names the text for a customer who has asked for it (`moved`, `kept`). In one transaction with the
+    change it tells of. Raises CannotTell.
     """
     with transaction.atomic():
         current = lock_booking(booking)
         if reason := why_not_told(current):
             raise CannotTell(reason)
-        name = "told_moved" if current.is_scheduled else "told_cancelled"
+        changed = "told_moved" if current.is_scheduled else "told_cancelled"
         return outbox.queue(
             Kind.TOLD,
             texts.render(
-                name,
+                as_wished or changed,
                 current.language,
                 reference=current.reference,
                 where=texts.where(current.slot, current.language),
@@ -167,11 +168,16 @@ def tell(booking: Booking, *, user: "User | None" = None) -> OutboundMessage:
 
 def why_not_told(booking: Booking) -> str:
     """Why no text reaches this customer, as a sentence for staff; "" if one does."""
-    if Consent.objects.is_opted_out(booking.msisdn):
+    return why_not_texted(booking.msisdn)
+
+
+def why_not_texted(msisdn: str) -> str:
+    """The same for a number, which may be nobody's booking."""
+    if Consent.objects.is_opted_out(msisdn):
         return "The customer has opted out of our texts."
-    if booking.msisdn in settings.VONAGE_NUMBERS:
+    if msisdn in settings.VONAGE_NUMBERS:
         return "This is a number of our own."
-    return why_never(booking.msisdn)
+    return why_never(msisdn)
 
 
 def told_by_phone(booking: Booking, user: "User") -> None:

@@ -9,7 +9,8 @@ import datetime as dt
 from django.db import transaction
 from django.utils import timezone
 
-from bookings.models import InboundMessage, Outcome
+from bookings import concerns
+from bookings.models import ConcernKind, InboundMessage, Outcome
 from bookings.models.messages import InboundMessageQuerySet
 
 #: How long after its first part a text can become whole.
@@ -42,6 +43,7 @@ def join(inbound: InboundMessage) -> bool:
     inbound.save(update_fields=["whole"])
     joined = InboundMessage.objects.filter(pk__in=[piece.pk for piece in others])
     joined.update(joined_in=inbound, attention="")
+    concerns.overtake_parts(others)
     return True
 
 
@@ -67,8 +69,12 @@ def report_incomplete() -> int:
         oldest = incomplete.order_by("received_at").select_for_update(
             skip_locked=True, of=("self",)
         )
-        parts = list(oldest.values_list("pk", flat=True)[:_AT_ONCE])
-        return incomplete.filter(pk__in=parts).update(attention=INCOMPLETE)
+        parts = list(oldest[:_AT_ONCE])
+        for part in parts:
+            part.attention = INCOMPLETE
+            part.save(update_fields=["attention"])
+            concerns.raise_for_inbound(part, ConcernKind.UNCLEAR)
+        return len(parts)
 
 
 def _is_repeated(inbound: InboundMessage) -> bool:

@@ -7,6 +7,7 @@ from django.db import InterfaceError, InternalError, OperationalError, transacti
 from django.db.models import Q
 from django.utils import timezone
 
+from bookings import concerns
 from bookings.models import (
     Consent,
     DeliveryReceipt,
@@ -77,6 +78,8 @@ def apply(receipt: DeliveryReceipt) -> bool:
             words="receipt: asked not to receive texts",
             receipt=receipt,
         )
+        concerns.overtake_by_opt_out(message.msisdn)
+    concerns.raise_for_outbound(message)
     return True
 
 

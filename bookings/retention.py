@@ -21,6 +21,7 @@ from django.utils import timezone
 from bookings import receipts
 from bookings.models import (
     Booking,
+    Concern,
     DeliveryReceipt,
     InboundMessage,
     Notification,
@@ -45,6 +46,7 @@ _PERSONAL: dict[Any, dict[str, Any]] = {
     InboundMessage: {"text": "", "whole": "", "matched": "", "raw": {}},
     DeliveryReceipt: {"raw": {}},
     StaffAct: {},
+    Concern: {"reason": FORGOTTEN},
 }
 
 
@@ -80,6 +82,7 @@ def _older_than(day: dt.date) -> Iterator[tuple[str, QuerySet[Any]]]:
     yield "outbound messages", OutboundMessage.objects.filter(queued_at__lt=moment)
     yield "inbound messages", InboundMessage.objects.filter(received_at__lt=moment)
     yield "delivery receipts", DeliveryReceipt.objects.filter(received_at__lt=moment)
+    yield "concerns", Concern.objects.filter(raised_at__lt=moment)
     yield "staff acts", StaffAct.objects.filter(created_at__lt=moment).exclude(msisdn="")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from django.db import InterfaceError, OperationalError
 
-from bookings import long_replies, notifications, receipts, watch
+from bookings import concerns, long_replies, notifications, receipts, watch
 from bookings.outbox import holding, recovery
 
 logger = logging.getLogger(__name__)
@@ -19,6 +19,7 @@ CHORES: tuple[Callable[[], int], ...] = (
     receipts.apply_parked,
     recovery.send_again,
     watch.look,
+    concerns.miss_receipts,
 )
 
 

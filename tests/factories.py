@@ -17,6 +17,8 @@ from bookings.gateways import Verdict
 from bookings.models import (
     Booking,
     ChangeCause,
+    Concern,
+    ConcernKind,
     ConsentChange,
     DeliveryReceipt,
     InboundMessage,
@@ -223,3 +225,21 @@ class ConsentChangeFactory(DjangoModelFactory[ConsentChange]):
     msisdn = Sequence(lambda n: f"4477009{n % 99_999 + 1:05d}")
     is_opted_out = True
     words = "STOP"
+
+
+class ConcernFactory(DjangoModelFactory[Concern]):
+    """An unclear reply that waits for a person."""
+
+    class Meta:
+        model = Concern
+
+    kind = ConcernKind.UNCLEAR
+    reason = "Not understood, after the options were repeated."
+    inbound = SubFactory(
+        InboundMessageFactory,
+        text="can u do sat?",
+        outcome=Outcome.NOT_UNDERSTOOD,
+        attention="Not understood, after the options were repeated.",
+    )
+    booking = LazyAttribute(lambda row: row.inbound.booking if row.inbound else None)
+    msisdn = LazyAttribute(lambda row: row.inbound.msisdn if row.inbound else STRANGER)

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from bookings.models import (
     Booking,
+    Concern,
     InboundMessage,
     Kind,
     MessageState,
@@ -90,7 +91,8 @@ class AskedFilter(admin.SimpleListFilter):
             case "attention":
                 # A question without options is a plain notice: its customer can only call.
                 notices = Notification.objects.open().filter(options=None, **of_booking)
-                return queryset.filter(Exists(answers.needing_attention()) | Exists(notices))
+                waiting = Concern.objects.waiting().filter(**of_booking)
+                return queryset.filter(Exists(waiting) | Exists(notices))
         return queryset
 
 

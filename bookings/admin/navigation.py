@@ -15,6 +15,7 @@ _LISTS = {
         ("Slots", "calendar_month", "bookings.slot"),
     ],
     "Conversation": [
+        ("Needs attention", "priority_high", "bookings.concern"),
         ("Notifications", "contact_support", "bookings.notification"),
         ("Outbound messages", "outbox", "bookings.outboundmessage"),
         ("Inbound messages", "inbox", "bookings.inboundmessage"),
@@ -37,10 +38,6 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """What this member of staff may open, by heading."""
     groups = {title: [_list(request, *entry) for entry in lists] for title, lists in _LISTS.items()}
     groups["Deliveries"].insert(0, _notify_form(request))
-    attention = _list(request, "Needs attention", "priority_high", "bookings.inboundmessage")
-    attention["link"] += "?attention=yes"
-    attention["active"] = request.GET.get("attention") == "yes"
-    groups["Conversation"].append(attention)
     groups["Staff"].append(_item("Second factor", "phonelink_lock", reverse("second-factor")))
     if settings.SMS_GATEWAY == "simulator":
         groups["Conversation"].append(_item("Simulator", "smartphone", reverse("simulator")))

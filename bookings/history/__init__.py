@@ -27,6 +27,7 @@ def timeline(booking: Booking) -> list[Step]:
     """Every step of a booking, oldest first."""
     steps = [
         *acts.by_staff(booking),
+        *acts.attended(booking),
         *sent.ends(booking),
         *(step for message in sent.messages(booking) for step in sent.steps(message)),
         *map(received.step, received.messages(booking)),

@@ -7,7 +7,7 @@ from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 
 from bookings.history.steps import Step, StepKind, Tone, details, full_name, visible
-from bookings.models import Booking, ChangeCause, ConsentChange, SlotChange
+from bookings.models import ActKind, Booking, ChangeCause, ConsentChange, SlotChange, StaffAct
 
 #: What the admin's log says of acts that leave no row of their own.
 CANCELLED, REINSTATED = "Cancelled.", "Reinstated."
@@ -59,6 +59,30 @@ def _logged(entry: LogEntry) -> Step:
         who=full_name(entry.user),
         tone=Tone.BAD if CANCELLED in said else Tone.PLAIN,
     )
+
+
+#: What a person did about what the machine must not guess. Moves, texts and opt-outs have rows of their own too.
+_ATTENDED = {
+    ActKind.TOOK: "Taken over: it needs a person",
+    ActKind.APPLIED: "An option was chosen for the customer",
+    ActKind.ANSWERED: "Answered in own words",
+    ActKind.TOLD_BY_PHONE: "Customer told by phone",
+    ActKind.SET_ASIDE: "Set aside: not for us",
+}
+
+
+def attended(booking: Booking) -> Iterator[Step]:
+    """Who took it over, chose for the customer, answered, phoned, or set it aside."""
+    acts = StaffAct.objects.filter(booking=booking, kind__in=_ATTENDED)
+    for act in acts.select_related("user").order_by("pk"):
+        yield Step(
+            at=act.created_at,
+            kind=StepKind.STAFF,
+            title=_ATTENDED[ActKind(act.kind)],
+            details=details(("About", act.details)),
+            who=full_name(act.user),
+            tone=Tone.GOOD,
+        )
 
 
 def slot_changes(booking: Booking) -> Iterable[SlotChange]:

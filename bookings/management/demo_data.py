@@ -12,11 +12,12 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from bookings import dispatch, notifications, options, texts
+from bookings import conversation, dispatch, notifications, options, texts
 from bookings.gateways import Verdict
 from bookings.models import (
     Booking,
     DeliveryReceipt,
+    InboundMessage,
     Kind,
     MessageState,
     Notification,
@@ -43,6 +44,13 @@ CUSTOMERS = (
 )
 LATE_CUSTOMER = ("Hugo Weber", "12025550108")
 NOTIFIED = 2  # so many of them have been asked
+#: What some wrote that the machine must not guess: the numbers of customers, and of a stranger.
+WRITTEN = (
+    ("12025550108", "hm, which days are there?"),
+    ("12025550108", "I'm away until friday, can u do sat?"),
+    ("12025550106", "please stop texting me"),
+    ("12025550199", "hi, where is my parcel?"),
+)
 # Whoever starts the demo has at least this long to try it.
 LEAST_TIME = dt.timedelta(hours=6)
 STILL_GOOD = dt.timedelta(hours=1)
@@ -64,6 +72,7 @@ def ensure() -> Booking:
     for booking in booked[:NOTIFIED]:
         _ask(booking)
     _ask_too_late(next(references), slots)
+    _write()
     return booked[0]
 
 
@@ -107,6 +116,15 @@ def _ask(booking: Booking) -> None:
     # Somebody may have tried STOP on this phone.
     with contextlib.suppress(notifications.CannotNotify):
         notifications.notify(booking)
+
+
+def _write() -> None:
+    """Texts of customers as they came in a moment ago: what of them needs a person waits in its queue."""
+    for msisdn, words in WRITTEN:
+        inbound = InboundMessage.objects.create(
+            msisdn=msisdn, virtual_number=settings.VONAGE_NUMBERS[0], text=words
+        )
+        conversation.answer(inbound)
 
 
 def _ask_too_late(reference: str, coming: list[Slot]) -> None:

@@ -12,6 +12,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from bookings import concerns
 from bookings.models import Consent, Kind, MessageState, OutboundMessage
 from bookings.models.messages import ANSWERS, DESPITE_OPT_OUT, OutboundMessageQuerySet
 from bookings.outbox import caps, circuit, spending
@@ -93,7 +94,8 @@ def _is_refused(candidate: _Candidate) -> bool:
     reason = why_never(candidate.msisdn)
     if reason:
         refused = OutboundMessage.objects.queued().filter(pk=candidate.pk)
-        refused.update(state=MessageState.FAILED, reason=reason)
+        if refused.update(state=MessageState.FAILED, reason=reason):
+            concerns.raise_for_outbound(OutboundMessage.objects.get(pk=candidate.pk))
         logger.warning("Message %s refused: %s", candidate.pk, reason)
     return bool(reason)
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.utils import timezone
 
+from bookings import concerns
 from bookings.gateways import PartResult, SendResult, Verdict
 from bookings.models import Kind, MessageState, Notification, OutboundMessage, SendAttempt, SentPart
 from bookings.models.notifications import NotificationQuerySet
@@ -45,6 +46,7 @@ def write_down(attempt: SendAttempt, result: SendResult) -> None:
     # A late worker's answer is kept, but only proof that the gateway has it moves the message.
     if is_ours or RANK[attempt.stand()] >= RANK[MessageState.SUBMITTED]:
         message.stand()
+        concerns.raise_for_outbound(message)
     _tell_all_senders(attempt, result)
     spending.note(attempt.spent_on, attempt.cost - counted, result.balance)
 

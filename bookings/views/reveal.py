@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST
 from bookings.models import (
     ActKind,
     Booking,
+    Concern,
     ConsentChange,
     DeliveryReceipt,
     InboundMessage,
@@ -25,7 +26,7 @@ from bookings.views.access import StaffRequest, is_fetch, staff_only
 
 _MODELS: tuple[type[Model], ...] = (
     *(Booking, Notification, OutboundMessage, InboundMessage),
-    *(DeliveryReceipt, ConsentChange, StaffAct),
+    *(DeliveryReceipt, ConsentChange, StaffAct, Concern),
 )
 #: The tables whose pages show a customer's number, by their names in addresses and permissions.
 TABLES: dict[str, Any] = {model.__name__.lower(): model for model in _MODELS}

@@ -6,7 +6,12 @@ from bookings.invariants import find_contradictions
 from bookings.models import InboundMessage, Kind, MessageState, Outcome, SlotChange
 from bookings.models.messages import NOBODY
 from bookings.notifications import notify
-from tests.factories import BookingFactory, InboundMessageFactory, OutboundMessageFactory
+from tests.factories import (
+    BookingFactory,
+    ConcernFactory,
+    InboundMessageFactory,
+    OutboundMessageFactory,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -50,7 +55,8 @@ def test_a_long_reply_in_parts_contradicts_nothing(drain, reply):
 
 
 def test_a_long_text_that_was_read_once_contradicts_nothing(whole):
-    part(1, part_ref="8", attention="did not become whole")
+    lacking = part(1, part_ref="8", attention="did not become whole")
+    ConcernFactory.create(inbound=lacking)
     OutboundMessageFactory.create(
         booking=None, kind=Kind.HELP, in_reply_to=whole, state=MessageState.CANCELLED
     )

@@ -9,7 +9,7 @@ import pytest
 from bookings.conversation import MOST_ANSWERS, Decision, Say, decide
 from bookings.customers import Customer, Printed, Standing
 from bookings.doubts import LONGER, TOO_MANY, Doubt
-from bookings.models import Booking, Notification, Outcome, Slot, SlotOption
+from bookings.models import Booking, ConcernKind, Notification, Outcome, Slot, SlotOption
 from bookings.questions import Question
 from bookings.replies import Cancel, Choice, Help, NotUnderstood, OptIn, OptOut, Thanks, Words
 
@@ -231,7 +231,8 @@ def test_the_table_holds_everything_that_can_be_said_and_every_outcome_of_a_cust
 
 def test_who_is_told_nothing_is_shown_to_staff_with_the_reason():
     moved = decide(TWO, about(MOVE, OUT, has_room=True))
-    assert moved == Decision(Outcome.MOVED, attention="Opted out, so not told: moved.")
+    why = "Opted out, so not told: moved."
+    assert moved == Decision(Outcome.MOVED, Say.NOTHING, why, ConcernKind.OPTED_OUT)
 
 
 def test_thanks_for_an_older_choice_is_no_answer_to_a_newer_question():

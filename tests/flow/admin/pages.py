@@ -13,6 +13,8 @@ from bookings.models import (
     ActKind,
     Booking,
     Circuit,
+    Concern,
+    ConcernKind,
     DeliveryReceipt,
     Kind,
     MessageState,
@@ -75,6 +77,13 @@ def make_story(count: int = 1) -> None:
         DeliveryReceiptFactory.create(attempt=attempt)
         inbound = InboundMessageFactory.create(
             notification=notification, option=notification.options.get(digit=2), text="2 please"
+        )
+        Concern.objects.create(
+            kind=ConcernKind.NO_RECEIPT,
+            reason="No receipt says that it arrived.",
+            msisdn=booking.msisdn,
+            booking=booking,
+            outbound=message,
         )
         SlotChangeFactory.create(
             booking=booking, inbound=inbound, cause="reply", user=UserFactory.create()

@@ -12,6 +12,7 @@ from bookings.models import (
     Booking,
     BookingState,
     Circuit,
+    Concern,
     MessageState,
     Notification,
     OutboundMessage,
@@ -21,6 +22,7 @@ from bookings.models import (
 )
 from tests.factories import (
     BookingFactory,
+    ConcernFactory,
     ConsentChangeFactory,
     DeliveryReceiptFactory,
     InboundMessageFactory,
@@ -60,6 +62,7 @@ def wanted() -> Booking:
     inbound = InboundMessageFactory.create(
         notification=notification, text="leave it with Bob", gateway_message_id="0B77"
     )
+    ConcernFactory.create(inbound=inbound)
     SlotChangeFactory.create(booking=booking, inbound=inbound)
     ConsentChangeFactory.create(msisdn=booking.msisdn, words="STOP it")
     user = UserFactory.create()
@@ -161,7 +164,7 @@ def test_bookings_are_filtered_by_how_far_their_customer_was_asked(asked, refere
     BookingFactory.create(reference="NEW")
     NotificationFactory.create(booking__reference="WAITS")
     answered = NotificationFactory.create(booking__reference="ANSWERED")
-    InboundMessageFactory.create(notification=answered, attention="Look at it.")
+    ConcernFactory.create(inbound__notification=answered)
     lost = NotificationFactory.create(booking__reference="LOST")
     OutboundMessageFactory.create(notification=lost, state=MessageState.FAILED)
 
@@ -234,7 +237,8 @@ NASTY = '<script>alert(1)</script>\u202e\x07"><img src=x onerror=alert(2)>'
 
 
 @pytest.mark.parametrize(
-    "where", ["booking", "inbound", "list", "answer", "move", "consent", "acts"]
+    "where",
+    ["booking", "inbound", "list", "answer", "move", "consent", "acts", "concern", "concerns"],
 )
 def test_a_customers_text_is_escaped_and_its_control_characters_are_visible(where, superuser):
     notification = NotificationFactory.create()
@@ -244,6 +248,7 @@ def test_a_customers_text_is_escaped_and_its_control_characters_are_visible(wher
     answer = OutboundMessageFactory.create(booking=notification.booking, in_reply_to=inbound)
     move = SlotChangeFactory.create(booking=notification.booking, inbound=inbound)
     consent = ConsentChangeFactory.create(words=NASTY, inbound=inbound)
+    concern = ConcernFactory.create(inbound=inbound, reason=NASTY)
     pages = {
         "booking": url(Booking, "change", notification.booking.pk),
         "inbound": url(type(inbound), "change", inbound.pk),
@@ -252,6 +257,8 @@ def test_a_customers_text_is_escaped_and_its_control_characters_are_visible(wher
         "move": url(SlotChange, "change", move.pk),
         "consent": url(type(consent), "change", consent.pk),
         "acts": url(type(inbound), "history", inbound.pk),
+        "concern": url(Concern, "change", concern.pk),
+        "concerns": url(Concern, "changelist"),
     }
     page = superuser.get(pages[where]).content.decode()
     assert "<script>alert(1)" not in page

@@ -10,6 +10,7 @@ from django.urls import reverse
 from bookings.models import (
     ActKind,
     Booking,
+    Concern,
     Consent,
     ConsentChange,
     DeliveryReceipt,
@@ -49,6 +50,7 @@ def story(settings) -> Booking:
         model.objects.update(msisdn=MSISDN)
     ConsentChange.objects.update(msisdn=MSISDN)
     StaffAct.objects.update(msisdn=MSISDN)
+    Concern.objects.update(msisdn=MSISDN)
     InboundMessage.objects.update(raw={"msisdn": MSISDN, "to": "447700900000", "text": "2"})
     DeliveryReceipt.objects.update(raw={"msisdn": MSISDN, "to": "447700900000", "scts": "1"})
     booking.refresh_from_db()

@@ -1,0 +1,302 @@
+"""What needs a person: raised with what gives rise to it, and settled by itself when a later event mends it."""
+
+import datetime as dt
+
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+
+from bookings import acknowledgements, dispatch, sweep
+from bookings.gateways import Verdict
+from bookings.invariants import find_contradictions
+from bookings.models import (
+    Concern,
+    ConcernKind,
+    Kind,
+    MessageState,
+    Settlement,
+)
+from bookings.notifications import notify
+from tests.factories import (
+    STRANGER,
+    BookingFactory,
+    ConcernFactory,
+    NotificationFactory,
+    OutboundMessageFactory,
+    SendAttemptFactory,
+)
+
+pytestmark = pytest.mark.django_db
+
+WISH = "I'm away until friday, can u do sat?"
+
+
+@pytest.fixture
+def asked():
+    return NotificationFactory.create()
+
+
+@pytest.fixture
+def unclear(reply, asked):
+    """The concern of a customer who wrote twice what nobody can read as a choice."""
+    reply(asked.msisdn, "hm?")
+    return reply(asked.msisdn, WISH).concern
+
+
+def only() -> Concern:
+    return Concern.objects.get()
+
+
+# Replies
+
+
+def test_the_first_unclear_reply_is_asked_once_more_and_the_second_waits_for_a_person(reply, asked):
+    reply(asked.msisdn, "hm?")
+    assert not Concern.objects.exists()
+    inbound = reply(asked.msisdn, WISH)
+    concern = only()
+    assert (concern.inbound, concern.booking, concern.msisdn) == (
+        inbound,
+        asked.booking,
+        asked.msisdn,
+    )
+    assert (concern.kind, concern.reason) == (ConcernKind.UNCLEAR, inbound.attention)
+
+
+def test_free_text_beside_a_choice_is_not_guessed_but_shown(reply, unclear, asked):
+    inbound = reply(asked.msisdn, "2 but leave it with the neighbour")
+    assert inbound.concern.kind == ConcernKind.UNCLEAR
+    assert not asked.booking.slot_changes.exists()
+
+
+def late(reply, asked):
+    dispatch.cancel(asked.booking)
+    reply(asked.msisdn, "2")
+
+
+def stranger(reply, asked):
+    reply(STRANGER, "hello")
+
+
+def opted_out(reply, asked):
+    reply(asked.msisdn, "STOP")
+    reply(asked.msisdn, "2")
+
+
+def wants_out(reply, asked):
+    reply(asked.msisdn, "please stop texting me")
+
+
+def cancel(reply, asked):
+    reply(asked.msisdn, "CANCEL")
+
+
+def full(reply, asked):
+    for option in asked.options.exclude(slot=asked.booking.slot):
+        type(option.slot).objects.filter(pk=option.slot_id).update(capacity=0)
+    reply(asked.msisdn, "2")
+
+
+def suspicious(reply, asked):
+    for digit in "232":
+        reply(asked.msisdn, digit)
+
+
+@pytest.mark.parametrize(
+    ("happens", "kind"),
+    [
+        (late, ConcernKind.LATE),
+        (stranger, ConcernKind.STRANGER),
+        (opted_out, ConcernKind.OPTED_OUT),
+        (wants_out, ConcernKind.WANTS_OUT),
+        (cancel, ConcernKind.WANTS_OUT),
+        (full, ConcernKind.FULL),
+        (suspicious, ConcernKind.SUSPICIOUS),
+    ],
+)
+def test_each_kind_of_reply_that_needs_a_person_says_which(happens, kind, reply, asked):
+    happens(reply, asked)
+    assert only().kind == kind
+    assert list(find_contradictions()) == []
+
+
+def test_a_clear_choice_settles_what_was_unclear_before(reply, unclear, asked):
+    reply(asked.msisdn, "2")
+    unclear.refresh_from_db()
+    assert (unclear.settlement, unclear.settled_by) == (Settlement.OVERTAKEN, None)
+
+
+def test_a_clear_choice_about_another_delivery_settles_nothing(reply, unclear, asked):
+    other = BookingFactory.create(msisdn=asked.msisdn)
+    question = notify(other)
+    question.handed_over_at = timezone.now()
+    question.save()
+    reply(asked.msisdn, str(question.options.latest("digit").digit))
+    assert Concern.objects.waiting().get() == unclear
+
+
+def test_a_real_stop_settles_a_polite_one(reply, asked):
+    wants_out(reply, asked)
+    reply(asked.msisdn, "STOP")
+    assert only().settlement == Settlement.OVERTAKEN
+
+
+def test_a_replay_that_clears_it_settles_it(reply, asked, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr(acknowledgements, "say", None)
+        inbound = reply(asked.msisdn, "2")
+    assert only().kind == ConcernKind.BROKEN
+    call_command("replay_inbound", inbound.pk)
+    assert only().settlement == Settlement.OVERTAKEN
+    assert list(find_contradictions()) == []
+
+
+def test_a_replay_that_needs_a_person_too_says_why_now(reply, asked, monkeypatch):
+    with monkeypatch.context() as broken:
+        broken.setattr("bookings.conversation.decide", None)
+        inbound = reply(asked.msisdn, "please stop texting me")
+    assert only().kind == ConcernKind.BROKEN
+    call_command("replay_inbound", inbound.pk)
+    assert (only().kind, only().settled_at) == (ConcernKind.WANTS_OUT, None)
+
+
+def test_the_only_delivery_of_a_number_is_named_though_nothing_was_asked(reply):
+    booking = BookingFactory.create()
+    reply(booking.msisdn, "where is it?")
+    assert only().booking == booking
+    BookingFactory.create(msisdn=booking.msisdn)
+    assert reply(booking.msisdn, "where are they?").concern.booking is None
+
+
+# Texts of ours
+
+
+@pytest.mark.parametrize("kind", [Kind.NOTIFICATION, Kind.TOLD, Kind.ACKNOWLEDGEMENT, Kind.STAFF])
+def test_a_text_that_is_lost_needs_a_person_until_another_arrives(
+    kind, queued, drain, report, network
+):
+    message = queued(kind)
+    drain()
+    report(network.posts[-1], "failed", err_code="3")
+    concern = only()
+    assert (concern.kind, concern.outbound) == (ConcernKind.NOT_SENT, message)
+    assert "This number is no longer in use." in concern.reason
+
+    queued(Kind.TOLD, booking=message.booking)
+    drain()
+    report(network.posts[-1], "delivered")
+
+    is_mended = kind != Kind.STAFF  # what a person wrote was about something else
+    assert (only().settlement == Settlement.OVERTAKEN) is is_mended
+    assert list(find_contradictions()) == []
+
+
+def test_a_re_prompt_that_is_lost_is_nobodys_work(queued, drain, report, network):
+    queued(Kind.RE_PROMPT)
+    drain()
+    report(network.posts[-1], "failed", err_code="3")
+    assert not Concern.objects.exists()
+
+
+def test_a_text_that_was_lost_after_a_newer_one_arrived_is_nobodys_work(
+    queued, drain, report, network
+):
+    message = queued(Kind.TOLD)
+    queued(Kind.TOLD, booking=message.booking)
+    drain()
+    first, second = sorted(
+        network.posts[-2:], key=lambda post: post.form["client-ref"] != f"{message.ref}-1"
+    )
+    report(second, "delivered")
+    report(first, "failed", err_code="1")
+    assert not Concern.objects.exists()
+
+
+def handed_over(state, kind=Kind.ACKNOWLEDGEMENT, minutes=31, **fields):
+    called = timezone.now() - dt.timedelta(minutes=minutes)
+    message = OutboundMessageFactory.create(
+        kind=kind, state=state, call_started_at=called, queued_at=called, **fields
+    )
+    verdict = Verdict.UNKNOWN if state == MessageState.UNKNOWN else Verdict.ACCEPTED
+    SendAttemptFactory.create(message=message, verdict=verdict, state=state, call_started_at=called)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        (MessageState.SUBMITTED, ConcernKind.NO_RECEIPT),
+        (MessageState.UNKNOWN, ConcernKind.UNKNOWN),
+    ],
+)
+def test_half_an_hour_without_a_word_needs_a_person_once(state, kind):
+    handed_over(state)
+    for _ in range(2):
+        sweep.sweep()
+        assert only().kind == kind
+
+
+def test_before_half_an_hour_and_for_other_texts_nobody_is_bothered():
+    handed_over(MessageState.SUBMITTED, minutes=29)
+    handed_over(MessageState.SUBMITTED, Kind.HELP)
+    handed_over(MessageState.DELIVERED)
+    sweep.sweep()
+    assert not Concern.objects.exists()
+
+
+def test_a_receipt_that_comes_late_settles_it(queued, drain, report, network, time_machine):
+    queued()
+    drain()
+    time_machine.move_to(timezone.now() + dt.timedelta(minutes=31), tick=True)
+    sweep.sweep()
+    assert only().kind == ConcernKind.NO_RECEIPT
+    report(network.posts[-1], "delivered")
+    assert only().settlement == Settlement.OVERTAKEN
+    sweep.sweep()
+    assert not Concern.objects.waiting().exists()
+
+
+def test_one_that_was_overtaken_waits_again_if_it_is_lost_after_all(
+    queued, drain, report, network, time_machine
+):
+    queued()
+    drain()
+    time_machine.move_to(timezone.now() + dt.timedelta(minutes=31), tick=True)
+    sweep.sweep()
+    report(network.posts[-1], "buffered")
+    assert only().settlement == Settlement.OVERTAKEN
+    report(network.posts[-1], "expired")
+    assert (only().kind, only().settled_at) == (ConcernKind.NOT_SENT, None)
+
+
+def test_a_number_that_can_never_be_texted_needs_a_person_when_its_text_is_refused(settings, drain):
+    settings.SMS_COUNTRIES = ["IE"]
+    OutboundMessageFactory.create(kind=Kind.TOLD, gateway="vonage")
+    drain()
+    assert only().kind == ConcernKind.NOT_SENT
+    assert "not allowed: call instead" in only().reason
+
+
+# Invariants, retention
+
+
+def test_an_unsound_queue_is_found(reply, asked):
+    inbound = reply(asked.msisdn, "please stop texting me")
+    Concern.objects.update(
+        settlement=Settlement.ANSWERED, settled_at=timezone.now(), settled_by=None
+    )
+    assert "nobody says by whom" in "".join(find_contradictions())
+    Concern.objects.all().delete()
+    assert list(find_contradictions()) == [
+        f"I12 inbound message {inbound.pk}: it needs a person, and stands in no queue"
+    ]
+
+
+def test_old_concerns_are_forgotten_and_stay_countable():
+    old = timezone.now() - dt.timedelta(days=100)
+    concern = ConcernFactory.create(raised_at=old, inbound__received_at=old)
+    call_command("forget")
+    number = concern.msisdn
+    concern.refresh_from_db()
+    assert (concern.msisdn[:3], concern.reason) == ("999", "[forgotten]")
+    assert number not in str(list(Concern.objects.values()))

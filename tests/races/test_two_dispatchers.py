@@ -1,0 +1,81 @@
+"""Two dispatchers at the same customer at the same instant: one acts, the other is told who did."""
+
+import pytest
+
+from bookings import desk
+from bookings.desk import CannotAct
+from bookings.models import Concern, OutboundMessage, SlotChange, StaffAct
+from tests.factories import ConcernFactory, NotificationFactory, UserFactory
+from tests.races.together import at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROUNDS = range(5)
+
+
+@pytest.fixture
+def asked():
+    return NotificationFactory.create()
+
+
+@pytest.fixture
+def concerns(asked):
+    """Two that wait of the same number."""
+    return ConcernFactory.create_batch(2, inbound__notification=asked)
+
+
+def fresh(concern):
+    return Concern.objects.select_related("booking").get(pk=concern.pk)
+
+
+@pytest.mark.parametrize("round_", ROUNDS)
+def test_one_customer_gets_one_answer(round_, concerns):
+    def answer(concern, user, nonce):
+        return lambda: desk.answer(fresh(concern), "Hello", user, nonce=nonce, seen=concern.pk)
+
+    users = UserFactory.create_batch(4)
+    acts = [answer(concerns[n % 2], user, f"nonce-{n}") for n, user in enumerate(users)]
+    said = at_once(*acts)
+    sent = [each for each in said if isinstance(each, OutboundMessage)]
+    refused = [each for each in said if isinstance(each, CannotAct)]
+    assert (len(sent), len(refused)) == (1, 3), said
+    assert OutboundMessage.objects.count() == StaffAct.objects.count() == 1
+    name = str(sent[0].user)
+    assert all(name in str(refusal) for refusal in refused)
+
+
+@pytest.mark.parametrize("round_", ROUNDS)
+def test_a_double_click_sends_one_answer(round_, concerns):
+    user = UserFactory.create()
+    click = lambda: desk.answer(fresh(concerns[0]), "Hello", user, nonce="same")  # noqa: E731
+    said = at_once(*[click] * 4)
+    assert sum(each is None for each in said) == 3, said
+    assert OutboundMessage.objects.count() == 1
+
+
+@pytest.mark.parametrize("round_", ROUNDS)
+def test_of_two_who_choose_for_a_customer_one_does(round_, concerns, asked):
+    options = {option.digit: option for option in asked.options.select_related("slot")}
+    users = UserFactory.create_batch(2)
+    said = at_once(
+        *[
+            lambda user=user, digit=digit: desk.apply(fresh(concerns[0]), options[digit], user)
+            for user, digit in zip(users, (2, 3), strict=True)
+        ]
+    )
+    assert sorted(type(each).__name__ for each in said) == ["CannotAct", "bool"], said
+    assert SlotChange.objects.count() == OutboundMessage.objects.count() == 1
+
+
+@pytest.mark.parametrize("round_", ROUNDS)
+def test_a_stranger_of_whom_no_booking_is_locked_gets_one_answer_too(round_):
+    concern = ConcernFactory.create()
+    users = UserFactory.create_batch(3)
+    said = at_once(
+        *[
+            lambda user=user: desk.answer(fresh(concern), "Hello", user, nonce=f"n-{user.pk}")
+            for user in users
+        ]
+    )
+    assert sum(isinstance(each, CannotAct) for each in said) == 2, said
+    assert OutboundMessage.objects.count() == 1
