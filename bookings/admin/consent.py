@@ -218,7 +218,6 @@ def _story(msisdn: str) -> dict[str, Any]:
     return {
         "is_opted_out": Consent.objects.is_opted_out(msisdn),
         "changes": changes[:_SHOWN],
-        "blocked": blocked.select_related("booking")
-        .order_by("-pk")[:_SHOWN],
+        "blocked": blocked.select_related("booking").order_by("-pk")[:_SHOWN],
         "replies": untold.order_by("-pk")[:_SHOWN],
     }
