@@ -114,9 +114,9 @@ class ConsentChangeAdmin(HistoryAdminMixin, KeptAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         def named(address: str, view: Any, name: str) -> URLPattern:
-            return path(
-                address, self.admin_site.admin_view(view), name=f"bookings_consentchange_{name}"
-            )
+            wrapped = self.admin_site.admin_view(view)
+            found: URLPattern = path(address, wrapped, name=f"bookings_consentchange_{name}")
+            return found
 
         return [
             named("record/", self.record_view, "record"),
