@@ -145,7 +145,7 @@ class ConsentChangeAdmin(HistoryAdminMixin, KeptAdmin):
         return request.user.has_perm("bookings.add_consentchange")
 
     def _of(self, request: HttpRequest, model: Any, pk: int) -> HttpResponse:
-        may_see = request.user.has_perm(f"bookings.view_{model._meta.model_name}")
+        may_see = request.user.has_perm(f"bookings.view_{model.__name__.lower()}")
         if not (self.has_view_permission(request) and may_see):
             raise PermissionDenied
         if request.method == "POST" and not self.may_record(request):
