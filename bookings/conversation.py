@@ -13,21 +13,19 @@ from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, transaction
 from django.utils import timezone
 
-from bookings import acknowledgements, concerns, long_replies
+from bookings import acknowledgements, concerns, consent, long_replies
 from bookings.customers import Customer, Printed, Standing, load_customer
 from bookings.doubts import Doubt, find_doubt
 from bookings.models import (
     ChangeCause,
     ConcernKind,
-    Consent,
     InboundMessage,
-    Kind,
     OutboundMessage,
     Outcome,
     lock_customer,
 )
 from bookings.models.fields import as_msisdn
-from bookings.models.messages import CHOSEN, DESPITE_OPT_OUT
+from bookings.models.messages import CHOSEN
 from bookings.questions import Question, measure
 from bookings.replies import (
     Cancel,
@@ -252,7 +250,7 @@ def _never_answered(
     """From somebody we never texted, or to a number that is not ours. But a STOP is a STOP."""
     wants_out = isinstance(reply, OptOut) or (isinstance(reply, Cancel) and customer is None)
     if wants_out or isinstance(reply, OptIn):
-        _consent(inbound, msisdn, is_opted_out=wants_out)
+        consent.write(inbound, msisdn, is_opted_out=wants_out)
         return Decision(Outcome.OPTED_OUT if wants_out else Outcome.OPTED_IN)
     if not _is_to_us(inbound):
         return Decision(Outcome.NOT_OURS, attention="Sent to a number that is not ours.")
@@ -280,22 +278,10 @@ def _carry_out(inbound: InboundMessage, decision: Decision, question: Question) 
 def _carry_out_about_texts(inbound: InboundMessage, decision: Decision, customer: Customer) -> None:
     if decision.outcome != Outcome.HELP:
         is_opted_out = decision.outcome == Outcome.OPTED_OUT
-        _consent(inbound, customer.msisdn, is_opted_out=is_opted_out)
+        consent.write(inbound, customer.msisdn, is_opted_out=is_opted_out)
     if decision.say:
         acknowledgements.say_about_texts(decision.say, inbound, customer)
     _close(inbound, decision)
-
-
-def _consent(inbound: InboundMessage, msisdn: str, *, is_opted_out: bool) -> None:
-    """Record it, and cancel what waits and may not be said any more."""
-    waiting = OutboundMessage.objects.filter(msisdn=msisdn)
-    if is_opted_out:
-        waiting.exclude(kind__in=DESPITE_OPT_OUT).cancel("the customer opted out")
-    else:
-        waiting.filter(kind=Kind.OPT_OUT_CONFIRMATION).cancel("the customer opted in again")
-    Consent.objects.record(msisdn, is_opted_out=is_opted_out, words=inbound.said, inbound=inbound)
-    if is_opted_out:
-        concerns.overtake_by_opt_out(msisdn)
 
 
 def _move(meant: Printed, inbound: InboundMessage) -> None:

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from bookings import dispatch, outbox, texts
+from bookings import consent, dispatch, outbox, texts
 from bookings.history import moment
 from bookings.history.steps import full_name
 from bookings.models import (
@@ -34,7 +34,6 @@ from bookings.models import (
 )
 from bookings.models.concerns import ConcernQuerySet
 from bookings.models.fields import as_msisdn
-from bookings.models.messages import DESPITE_OPT_OUT
 
 #: What is taken stays with whoever took it for so long: after that a colleague may take it over.
 KEPT_FOR = dt.timedelta(hours=1)
@@ -144,11 +143,7 @@ def opt_out(concern: Concern, user: User) -> None:
             or not as_msisdn(current.msisdn)
         ):
             raise CannotAct("Nobody has asked here for no more texts.")
-        waiting = OutboundMessage.objects.filter(msisdn=current.msisdn)
-        waiting.exclude(kind__in=DESPITE_OPT_OUT).cancel("the customer opted out")
-        Consent.objects.record(
-            current.msisdn, is_opted_out=True, words=inbound.said, inbound=inbound, user=user
-        )
+        consent.write(inbound, current.msisdn, is_opted_out=True, user=user)
         _own(current, user)
         _write_down(ActKind.CONSENT, current, user, current.booking, "opted out")
         same = _of_same_number(current).filter(kind=ConcernKind.WANTS_OUT)

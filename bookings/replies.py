@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from bookings.words import DEFAULT_LANGUAGE, NUMBERS, Token, clean, tokens
 
-READER_VERSION = 1  # to be raised when a text may be read differently: it is stored with readings
+READER_VERSION = 2  # to be raised when a text may be read differently: it is stored with readings
 
 LONGEST_READ = 160  # characters after cleaning; nothing longer is a choice
 LONGEST_LOOKED_AT = 2000  # characters as they came; an SMS of ten parts is shorter
@@ -95,8 +95,8 @@ _ECHO = "digit and its words"
 _CHOICES = {
     "digit": "l*dt*",
     "option and digit": "l*o+dt*",
-    "number word": "l*nt*|i",  # "I'd like one" may be a delivery
-    "option and number word": "l*o+[ni]t*",
+    "number word": "l*nt*|[ia]",  # "I'd like one" may be a delivery
+    "option and number word": "l*o+[nia]t*",
     "ordinal and option": "l*g?f[oi]t*",  # "the 2nd" without "option" may be a date
     _ECHO: f"l*o*d(?:(?:{_RELATIVE}|{_WEEKDAY})W?|[PD])",  # "2 Thu 26 Nov"; "2 Dec" is a date
 }

@@ -7,11 +7,11 @@ from django.conf import settings
 from django.template import Context, Engine
 from django.template.base import Template
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.translation import override
 
 from bookings.models import Slot, SlotOption
 from bookings.models.fields import show_msisdn
+from bookings.words import stem, word_table
 
 __all__ = ["costly_characters", "count_parts", "is_gsm7", "mask", "render", "show_msisdn"]
 
@@ -72,7 +72,8 @@ def languages() -> list[str]:
 @functools.cache
 def _spoken(language: str) -> str:
     """The language itself if we have its texts, else English."""
-    return language if language in languages() else "en"
+    own = stem(language)
+    return own if own in languages() else "en"
 
 
 @functools.cache
@@ -90,9 +91,15 @@ def render(name: str, language: str, **context: object) -> str:
 
 
 def day(date: dt.date, language: str) -> str:
-    """A date as customers read it: `Tue 24 Nov`."""
-    with override(_spoken(language)):
-        return date_format(date, "D j M")
+    """A date as customers read it: `Tue 24 Nov`, in words that the reader of replies knows."""
+    words = word_table(language)
+    return render(
+        "day",
+        language,
+        weekday=words.printed_weekdays[date.weekday()],
+        day=date.day,
+        month=words.printed_months[date.month - 1],
+    )
 
 
 def moment(at: dt.datetime, language: str) -> str:

@@ -6,6 +6,7 @@ from django import template
 from django.conf import settings
 
 from bookings import history, numbers
+from bookings.history.steps import full_name
 from bookings.models.fields import show_msisdn
 
 register = template.Library()
@@ -37,6 +38,12 @@ def masked(msisdn: str) -> str:
 def visible(text: str) -> str:
     """Somebody else's words, with control and direction characters shown."""
     return history.visible(text)
+
+
+@register.filter
+def staff_name(user: Any) -> str:
+    """A member of staff, as colleagues know them."""
+    return full_name(user)
 
 
 @register.simple_tag(takes_context=True)

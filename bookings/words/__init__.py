@@ -18,7 +18,9 @@ DEFAULT_LANGUAGE = "en"
 
 Lists: TypeAlias = dict[str, list[Any]]  # a word table as its file has it
 
-_HOLD_EVERYWHERE = ("opt_out", "opt_out_everyday", "opt_out_asked", "signs")
+_HOLD_EVERYWHERE = (
+    *("opt_out", "opt_out_everyday", "opt_out_asked", "opt_in", "help", "cancel", "signs"),
+)
 
 # The kind of token each list in a word table makes, and the value of the list's first entry.
 _SECTIONS = {
@@ -37,6 +39,7 @@ _SECTIONS = {
     "before_choice": ("l", 0),
     "after_choice": ("t", 0),
     "number_or_pronoun": ("i", 1),
+    "number_or_article": ("a", 1),
     "numbers": ("n", 1),
     "ordinals": ("f", 1),
     "negations": ("N", 0),
@@ -50,13 +53,14 @@ _SECTIONS = {
 }
 # Numbers in digits: d 1-9, f 1st-9th, b 10-31, e 10th-31st, x any other word with a digit in it.
 # What is left: W a window as we print it (13:00-17:00), q a question mark, u unknown.
-NUMBERS = "dfbexniW"
+NUMBERS = "dfbexniaW"
 _WRITTEN = {number: ("d", "f") if number in range(1, 10) else ("b", "e") for number in range(1, 32)}
 
 _QUESTION_MARKS = frozenset("?¿؟")
 _LEFT_OUT = frozenset(".,!:\"'*#_¡。、،")  # and every bracket and quotation mark there is
 _BRACKETS_AND_QUOTES = frozenset({"Ps", "Pe", "Pi", "Pf"})
 _UNSEEN = frozenset("\u20e3\ufe0e\ufe0f" + "".join(map(chr, range(0x1F3FB, 0x1F400))))
+_NO_DECOMPOSITION = {"ł": "l", "ø": "o", "æ": "ae", "œ": "oe"}
 _WINDOW = re.compile(r"(?<![\w:.-])([0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2})(?![\w:-])")
 _APOSTROPHE = re.compile(r"(?<=[^\W\d_])['`\u2019\u02bc](?=[^\W\d_])")
 
@@ -76,6 +80,8 @@ class WordTable:
 
     phrases: dict[tuple[str, ...], tuple[str, int]]
     longest: int
+    printed_weekdays: tuple[str, ...]  # from Monday
+    printed_months: tuple[str, ...]
 
 
 def clean(text: str) -> str:
@@ -105,8 +111,13 @@ def tokens(cleaned: str, language: str) -> list[Token]:
 
 def word_table(language: str) -> WordTable:
     """The table of "en", "en-GB" or "en_GB"; an unknown language has the English one."""
-    stem = re.split("[-_]", language.casefold(), maxsplit=1)[0]
-    return _tables()[stem if stem in _tables() else DEFAULT_LANGUAGE]
+    own = stem(language)
+    return _tables()[own if own in _tables() else DEFAULT_LANGUAGE]
+
+
+def stem(language: str) -> str:
+    """The language without its country: "en" of "en-GB"."""
+    return re.split("[-_]", language.casefold(), maxsplit=1)[0]
 
 
 @cache
@@ -132,7 +143,10 @@ def build_table(own: Lists, shared: Lists) -> WordTable:
     for number, (plain, ordinal) in _WRITTEN.items():
         _add(phrases, [f"{number}"], plain, number)
         _add(phrases, [f"{number}{s}" for s in own.get("ordinal_suffixes", ())], ordinal, number)
-    return WordTable(phrases, max(map(len, phrases)))
+    weekdays, months = (
+        tuple(first for first, *_ in own.get(name, ())) for name in ("weekdays", "months")
+    )
+    return WordTable(phrases, max(map(len, phrases)), weekdays, months)
 
 
 def _add(
@@ -162,9 +176,18 @@ def _pieces(cleaned: str) -> Iterator[str]:
 
 
 def _fold(piece: str) -> str:
-    """Small letters, and digits of any script as ASCII."""
+    """Small letters, those of Latin without their accents, and digits of any script as ASCII.
+
+    Only an accent that is one character with its letter goes: a digit struck through is no digit.
+    """
     digits = ((char, unicodedata.digit(char, None)) for char in piece.casefold())
-    return "".join(char if digit is None else str(digit) for char, digit in digits)
+    return "".join(_plain(char) if digit is None else str(digit) for char, digit in digits)
+
+
+def _plain(char: str) -> str:
+    if not "\u00df" <= char <= "\u024f":
+        return char
+    return _NO_DECOMPOSITION.get(char) or unicodedata.normalize("NFD", char)[0]
 
 
 def _is_left_out(piece: str) -> bool:

@@ -20,7 +20,7 @@ LANGUAGES = [folder.name for folder in FOLDERS]
 
 #: The questions, and the pieces that other texts are made of.
 QUESTIONS = {"notification", "notice"}
-PIECES = {"option", "options", "place", "question"}
+PIECES = {"option", "options", "place", "question", "day"}
 
 COMPANY, REFERENCE, PHONE = "Swift & Sure Parcels", "REF-2026-WWW-MMM", "+44 (0)20 7946-00000"
 WEDNESDAY = dt.date(2026, 9, 23)  # "Wed 23 Sep": no date is longer in English
@@ -165,11 +165,28 @@ def test_the_table_holds_everything_that_we_say():
     assert {say for say, _, _, _ in SAID.values()} == set(Say) - {Say.NOTHING}
 
 
+@pytest.mark.parametrize("change", [moved_by_staff, cancelled], ids=["moved", "cancelled"])
+def test_what_dispatch_tells_fits_two_parts(asked, drain, change):
+    change(asked)
+    booking = asked.booking
+    booking.refresh_from_db()
+    told = dispatch.tell(booking)
+    assert_is_ours(told.text)
+    assert told.parts <= 2, f"{len(told.text)}: {told.text}"
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=LANGUAGES)
-def test_each_text_is_there_and_each_that_is_there_is_used(folder):
-    names = {path.stem for path in folder.glob("*.txt")}
-    assert names == {say.value for say in Say if say} | QUESTIONS | PIECES
-    assert all(path.suffix == ".txt" for path in folder.iterdir())
+def test_each_language_has_the_texts_of_english(folder):
+    texts_of = {path.name for path in folder.iterdir()}
+    english = {path.name for path in (folder.parent / "en").iterdir()}
+    missing, strange = sorted(english - texts_of), sorted(texts_of - english)
+    assert not missing, f"Write {missing} in {folder}: English has them."
+    assert not strange, f"{folder} holds {strange}, which English has not: nobody reads them."
+
+
+def test_english_has_a_text_for_everything_we_answer():
+    names = {path.stem for path in (FOLDERS[0].parent / "en").iterdir()}
+    assert {say.value for say in Say if say} | QUESTIONS | PIECES <= names
 
 
 def test_an_outcome_that_is_answered_has_a_text_of_its_own_name():

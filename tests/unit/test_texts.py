@@ -112,8 +112,8 @@ def test_a_language_without_texts_gets_english():
 
 
 def test_a_language_without_texts_gets_english_dates_too():
-    assert texts.day(dt.date(2026, 11, 24), "fr") == "Tue 24 Nov"
-    assert texts.languages() == ["en"]
+    assert texts.day(dt.date(2026, 11, 24), "xx") == "Tue 24 Nov"
+    assert texts.languages() == ["de", "en", "es", "fr", "nl", "pl"]
 
 
 def test_midnight_is_the_end_of_the_day_before():
