@@ -37,6 +37,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """What this member of staff may open, by heading."""
     groups = {title: [_list(request, *entry) for entry in lists] for title, lists in _LISTS.items()}
     groups["Deliveries"].insert(0, _notify_form(request))
+    groups["Deliveries"].append(_unaware(request))
     attention = _list(request, "Needs attention", "priority_high", "bookings.inboundmessage")
     attention["link"] += "?attention=yes"
     attention["active"] = request.GET.get("attention") == "yes"
@@ -70,3 +71,9 @@ def _notify_form(request: HttpRequest) -> dict[str, Any]:
     return _item("Notify a customer", "send", reverse("notify-form"), is_shown=may) | {
         "active": False
     }
+
+
+def _unaware(request: HttpRequest) -> dict[str, Any]:
+    may = request.user.has_perm("bookings.view_booking")
+    address = reverse("admin:bookings_booking_unaware")
+    return _item("Who does not know", "phone_in_talk", address, is_shown=may)

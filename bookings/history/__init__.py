@@ -31,6 +31,7 @@ def timeline(booking: Booking) -> list[Step]:
         *(step for message in sent.messages(booking) for step in sent.steps(message)),
         *map(received.step, received.messages(booking)),
         *map(acts.moved, acts.slot_changes(booking)),
+        *acts.told_by_phone(booking),
         *map(acts.consent, acts.consent_changes(booking)),
     ]
     order = list(StepKind)

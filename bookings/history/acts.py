@@ -7,7 +7,7 @@ from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 
 from bookings.history.steps import Step, StepKind, Tone, details, full_name, visible
-from bookings.models import Booking, ChangeCause, ConsentChange, SlotChange
+from bookings.models import ActKind, Booking, ChangeCause, ConsentChange, SlotChange
 
 #: What the admin's log says of acts that leave no row of their own.
 CANCELLED, REINSTATED = "Cancelled.", "Reinstated."
@@ -82,6 +82,18 @@ def moved(change: SlotChange) -> Step:
         tone=Tone.GOOD,
         inbound=change.inbound_id,
     )
+
+
+def told_by_phone(booking: Booking) -> Iterator[Step]:
+    """When somebody told the customer by phone where it stands."""
+    for act in booking.staff_acts.filter(kind=ActKind.TOLD_BY_PHONE).select_related("user"):
+        yield Step(
+            at=act.created_at,
+            kind=StepKind.TOLD,
+            title="Customer told by phone",
+            who=full_name(act.user),
+            tone=Tone.GOOD,
+        )
 
 
 def consent_changes(booking: Booking) -> Iterable[ConsentChange]:
