@@ -35,6 +35,15 @@ _SAYS_WHERE = (Kind.NOTIFICATION, Kind.TOLD, Kind.ACKNOWLEDGEMENT)
 PATIENCE = dt.timedelta(minutes=30)
 
 _ON_ITS_WAY = {MessageState.SUBMITTED, MessageState.ACCEPTED, MessageState.BUFFERED}
+_SAYS: dict[str, str] = {
+    MessageState.SENDING: "Its text is being sent.",
+    MessageState.UNKNOWN: "Nobody knows whether its text left us.",
+    MessageState.CANCELLED: "Its text was cancelled before it left:",
+    MessageState.EXPIRED: "Its text expired: the phone could not be reached in time.",
+    MessageState.FAILED: "Its text failed.",
+    MessageState.REJECTED: "Its text was refused by the network.",
+    MessageState.DELIVERED: "",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,7 @@ class _Facts:
         self._changed = dict(
             # Who moved it by a reply knew it then.
             changes.values_list("booking").annotate(
-                Max(Coalesce("inbound__received_at", "created_at"))
+                changed_at=Max(Coalesce("inbound__received_at", "created_at"))
             )
         )
         replies = InboundMessage.objects.filter(**of_them, **own_number).order_by()
@@ -129,19 +138,11 @@ class _Facts:
         return text.state == MessageState.DELIVERED and all(text.queued_at >= at for at in since)
 
     def _why_not_arrived(self, text: Any) -> str:
-        match text.state:
-            case MessageState.QUEUED:
-                return self._why_waiting(text)
-            case MessageState.SENDING:
-                return "Its text is being sent."
-            case MessageState.UNKNOWN:
-                return "Nobody knows whether its text left us."
-            case MessageState.CANCELLED:
-                return f"Its text was cancelled: {text.reason or 'nobody wrote down why'}."
-            case MessageState.EXPIRED:
-                return "Its text expired: the phone could not be reached in time."
-            case MessageState.FAILED | MessageState.REJECTED:
-                return f"Its text failed: {text.reason or 'the network did not take it'}"
+        """ "" if it has just left us and may still arrive."""
+        if text.state == MessageState.QUEUED:
+            return self._why_waiting(text)
+        if text.state not in _ON_ITS_WAY:
+            return f"{_SAYS[text.state]} {text.reason}".strip()
         left_at = text.call_started_at or text.queued_at
         is_late = left_at <= self._now - PATIENCE
         return "Its text was sent, but no receipt says that it arrived." if is_late else ""

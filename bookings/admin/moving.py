@@ -96,7 +96,7 @@ class MovingMixin:
         bookings = list(chosen.order_by("slot__date", "slot__window_start", "reference"))
         open_ones = [booking for booking in bookings if booking.is_scheduled]
         reasons = dispatch.why_not_told_each(open_ones)
-        seen = _seen(open_ones)
+        seen = seen_words(open_ones)
         ways = [way for way in Telling if is_move or way != Telling.ASK]
         context = {
             **self.admin_site.each_context(request),
@@ -162,7 +162,7 @@ def change(
 ) -> Done:
     """Move them to a slot (None: cancel them) and tell their customers, each in a transaction of its own.
 
-    `seen` says for each how the page showed it (`_seen`). What changed since is refused, and so a page that
+    `seen` says for each how the page showed it (`seen_words`). What changed since is refused, and so a page that
     comes twice changes nothing more.
     """
     done = Done()
@@ -185,7 +185,7 @@ def _change_one(booking: Booking, slot: Slot | None, seen: str, how: Telling, us
         current = lock_booking(booking)
         if not current.is_scheduled:
             raise CannotBook("It is cancelled.")
-        if seen != _seen([current])[current.pk]:
+        if seen != seen_words([current])[current.pk]:
             raise CannotBook(f"It changed since the page was opened, and is now on {current.slot}.")
         if slot is None:
             dispatch.cancel(current, user=user)
@@ -199,7 +199,7 @@ def _change_one(booking: Booking, slot: Slot | None, seen: str, how: Telling, us
     return "Call them." if how == Telling.NOBODY else ""
 
 
-def _seen(bookings: Iterable[Booking]) -> dict[int, str]:
+def seen_words(bookings: Iterable[Booking]) -> dict[int, str]:
     """How each booking stands, as a word that tells no number. Another move makes it another, also one back."""
     bookings = list(bookings)
     moves = SlotChange.objects.filter(booking__in=bookings).order_by().values_list("booking")

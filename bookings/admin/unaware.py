@@ -1,10 +1,9 @@
 """The call list: whose customers do not know of a delivery of a day, and that somebody has told them now."""
 
 import datetime as dt
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import messages
-from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
@@ -19,6 +18,9 @@ from bookings.history import visible
 from bookings.models import Booking
 from bookings.models.schedule import EARLIEST, LATEST
 from bookings.notifications import lock_booking
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 #: Days that a link leads to, from today.
 _LINKED = 5
