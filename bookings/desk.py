@@ -125,12 +125,22 @@ def answer(
 
 def told_by_phone(concern: Concern, user: User, *, seen: int = 0) -> None:
     """Write down that this person has spoken to the customer. Raises CannotAct."""
-    _end(concern, user, Settlement.TOLD_BY_PHONE, ActKind.TOLD_BY_PHONE, seen)
+    with _acting(concern, user) as current:
+        _own(current, user)
+        booking = current.booking
+        if booking is not None and booking.msisdn == current.msisdn:
+            dispatch.told_by_phone(booking, user)
+        else:
+            _write_down(ActKind.TOLD_BY_PHONE, current, user, booking)
+        _settle(current, user, Settlement.TOLD_BY_PHONE, seen=seen)
 
 
 def set_aside(concern: Concern, user: User) -> None:
     """Nobody need do anything about it. Raises CannotAct."""
-    _end(concern, user, Settlement.NOT_FOR_US, ActKind.SET_ASIDE, 0)
+    with _acting(concern, user) as current:
+        _own(current, user)
+        _write_down(ActKind.SET_ASIDE, current, user, current.booking)
+        _settle(current, user, Settlement.NOT_FOR_US, seen=0)
 
 
 def opt_out(concern: Concern, user: User) -> None:
@@ -223,13 +233,6 @@ def _settle(concern: Concern, user: User, how: Settlement, *, seen: int) -> None
     beside = Q(booking=concern.booking_id, pk__lte=seen) & ~Q(kind__in=_APART)
     settled = _of_same_number(concern).filter(Q(pk=concern.pk) | beside)
     settled.update(settlement=how, settled_at=timezone.now(), settled_by=user)
-
-
-def _end(concern: Concern, user: User, how: Settlement, kind: ActKind, seen: int) -> None:
-    with _acting(concern, user) as current:
-        _own(current, user)
-        _write_down(kind, current, user, current.booking)
-        _settle(current, user, how, seen=seen)
 
 
 def _write_down(

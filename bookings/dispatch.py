@@ -5,6 +5,7 @@ so that the last text a customer gets tells the truth.
 """
 
 import datetime as dt
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -43,6 +44,9 @@ class CannotTell(Exception):  # noqa: N818  # read as a sentence: "cannot tell: 
 
 #: For how long a text about a change is worth sending, at least.
 _LIFE = dt.timedelta(hours=24)
+
+#: How the keys of these texts begin. Who was told last that it is off does not know that it is on again.
+TOLD, TOLD_CANCELLED = "told", "told_cancelled"
 
 
 def book(
@@ -138,8 +142,14 @@ def change_phone(booking: Booking, msisdn: str) -> None:
     booking.msisdn = msisdn
 
 
-def tell(booking: Booking, *, user: "User | None" = None, as_wished: str = "") -> OutboundMessage:
-    """Queue the text that says where a delivery stands now: moved, or cancelled.
+def tell(
+    booking: Booking,
+    *,
+    user: "User | None" = None,
+    is_moved: bool = True,
+    as_wished: str = "",
+) -> OutboundMessage:
+    """Queue the text that says where a delivery stands now: moved, planned, or cancelled.
 
     `as_wished` names the text for a customer who has asked for it (`moved`, `kept`). In one transaction with the
     change it tells of. Raises CannotTell.
@@ -148,22 +158,26 @@ def tell(booking: Booking, *, user: "User | None" = None, as_wished: str = "") -
         current = lock_booking(booking)
         if reason := why_not_told(current):
             raise CannotTell(reason)
-        changed = "told_moved" if current.is_scheduled else "told_cancelled"
+        said = TOLD if current.is_scheduled else TOLD_CANCELLED
+        where = texts.where(current.slot, current.language)
         return outbox.queue(
             Kind.TOLD,
-            texts.render(
-                as_wished or changed,
-                current.language,
-                reference=current.reference,
-                where=texts.where(current.slot, current.language),
-            ),
-            key=f"told:{new_key()}",
+            what_is_told(current, where, is_moved=is_moved, as_wished=as_wished),
+            key=f"{said}:{new_key()}",
             msisdn=current.msisdn,
             sender=number_for(current.msisdn),
             booking=current,
             user=user,
             valid_until=max(current.slot.ends_at, timezone.now() + _LIFE),
         )
+
+
+def what_is_told(booking: Booking, where: str, *, is_moved: bool, as_wished: str = "") -> str:
+    """The text of `tell`, for a delivery as it stands; `where` is its date, window and place in words."""
+    name = as_wished or ("told_moved" if is_moved else "told_planned")
+    if not booking.is_scheduled:
+        name = "told_cancelled"
+    return texts.render(name, booking.language, reference=booking.reference, where=where)
 
 
 def why_not_told(booking: Booking) -> str:
@@ -173,7 +187,23 @@ def why_not_told(booking: Booking) -> str:
 
 def why_not_texted(msisdn: str) -> str:
     """The same for a number, which may be nobody's booking."""
-    if Consent.objects.is_opted_out(msisdn):
+    return _why_not(msisdn, is_out=Consent.objects.is_opted_out(msisdn))
+
+
+def why_not_told_each(bookings: Iterable[Booking]) -> dict[int, str]:
+    """The same for many bookings, by the id of each, in one query."""
+    bookings = list(bookings)
+    numbers = {booking.msisdn for booking in bookings}
+    out = set(
+        Consent.objects.opted_out().filter(msisdn__in=numbers).values_list("msisdn", flat=True)
+    )
+    return {
+        booking.pk: _why_not(booking.msisdn, is_out=booking.msisdn in out) for booking in bookings
+    }
+
+
+def _why_not(msisdn: str, *, is_out: bool) -> str:
+    if is_out:
         return "The customer has opted out of our texts."
     if msisdn in settings.VONAGE_NUMBERS:
         return "This is a number of our own."
@@ -181,9 +211,13 @@ def why_not_texted(msisdn: str) -> str:
 
 
 def told_by_phone(booking: Booking, user: "User") -> None:
-    """Write down that a person has told this customer where the delivery stands."""
+    """Write down that a person has told this customer where the delivery stands, and what that was."""
     StaffAct.objects.create(
-        kind=ActKind.TOLD_BY_PHONE, user=user, msisdn=booking.msisdn, booking=booking
+        kind=ActKind.TOLD_BY_PHONE,
+        user=user,
+        msisdn=booking.msisdn,
+        booking=booking,
+        details=str(booking.slot) if booking.is_scheduled else TOLD_CANCELLED,
     )
 
 

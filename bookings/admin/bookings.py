@@ -31,7 +31,9 @@ from bookings.admin.filters import AskedFilter, DayFilter, coming_first
 from bookings.admin.forms import BookingForm
 from bookings.admin.guard import is_key
 from bookings.admin.mixins import KeptAdmin
-from bookings.dispatch import CannotBook
+from bookings.admin.moving import MovingMixin
+from bookings.admin.unaware import UnawareMixin
+from bookings.dispatch import CannotBook, CannotTell
 from bookings.models import (
     Booking,
     BookingState,
@@ -47,7 +49,7 @@ _NONCE = re.compile(r"[A-Za-z0-9_-]{16,40}")
 
 
 @admin.register(Booking)
-class BookingAdmin(ExportMixin, KeptAdmin):
+class BookingAdmin(MovingMixin, UnawareMixin, ExportMixin, KeptAdmin):
     empty_says = (
         "Deliveries come in by manage.py import_bookings, by the notify form,"
         " or one by one here: choose Add booking."
@@ -63,7 +65,7 @@ class BookingAdmin(ExportMixin, KeptAdmin):
     phone_fields = ("msisdn",)
     search_fields = ["reference", "customer_name"]
     search_help_text = "Reference, name or phone number, however it is written"
-    actions = ["notify_customers", "export_csv", "export_xlsx"]
+    actions = ["notify_customers", "move_bookings", "cancel_bookings", "export_csv", "export_xlsx"]
     reference_shown = name_column("reference", "reference")
     customer_shown = name_column("customer_name", "customer name")
     phone = number_column("phone number")
@@ -104,7 +106,16 @@ class BookingAdmin(ExportMixin, KeptAdmin):
         if obj is None:
             return ["reference", "customer_name", "msisdn", "slot", "language", "notes"]
         if self.has_change_permission(request, obj):
-            what = ["customer_name", "phone", "msisdn", "slot", "language", "notes", "cancelled"]
+            what = [
+                "customer_name",
+                "phone",
+                "msisdn",
+                "slot",
+                "language",
+                "notes",
+                "cancelled",
+                "told",
+            ]
             return ["reference_shown", *what]
         return ["reference_shown", "customer_shown", "phone", "slot", "language", "notes", "state"]
 
@@ -131,7 +142,7 @@ class BookingAdmin(ExportMixin, KeptAdmin):
         """Dispatch may refuse what a form asks for: then nothing is stored, and the form says why."""
         try:
             page: HttpResponse = super().changeform_view(request, *args, **kwargs)
-        except CannotBook as error:
+        except (CannotBook, CannotTell) as error:
             request.refused = str(error)
             page = super().changeform_view(request, *args, **kwargs)
         return page

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 
 from bookings import figures, watch
@@ -20,8 +21,7 @@ from bookings.models import (
     Kind,
     OutboundMessage,
 )
-from bookings.models.fields import can_get_sms
-from bookings.models.standing import LOST
+from bookings.reach import count_unreached
 from bookings.webhooks.views import refusals
 
 _STAGES_SHOWN = {
@@ -89,7 +89,7 @@ def _day(name: str, day: dt.date, now: dt.datetime) -> list[Figure]:
         share = share_of(counted[key], total)
         return Figure(label, counted[key], list_of(Booking, **asked), share=share, **more)
 
-    count, link = _not_reached(day, name)
+    count, link = _not_reached(day)
     oldest = figures.oldest_concern(day)
     return [
         *(stage(key, label) for key, label in _STAGES_SHOWN.items()),
@@ -98,17 +98,10 @@ def _day(name: str, day: dt.date, now: dt.datetime) -> list[Figure]:
     ]
 
 
-def _not_reached(day: dt.date, name: str) -> tuple[int, str]:
-    """How many of a day's customers no text has reached, and the list of them."""
-    bookings = figures.deliveries_of(day)
-    lost = OutboundMessage.objects.filter(
-        kind=Kind.NOTIFICATION, state__in=LOST, booking__in=bookings
-    )
-    missed = set(lost.order_by().values_list("booking", flat=True))
-    numbers = bookings.values_list("pk", "msisdn")
-    missed |= {pk for pk, msisdn in numbers if pk not in missed and not can_get_sms(msisdn)}
-    of_day = {"day": name, "state__exact": BookingState.SCHEDULED.value}
-    return len(missed), list_of(Booking, **of_day, asked="not_reached")
+def _not_reached(day: dt.date) -> tuple[int, str]:
+    """How many of a day's customers do not know where their delivery stands, and the list of them."""
+    address = reverse("admin:bookings_booking_unaware")
+    return count_unreached(day), f"{address}?day={day.isoformat()}"
 
 
 # Replies

@@ -14,15 +14,15 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from bookings import dispatch, texts
+from bookings import dispatch, telling, texts
 from bookings.admin.slots import SLOT_LOAD
 from bookings.history import CANCELLED, REINSTATED
-from bookings.models import Booking, InboundMessage, Notification, Slot
+from bookings.models import Booking, InboundMessage, Notification, OutboundMessage, Slot
 from bookings.models.fields import mask_msisdn
+from bookings.telling import Telling
 
 #: Saved as they are: nobody has been told of them.
 _PLAIN = ("customer_name", "language", "notes")
-_NOT_TOLD = "The customer is not told of a change here: call, or notify again."
 
 
 class BookingForm(forms.ModelForm):
@@ -36,7 +36,13 @@ class BookingForm(forms.ModelForm):
         required=False,
         widget=UnfoldBooleanSwitchWidget,
         help_text="Withdraws the open question and cancels texts that still wait."
-        " The customer is not told of it here: call.",
+        " Choose below how the customer learns of it.",
+    )
+    told = forms.ChoiceField(
+        label="How the customer learns of a change",
+        choices=Telling.choices,
+        required=False,
+        widget=UnfoldAdminSelectWidget,
     )
 
     #: Why `dispatch` refused what this form asked for; set by the admin when it shows it again.
@@ -57,8 +63,7 @@ class BookingForm(forms.ModelForm):
         self._offer_choices()
         if booking.pk:
             self._ask_for_a_new_number()
-            for name in {"msisdn", "slot"} & set(self.fields):
-                self.fields[name].help_text = f"{self.fields[name].help_text} {_NOT_TOLD}".strip()
+            self._offer_telling()
 
     def _ask_for_a_new_number(self) -> None:
         """The number it has is shown masked, so its field is empty, and left empty changes nothing."""
@@ -67,6 +72,13 @@ class BookingForm(forms.ModelForm):
             self.initial["msisdn"] = ""
             number.label, number.required = "New phone number", False
             number.help_text = "In any usual formatting. Empty: it stays."
+
+    def _offer_telling(self) -> None:
+        """By SMS if one reaches a customer who knows of the delivery; and what would be written, or why nothing."""
+        told: Any = self.fields["told"]
+        reason = dispatch.why_not_told(self.instance)
+        self.initial["told"] = Telling.SMS if self._has_heard and not reason else Telling.NOBODY
+        told.help_text = reason or f"By SMS: {telling.example(self.instance)}"
 
     def _offer_choices(self) -> None:
         """Which slots and languages can be chosen. Who may only look has no such fields."""
@@ -94,7 +106,23 @@ class BookingForm(forms.ModelForm):
             )
         if self.refused:
             self.add_error(None, self.refused)
+        if "msisdn" in self.cleaned_data and "slot" in self.cleaned_data:
+            self._check_telling()
         return self.cleaned_data
+
+    def _check_telling(self) -> None:
+        msisdn, is_by_sms = self.cleaned_data["msisdn"], self.telling in {Telling.SMS, Telling.ASK}
+        if not self.instance.pk or not self.is_changed or not is_by_sms:
+            return
+        if reason := dispatch.why_not_told(Booking(msisdn=msisdn)):
+            self.add_error("told", f"{reason} Choose another way to tell them.")
+        elif self.telling == Telling.ASK and self._is_cancelled:
+            self.add_error("told", "There is nothing to ask about a cancelled delivery.")
+
+    @property
+    def telling(self) -> Telling:
+        """How the customer learns of it; a page that does not say so tells nobody."""
+        return Telling(self.cleaned_data.get("told") or Telling.NOBODY)
 
     def _as_stored(self) -> str:
         """What the page shows, as a word that does not tell the number."""
@@ -115,14 +143,21 @@ class BookingForm(forms.ModelForm):
         return bool(self.cleaned_data["cancelled"])
 
     @property
+    def is_changed(self) -> bool:
+        """Whether something changed that matters to the customer."""
+        return self._is_moved or self._is_phone_changed or self._is_cancelled == self.was_scheduled
+
+    @property
+    def _has_heard(self) -> bool:
+        """Whether the customer was asked or told anything about it, or wrote."""
+        of_it = {"booking": self.instance.pk}
+        heard = OutboundMessage.objects.filter(**of_it), InboundMessage.objects.filter(**of_it)
+        return any(rows.exists() for rows in (*heard, Notification.objects.filter(**of_it)))
+
+    @property
     def is_to_be_told(self) -> bool:
         """Whether something changed that a customer who was asked, or wrote, does not know yet."""
-        of_it = {"booking": self.instance.pk}
-        heard = Notification.objects.filter(**of_it), InboundMessage.objects.filter(**of_it)
-        is_changed = (
-            self._is_moved or self._is_phone_changed or self._is_cancelled == self.was_scheduled
-        )
-        return is_changed and any(rows.exists() for rows in heard)
+        return self.is_changed and self.telling == Telling.NOBODY and self._has_heard
 
     def not_told(self) -> str:
         """What staff are to do about it."""
@@ -148,7 +183,10 @@ class BookingForm(forms.ModelForm):
         return dispatch.book(**{name: self.cleaned_data[name] for name in fields})
 
     def carry_out(self, user: User) -> None:
-        """Do what was changed, in the transaction of the caller. Raises CannotBook."""
+        """Do what was changed and tell the customer, in the transaction of the caller.
+
+        Raises CannotBook and CannotTell.
+        """
         booking: Booking = self.instance
         booking.save(update_fields=[name for name in _PLAIN if name in self.changed_data])
         if self._is_moved:
@@ -159,6 +197,8 @@ class BookingForm(forms.ModelForm):
             dispatch.cancel(booking, user=user)
         if not self._is_cancelled and not self.was_scheduled:
             dispatch.reinstate(booking)
+        if self.is_changed:
+            telling.tell(booking, self.telling, user, is_moved=self._is_moved)
 
 
 def _choosable(current: Slot | None) -> Any:

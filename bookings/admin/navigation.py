@@ -38,6 +38,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """What this member of staff may open, by heading."""
     groups = {title: [_list(request, *entry) for entry in lists] for title, lists in _LISTS.items()}
     groups["Deliveries"].insert(0, _notify_form(request))
+    groups["Deliveries"].append(_unaware(request))
     groups["Staff"].append(_item("Second factor", "phonelink_lock", reverse("second-factor")))
     if settings.SMS_GATEWAY == "simulator":
         groups["Conversation"].append(_item("Simulator", "smartphone", reverse("simulator")))
@@ -67,3 +68,9 @@ def _notify_form(request: HttpRequest) -> dict[str, Any]:
     return _item("Notify a customer", "send", reverse("notify-form"), is_shown=may) | {
         "active": False
     }
+
+
+def _unaware(request: HttpRequest) -> dict[str, Any]:
+    may = request.user.has_perm("bookings.view_booking")
+    address = reverse("admin:bookings_booking_unaware")
+    return _item("Who does not know", "phone_in_talk", address, is_shown=may)

@@ -77,7 +77,7 @@ def attended(booking: Booking) -> Iterator[Step]:
     for act in acts.select_related("user").order_by("pk"):
         yield Step(
             at=act.created_at,
-            kind=StepKind.STAFF,
+            kind=StepKind.TOLD if act.kind == ActKind.TOLD_BY_PHONE else StepKind.STAFF,
             title=_ATTENDED[ActKind(act.kind)],
             details=details(("About", act.details)),
             who=full_name(act.user),

@@ -54,6 +54,10 @@ TABLE = """
 /admin/bookings/booking/<id>/history/         login/login 403/403     200/200     200/200     200/200     200/200
 /admin/bookings/booking/add/                  login/login 403/403     200/200     403/403     403/403     200/200
 /admin/bookings/booking/notify/               login/login 405/403     405/200     405/403     405/403     405/200
+/admin/bookings/booking/<id>/told/            login/login 405/403     405/302     405/403     405/403     405/302
+/admin/bookings/booking/cancel/               login/login 405/403     405/200     405/403     405/403     405/200
+/admin/bookings/booking/move/                 login/login 405/403     405/200     405/403     405/403     405/200
+/admin/bookings/booking/unaware/              login/login 403/405     200/405     200/405     200/405     200/405
 /admin/bookings/circuit/                      login/login 403/403     403/403     200/200     200/200     200/200
 /admin/bookings/circuit/<id>/                 login/login 302/302     302/302     302/302     302/302     302/302
 /admin/bookings/circuit/<id>/change/          login/login 403/403     403/403     200/403     200/403     200/403
@@ -147,6 +151,8 @@ TABLE = """
 ACTIONS = {
     "booking": {
         "notify_customers": {"Dispatch", "superuser"},
+        "move_bookings": {"Dispatch", "superuser"},
+        "cancel_bookings": {"Dispatch", "superuser"},
         "export_csv": {"Ops", "Auditor", "superuser"},
         "export_xlsx": {"Ops", "Auditor", "superuser"},
     },

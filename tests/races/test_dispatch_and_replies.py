@@ -4,9 +4,11 @@ import pytest
 from django.test import Client
 
 from bookings import dispatch
+from bookings.admin import moving
 from bookings.dispatch import CannotBook
 from bookings.manifest import import_rows, read
-from bookings.models import Booking, InboundMessage, Outcome, Slot, SlotChange
+from bookings.models import Booking, InboundMessage, OutboundMessage, Outcome, Slot, SlotChange
+from bookings.telling import Telling
 from tests.factories import BookingFactory, NotificationFactory, SlotFactory, UserFactory, in_days
 from tests.flow.admin.pages import form_of, url
 from tests.races.together import at_once, reply
@@ -103,3 +105,20 @@ def test_an_edit_in_the_admin_and_a_reply_lose_nothing(staff, round_):
     assert (edited, booking.slot) == (
         (200, asked.options.get(digit=2).slot) if was_moved(asked) else (302, elsewhere)
     )
+
+
+@pytest.mark.parametrize("round_", ROUNDS)
+def test_two_dispatchers_who_move_many_at_once_do_not_overfill_a_slot(round_):
+    wanted = SlotFactory.create(date=in_days(9), capacity=5)
+    users = UserFactory.create_batch(2)
+    vans = [BookingFactory.create_batch(8) for _ in users]
+
+    def act(van, user):
+        return moving.change(van, wanted, moving.seen_words(van), Telling.SMS, user)
+
+    said = at_once(
+        *[lambda van=van, user=user: act(van, user) for van, user in zip(vans, users, strict=True)]
+    )
+    assert sum(done.count for done in said) == wanted.bookings.count() == 5
+    assert sum(len(done.refused) for done in said) == 11
+    assert OutboundMessage.objects.count() == 5

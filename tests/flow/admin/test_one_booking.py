@@ -183,18 +183,6 @@ def test_staff_read_that_a_customer_who_knows_of_it_was_not_told(
     assert said == ([] if knows == "nothing" or sentence is None else [sentence])
 
 
-def test_the_form_says_that_a_change_is_told_to_nobody(dispatcher):
-    fields = (
-        dispatcher.get(url(Booking, "change", BookingFactory.create().pk))
-        .context["adminform"]
-        .form.fields
-    )
-    for name in ("slot", "msisdn", "cancelled"):
-        assert "The customer is not told" in fields[name].help_text
-    new = dispatcher.get(url(Booking, "add")).context["adminform"].form.fields
-    assert "is not told" not in new["slot"].help_text + new["msisdn"].help_text
-
-
 def test_the_language_is_one_that_there_are_texts_in(dispatcher):
     slot = SlotFactory.create()
     page = dispatcher.post(url(Booking, "add"), new_booking(slot, language="xx"))

@@ -1,0 +1,188 @@
+"""Who does not know where a delivery of a day stands, and why.
+
+Reached is whose latest text that says so was delivered after the last change, who wrote after it, or whom
+somebody told by phone. A fixed number of queries for a whole day.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import F, Max, QuerySet
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from bookings.dispatch import TOLD_CANCELLED, why_not_told_each
+from bookings.models import (
+    ActKind,
+    BatchState,
+    Booking,
+    Circuit,
+    InboundMessage,
+    Kind,
+    MessageState,
+    OutboundMessage,
+    SlotChange,
+    Spending,
+    StaffAct,
+)
+from bookings.outbox.claiming import is_quiet, sendable
+
+#: Texts that say where the delivery stands.
+_SAYS_WHERE = (Kind.NOTIFICATION, Kind.TOLD, Kind.ACKNOWLEDGEMENT)
+#: For so long a receipt may take before somebody should call.
+PATIENCE = dt.timedelta(minutes=30)
+
+_ON_ITS_WAY = {MessageState.SUBMITTED, MessageState.ACCEPTED, MessageState.BUFFERED}
+_SAYS: dict[str, str] = {
+    MessageState.SENDING: "Its text is being sent.",
+    MessageState.UNKNOWN: "Nobody knows whether its text left us.",
+    MessageState.CANCELLED: "Its text was cancelled before it left:",
+    MessageState.EXPIRED: "Its text expired: the phone could not be reached in time.",
+    MessageState.FAILED: "Its text failed.",
+    MessageState.REJECTED: "Its text was refused by the network.",
+    MessageState.DELIVERED: "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unreached:
+    """A delivery whose customer does not know of it, and why, as a sentence for staff."""
+
+    booking: Booking
+    reason: str
+
+
+def unreached(day: dt.date) -> list[Unreached]:
+    """The scheduled deliveries of a day whose customers were not reached, by window and reference."""
+    return _unreached(Booking.objects.scheduled().on(day))
+
+
+def count_unreached(day: dt.date) -> int:
+    """How many `unreached` lists: the same rule, so that the two are always equal."""
+    return len(unreached(day))
+
+
+def is_unreached(booking: Booking) -> bool:
+    return bool(_unreached(Booking.objects.scheduled().filter(pk=booking.pk)))
+
+
+def _unreached(bookings: QuerySet[Booking]) -> list[Unreached]:
+    in_order = list(bookings.select_related("slot").order_by("slot__window_start", "reference"))
+    facts = _Facts(bookings, why_not_told_each(in_order))
+    judged = [Unreached(booking, facts.why_not(booking)) for booking in in_order]
+    return [one for one in judged if one.reason]
+
+
+class _Facts:
+    """What is known of these bookings: one query for each table."""
+
+    def __init__(self, bookings: QuerySet[Booking], never: dict[int, str]) -> None:
+        self._now = timezone.now()
+        of_them = {"booking__in": bookings.order_by().values("pk")}
+        own_number = {"msisdn": F("booking__msisdn")}  # a number of before is nobody's
+        changes = SlotChange.objects.filter(**of_them).order_by()
+        self._changed = dict(
+            # Who moved it by a reply knew it then.
+            changes.values_list("booking").annotate(
+                changed_at=Max(Coalesce("inbound__received_at", "created_at"))
+            )
+        )
+        replies = InboundMessage.objects.filter(**of_them, **own_number).order_by()
+        self._replied = dict(replies.values_list("booking").annotate(Max("received_at")))
+        by_phone = StaffAct.objects.filter(kind=ActKind.TOLD_BY_PHONE, **of_them, **own_number)
+        on = by_phone.exclude(details=TOLD_CANCELLED).order_by()
+        self._phoned = dict(on.values_list("booking").annotate(Max("created_at")))
+        texts = OutboundMessage.objects.filter(kind__in=_SAYS_WHERE, **of_them, **own_number)
+        self._texts = _latest(
+            texts.defer("text")
+            .annotate(batch_state=F("notification__batch_entry__batch__state"))
+            .order_by("pk")
+        )
+        self._never = never
+        self._waits_for = _what_all_wait_for(self._now)
+        self._sends_at_night = self._sendable_at_night()
+
+    def why_not(self, booking: Booking) -> str:
+        """Why its customer does not know, or "" if they do."""
+        text, changed_at = self._texts.get(booking.pk), self._changed.get(booking.pk)
+        if self._is_reached(booking, text, changed_at):
+            return ""
+        if never := self._never[booking.pk]:
+            return never
+        if text is None:
+            return "Not asked yet."
+        if text.idempotency_key.startswith(f"{TOLD_CANCELLED}:"):
+            return "Was told that it is cancelled, and it is planned again since."
+        if changed_at is not None and text.queued_at < changed_at:
+            return "Moved since, and nobody told them."
+        return self._why_not_arrived(text)
+
+    def _is_reached(self, booking: Booking, text: Any, changed_at: dt.datetime | None) -> bool:
+        """A word counts from the last change on, or from the last text that took the delivery back."""
+        said_off = text is not None and text.idempotency_key.startswith(f"{TOLD_CANCELLED}:")
+        since = [at for at in (changed_at, text.queued_at if said_off else None) if at is not None]
+        phoned_at, replied_at = self._phoned.get(booking.pk), self._replied.get(booking.pk)
+        if phoned_at is not None and all(phoned_at >= at for at in since):
+            return True
+        if text is None or said_off:
+            return False
+        # The answer to a reply is a text after it, which must arrive in its turn.
+        if (
+            replied_at is not None
+            and replied_at > text.queued_at
+            and all(replied_at >= at for at in since)
+        ):
+            return True
+        return text.state == MessageState.DELIVERED and all(text.queued_at >= at for at in since)
+
+    def _why_not_arrived(self, text: Any) -> str:
+        """ "" if it has just left us and may still arrive."""
+        if text.state == MessageState.QUEUED:
+            return self._why_waiting(text)
+        if text.state not in _ON_ITS_WAY:
+            return f"{_SAYS[text.state]} {text.reason}".strip()
+        left_at = text.call_started_at or text.queued_at
+        is_late = left_at <= self._now - PATIENCE
+        return "Its text was sent, but no receipt says that it arrived." if is_late else ""
+
+    def _why_waiting(self, text: Any) -> str:
+        if text.is_held:
+            return "Its text is held until Ops release it."
+        if text.batch_state == BatchState.PAUSED:
+            return "Its text waits: its batch is paused."
+        if self._waits_for:
+            return f"Its text waits: {self._waits_for}"
+        if text.due_at > self._now:
+            return text.reason or "Its text waits to be tried again."
+        if is_quiet(self._now) and text.pk not in self._sends_at_night:
+            return "Its text waits for the end of the quiet hours."
+        return "Its text waits to be sent."
+
+    def _sendable_at_night(self) -> set[int]:
+        """Which of the waiting texts go all the same."""
+        waiting = [text.pk for text in self._texts.values() if text.state == MessageState.QUEUED]
+        if not waiting or not is_quiet(self._now):
+            return set()
+        may_go = sendable(self._now).order_by()
+        return set(may_go.filter(pk__in=waiting).values_list("pk", flat=True))
+
+
+def _latest(texts: Iterable[Any]) -> dict[int, Any]:
+    """By booking the last text; one that was cancelled only if no other is there."""
+    latest: dict[int, Any] = {}
+    for text in texts:
+        before = latest.get(text.booking_id)
+        if before is None or text.state != MessageState.CANCELLED:
+            latest[text.booking_id] = text
+    return latest
+
+
+def _what_all_wait_for(now: dt.datetime) -> str:
+    circuit = Circuit.current()
+    if circuit.opened_at:
+        return f"sending is paused. {circuit.reason}"
+    if Spending.of(timezone.localdate(now)).stopped_at:
+        return "today's cap on spending is reached."
+    return ""

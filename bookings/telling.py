@@ -1,0 +1,41 @@
+"""How a customer learns of what dispatch did to a delivery: by SMS, by phone, by a new question, or not at all."""
+
+from typing import TYPE_CHECKING
+
+from django.db import models
+
+from bookings import dispatch, notifications
+from bookings.dispatch import CannotTell
+from bookings.models import Booking
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+
+class Telling(models.TextChoices):
+    SMS = "sms", "By SMS"
+    PHONE = "phone", "I told them by phone"
+    ASK = "ask", "Ask again by SMS, with new options"
+    NOBODY = "nobody", "They are not told"
+
+
+def tell(booking: Booking, how: Telling, user: "User", *, is_moved: bool) -> None:
+    """Tell the customer where the delivery stands, in the transaction of the change. Raises CannotTell."""
+    match how:
+        case Telling.SMS:
+            dispatch.tell(booking, user=user, is_moved=is_moved)
+        case Telling.PHONE:
+            dispatch.told_by_phone(booking, user)
+        case Telling.ASK:
+            try:
+                notifications.notify(booking, user=user)
+            except notifications.CannotNotify as error:
+                raise CannotTell(str(error)) from None
+
+
+def example(booking: Booking) -> str:
+    """The text about a move whose day is not chosen yet; about a cancelled delivery, that it is on again."""
+    if booking.is_scheduled:
+        return dispatch.what_is_told(booking, "[the new day and time]", is_moved=True)
+    again = Booking(reference=booking.reference, language=booking.language)
+    return dispatch.what_is_told(again, "[its day and time]", is_moved=False)

@@ -1,0 +1,181 @@
+"""Dispatch moves or cancels many deliveries at once, and says how the customers learn of it."""
+
+import re
+
+import pytest
+from django.urls import reverse
+
+from bookings.models import (
+    Booking,
+    BookingState,
+    Consent,
+    Kind,
+    Notification,
+    NotificationState,
+    OutboundMessage,
+    SlotChange,
+    StaffAct,
+)
+from tests.factories import BookingFactory, NotificationFactory, SlotFactory, in_days
+from tests.flow.admin.pages import form_of, save, url
+
+pytestmark = pytest.mark.django_db
+
+
+def open_page(client, bookings, action="move_bookings"):
+    act = {"action": action, "_selected_action": [booking.pk for booking in bookings]}
+    return client.post(url(Booking, "changelist"), act)
+
+
+def fields_of(page) -> dict:
+    html = page.content.decode()
+    pairs = re.findall(r'name="(booking|seen-\d+)" value="([^"]*)"', html)
+    seen = {name: value for name, value in pairs if name != "booking"}
+    return seen | {"booking": [value for name, value in pairs if name == "booking"]}
+
+
+def carry_out(client, fields, what="move", **more) -> str:
+    address = reverse(f"admin:bookings_booking_{what}")
+    return str(client.post(address, fields | more, follow=True).content.decode())
+
+
+@pytest.fixture
+def wanted():
+    return SlotFactory.create(date=in_days(5), capacity=2)
+
+
+def test_a_van_breaks_down_those_that_fit_are_moved_and_told_and_the_others_are_named(
+    dispatcher, wanted
+):
+    bookings = [NotificationFactory.create().booking for _ in range(3)]
+    page = open_page(dispatcher, bookings)
+    assert "1 of 3 will not fit and stays" in page.content.decode()
+
+    html = carry_out(dispatcher, fields_of(page), slot=wanted.pk, told="sms")
+
+    assert "Deliveries moved: 2." in html
+    assert re.search(r"P-\d+ stays as it is: The slot .* is full: it holds 2", html)
+    assert wanted.bookings.count() == 2
+    texts = OutboundMessage.objects.filter(kind=Kind.TOLD)
+    assert set(texts.values_list("booking__slot", flat=True)) == {wanted.pk}
+    assert texts.count() == 2
+    assert Notification.objects.filter(state=NotificationState.WITHDRAWN).count() == 2
+
+
+def test_a_page_that_comes_twice_moves_and_tells_once(dispatcher, wanted):
+    booking = BookingFactory.create()
+    before = booking.slot
+    fields = fields_of(open_page(dispatcher, [booking]))
+    carry_out(dispatcher, fields, slot=wanted.pk, told="sms")
+    booking.refresh_from_db()
+    save(dispatcher, booking, slot=before.pk)
+
+    html = carry_out(dispatcher, fields, slot=wanted.pk, told="sms")
+
+    assert "changed since the page was opened" in html
+    assert OutboundMessage.objects.filter(kind=Kind.TOLD).count() == 1
+    assert SlotChange.objects.count() == 2
+
+
+def test_who_cannot_be_texted_is_moved_and_named(dispatcher, wanted):
+    booking = BookingFactory.create()
+    Consent.objects.record(booking.msisdn, is_opted_out=True, words="STOP")
+    page = open_page(dispatcher, [booking])
+    assert "No text reaches 1 of them" in page.content.decode()
+    html = carry_out(dispatcher, fields_of(page), slot=wanted.pk, told="sms")
+    assert "has not been told. The customer has opted out" in html
+    assert wanted.bookings.get() == booking
+    assert not OutboundMessage.objects.exists()
+
+
+def test_many_are_asked_again_about_the_new_slot(dispatcher, wanted):
+    booking = NotificationFactory.create().booking
+    carry_out(dispatcher, fields_of(open_page(dispatcher, [booking])), slot=wanted.pk, told="ask")
+    assert Notification.objects.open().get().slot == wanted
+    assert OutboundMessage.objects.get().kind == Kind.NOTIFICATION
+
+
+@pytest.mark.parametrize(
+    ("told", "texts", "acts"), [("sms", 2, 0), ("phone", 0, 2), ("nobody", 0, 0)]
+)
+def test_many_are_cancelled(told, texts, acts, dispatcher):
+    bookings = BookingFactory.create_batch(2)
+    page = open_page(dispatcher, bookings, "cancel_bookings")
+    html = carry_out(dispatcher, fields_of(page), "cancel", told=told)
+    assert "Deliveries cancelled: 2." in html
+    assert Booking.objects.filter(state=BookingState.CANCELLED).count() == 2
+    assert OutboundMessage.objects.filter(text__contains="is cancelled").count() == texts
+    assert StaffAct.objects.filter(kind="told_by_phone").count() == acts
+    assert ("has not been told. Call them" in html) == (told == "nobody")
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [({"told": "sms"}, "Choose a slot first"), ({"slot": "yes"}, "Choose how")],
+)
+def test_what_is_missing_is_asked_for_and_nothing_is_lost(given, sentence, dispatcher, wanted):
+    bookings = BookingFactory.create_batch(2)
+    given = {name: wanted.pk if value == "yes" else value for name, value in given.items()}
+    fields = fields_of(open_page(dispatcher, bookings))
+    html = carry_out(dispatcher, fields, **given)
+    assert sentence in html
+    assert html.count('name="booking"') == 2
+    assert not SlotChange.objects.exists()
+
+
+def test_the_page_makes_no_more_queries_for_more_deliveries(
+    dispatcher, wanted, django_assert_max_num_queries
+):
+    with django_assert_max_num_queries(25):
+        open_page(dispatcher, BookingFactory.create_batch(1))
+    many = BookingFactory.create_batch(15)
+    with django_assert_max_num_queries(25):
+        open_page(dispatcher, many)
+
+
+# The form of one booking
+
+
+def test_the_form_texts_who_was_asked_and_shows_the_words(dispatcher, wanted):
+    booking = NotificationFactory.create().booking
+    OutboundMessage.objects.all().delete()
+    form = dispatcher.get(url(Booking, "change", booking.pk)).context["adminform"].form
+    assert form.initial["told"] == "sms"
+    assert "is moved to [the new day and time]" in form.fields["told"].help_text
+
+    save(dispatcher, booking, slot=wanted.pk, told="sms")
+
+    assert "is moved to" in OutboundMessage.objects.get().text
+    html = dispatcher.get(url(Booking, "change", booking.pk)).content.decode()
+    assert "Customer told by SMS" in html
+
+
+def test_a_delivery_that_is_on_again_is_told_so(dispatcher):
+    booking = BookingFactory.create()
+    save(dispatcher, booking, cancelled="on", told="phone")
+    booking.refresh_from_db()
+    fields = form_of(booking, told="sms")
+    del fields["cancelled"]
+    dispatcher.post(url(Booking, "change", booking.pk), fields)
+    assert "is planned for" in OutboundMessage.objects.get().text
+    assert StaffAct.objects.get(kind="told_by_phone").booking == booking
+
+
+def test_the_form_asks_again_about_the_new_slot(dispatcher, wanted):
+    booking = NotificationFactory.create().booking
+    save(dispatcher, booking, slot=wanted.pk, told="ask")
+    assert Notification.objects.open().get().slot == wanted
+
+
+def test_the_form_refuses_a_text_that_reaches_nobody_and_changes_nothing(dispatcher, wanted):
+    booking = BookingFactory.create(msisdn="442079460123")
+    page = save(dispatcher, booking, slot=wanted.pk, told="sms")
+    assert "cannot receive SMS" in " ".join(map(str, page.context["errors"]))
+    assert not SlotChange.objects.exists()
+
+
+def test_a_question_that_cannot_be_asked_any_more_is_refused_and_nothing_changes(dispatcher):
+    booking, soon = BookingFactory.create(), SlotFactory.create(date=in_days(0), window_end="23:59")
+    page = save(dispatcher, booking, slot=soon.pk, told="ask")
+    assert "too late to change" in " ".join(map(str, page.context["errors"]))
+    assert not SlotChange.objects.exists()

@@ -1,0 +1,185 @@
+"""The call list of a day: who does not know of a delivery, why, and who was told by phone."""
+
+import datetime as dt
+
+import pytest
+from django.urls import reverse
+
+from bookings import dispatch, reach
+from bookings.models import Booking, Circuit, Consent, Kind, MessageState, StaffAct
+from tests.factories import (
+    BookingFactory,
+    InboundMessageFactory,
+    NotificationFactory,
+    OutboundMessageFactory,
+    SlotFactory,
+    UserFactory,
+)
+from tests.flow.clock import clock_at
+
+pytestmark = pytest.mark.django_db
+
+TOMORROW = dt.date(2026, 11, 24)
+UNAWARE = "admin:bookings_booking_unaware"
+
+
+@pytest.fixture(autouse=True)
+def clock(time_machine):
+    return clock_at(time_machine, "2026-11-23 16:00")
+
+
+def booked(reference: str, **fields) -> Booking:
+    return BookingFactory.create(
+        reference=reference, slot=SlotFactory.create(date=TOMORROW), **fields
+    )
+
+
+def texted(booking: Booking, state=MessageState.DELIVERED, **fields):
+    return OutboundMessageFactory.create(booking=booking, state=state, **fields)
+
+
+def reasons() -> dict[str, str]:
+    return {one.booking.reference: one.reason for one in reach.unreached(TOMORROW)}
+
+
+def test_f6_at_five_a_dispatcher_opens_tomorrow_and_sees_who_does_not_know(dispatcher, clock):
+    texted(booked("KNOWS"))
+    booked("FIXED", msisdn="442079460123")
+    out = booked("OUT")
+    Consent.objects.record(out.msisdn, is_opted_out=True, words="STOP")
+    booked("NEW")
+    texted(booked("FAILED"), MessageState.FAILED, reason="Unknown number.")
+    texted(booked("EXPIRED"), MessageState.EXPIRED)
+    texted(booked("UNKNOWN"), MessageState.UNKNOWN)
+    texted(booked("SILENT"), MessageState.SUBMITTED)
+    moved = BookingFactory.create(reference="MOVED")
+    texted(moved)
+    clock("2026-11-23 16:50")
+    dispatch.move(moved, SlotFactory.create(date=TOMORROW))
+    texted(booked("ON-ITS-WAY"), MessageState.SUBMITTED)
+    dispatch.cancel(booked("CANCELLED"))
+    clock("2026-11-23 17:00")
+
+    page = dispatcher.get(reverse(UNAWARE))
+
+    told = reasons()
+    assert told == {
+        "FIXED": "This number cannot receive SMS: call instead.",
+        "OUT": "The customer has opted out of our texts.",
+        "NEW": "Not asked yet.",
+        "FAILED": "Its text failed. Unknown number.",
+        "EXPIRED": "Its text expired: the phone could not be reached in time.",
+        "UNKNOWN": "Nobody knows whether its text left us.",
+        "SILENT": "Its text was sent, but no receipt says that it arrived.",
+        "MOVED": "Moved since, and nobody told them.",
+    }
+    html = page.content.decode()
+    assert "Tue 24 Nov 2026: 8 customers do not know" in html
+    assert all(f"<bdi>{reference}</bdi>" in html for reference in told)
+    assert "KNOWS" not in html
+    assert reach.count_unreached(TOMORROW) == len(page.context["unreached"]) == 8
+
+
+def test_why_a_text_still_waits(clock, settings):
+    waiting = booked("WAITS")
+    message = texted(waiting, MessageState.QUEUED)
+    assert reasons() == {"WAITS": "Its text waits to be sent."}
+    settings.QUIET_HOURS = (dt.time(20), dt.time(8))
+    clock("2026-11-23 21:00")
+    assert reasons() == {"WAITS": "Its text waits for the end of the quiet hours."}
+    message.kind = Kind.TOLD  # of a delivery within a day: goes at night, too
+    message.save()
+    assert reasons() == {"WAITS": "Its text waits to be sent."}
+    Circuit.objects.create(pk=1, opened_at=message.queued_at, reason="No balance.")
+    assert reasons() == {"WAITS": "Its text waits: sending is paused. No balance."}
+    message.is_held = True
+    message.save()
+    assert reasons() == {"WAITS": "Its text is held until Ops release it."}
+
+
+def test_who_replied_after_the_last_text_knows_but_not_of_a_later_move(clock):
+    question = NotificationFactory.create(booking=booked("AB12"))
+    texted(question.booking, MessageState.SUBMITTED)
+    clock("2026-11-23 16:40")
+    assert "AB12" in reasons()
+    InboundMessageFactory.create(notification=question)
+    assert reasons() == {}
+    clock("2026-11-23 16:45")
+    other = SlotFactory.create(date=TOMORROW, window_start=dt.time(14), window_end=dt.time(17))
+    dispatch.move(question.booking, other)
+    assert reasons() == {"AB12": "Moved since, and nobody told them."}
+
+
+def test_who_was_told_that_it_is_off_does_not_know_that_it_is_on_again(clock):
+    booking = booked("AB12")
+    texted(booking)
+    clock("2026-11-23 16:10")
+    dispatch.cancel(booking)
+    off = dispatch.tell(booking)
+    off.state = MessageState.DELIVERED
+    off.save()
+    clock("2026-11-23 16:20")
+    dispatch.reinstate(booking)
+    assert list(reasons()) == ["AB12"]
+    again = dispatch.tell(booking, is_moved=False)
+    assert "is planned for Tue 24 Nov" in again.text
+    again.state = MessageState.DELIVERED
+    again.save()
+    assert reasons() == {}
+
+
+def test_a_text_to_the_number_of_before_told_nobody():
+    booking = booked("AB12")
+    texted(booking)
+    dispatch.change_phone(booking, "447700900777")
+    assert reasons() == {"AB12": "Not asked yet."}
+
+
+def post_told(client, booking, **fields):
+    address = reverse("admin:bookings_booking_told", args=[booking.pk])
+    return client.post(
+        address, {"slot": booking.slot_id, "day": "2026-11-24"} | fields, follow=True
+    )
+
+
+def test_told_by_phone_takes_it_off_the_list_and_is_written_down_once(dispatcher):
+    booking = booked("AB12")
+    page = post_told(dispatcher, booking)
+    assert "written down as told by phone" in page.content.decode()
+    assert "nobody has to be called" in page.content.decode()
+    assert "knows already" in post_told(dispatcher, booking).content.decode()
+    act = StaffAct.objects.get()
+    assert (act.booking, act.kind) == (booking, "told_by_phone")
+    story = dispatcher.get(reverse("admin:bookings_booking_change", args=[booking.pk]))
+    assert "Customer told by phone" in story.content.decode()
+
+
+def test_what_changed_during_the_call_is_not_written_down_as_told(dispatcher):
+    booking = booked("AB12")
+    old = booking.slot_id
+    dispatch.move(booking, SlotFactory.create(date=TOMORROW, window_end=dt.time(13)))
+    page = post_told(dispatcher, booking, slot=old)
+    assert "changed meanwhile: it is now on Tue 24 Nov 2026 09:00-13:00" in page.content.decode()
+    assert not StaffAct.objects.exists()
+
+
+def test_what_is_no_date_shows_tomorrow_and_a_day_without_deliveries_says_so(dispatcher):
+    html = dispatcher.get(reverse(UNAWARE), {"day": "32.13."}).content.decode()
+    assert "That is no date" in html
+    assert "Tue 24 Nov 2026: no delivery is planned" in html
+
+
+def test_queries_do_not_grow_with_the_day(django_assert_max_num_queries):
+    def fill(count: int) -> None:
+        for booking in BookingFactory.create_batch(
+            count, slot=SlotFactory.create(date=TOMORROW, capacity=None)
+        ):
+            texted(booking, MessageState.QUEUED)
+            dispatch.told_by_phone(booking, UserFactory.create())
+
+    fill(2)
+    with django_assert_max_num_queries(9):
+        reach.count_unreached(TOMORROW)
+    fill(20)
+    with django_assert_max_num_queries(9):
+        reach.count_unreached(TOMORROW)
