@@ -1,6 +1,7 @@
 """A customer's number on staff's pages: masked, and the button that shows the whole of it."""
 
 import json
+import re
 from typing import Any
 
 from django.conf import settings
@@ -51,3 +52,12 @@ def masked_payload(row: Any, *, ours: str = "") -> str:
     shown = json.dumps(raw, indent=1, ensure_ascii=False)
     msisdn = as_msisdn(row.msisdn)
     return shown.replace(msisdn, masked(msisdn)) if msisdn else shown
+
+
+def without_numbers(words: str) -> str:
+    """Digits that stand together as in a phone number, without all but the last four. Dates stay."""
+    return re.sub(
+        r"\+?\d[\d\s().]{5,}\d",
+        lambda found: "\N{BULLET}" * 4 + re.sub(r"\D", "", found[0])[-4:],
+        words,
+    )

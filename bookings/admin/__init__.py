@@ -1,5 +1,27 @@
 """The admin: what dispatch works with, and the history that nobody can change."""
 
-from bookings.admin import acts, bookings, circuit, consent, messages, notifications, slots, users
+from bookings.admin import (
+    acts,
+    bookings,
+    circuit,
+    consent,
+    manifests,
+    messages,
+    notifications,
+    slots,
+    users,
+    weeks,
+)
 
-__all__ = ["acts", "bookings", "circuit", "consent", "messages", "notifications", "slots", "users"]
+__all__ = [
+    "acts",
+    "bookings",
+    "circuit",
+    "consent",
+    "manifests",
+    "messages",
+    "notifications",
+    "slots",
+    "users",
+    "weeks",
+]

@@ -26,7 +26,7 @@ from bookings.admin.columns import (
     what_was_answered,
 )
 from bookings.admin.exporting import ExportMixin
-from bookings.admin.filters import AskedFilter, DayFilter, coming_first
+from bookings.admin.filters import AskedFilter, DayFilter, ManifestFilter, coming_first
 from bookings.admin.forms import BookingForm
 from bookings.admin.guard import is_key
 from bookings.admin.mixins import KeptAdmin
@@ -48,7 +48,7 @@ _NONCE = re.compile(r"[A-Za-z0-9_-]{16,40}")
 @admin.register(Booking)
 class BookingAdmin(ExportMixin, KeptAdmin):
     empty_says = (
-        "Deliveries come in by manage.py import_bookings, by the notify form,"
+        "Deliveries come in by a manifest (a spreadsheet), by the notify form,"
         " or one by one here: choose Add booking."
     )
     form = BookingForm
@@ -57,7 +57,7 @@ class BookingAdmin(ExportMixin, KeptAdmin):
         *("state_shown", "sms", "answer"),
     ]
     list_select_related = ["slot"]
-    list_filter = [DayFilter.on("slot__date"), AskedFilter, "state", "slot__place"]
+    list_filter = [DayFilter.on("slot__date"), AskedFilter, "state", "slot__place", ManifestFilter]
     date_hierarchy = "slot__date"
     phone_fields = ("msisdn",)
     search_fields = ["reference", "customer_name"]

@@ -1,6 +1,5 @@
 """Actions that hand a list out as a file. Each is written down before the file is given."""
 
-import re
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -13,6 +12,7 @@ from django.utils import timezone
 from bookings import export
 from bookings.history import moment
 from bookings.models import ActKind, StaffAct
+from bookings.numbers import without_numbers
 
 _LONGEST_DETAILS = 500
 
@@ -66,13 +66,4 @@ def _filter_of(request: HttpRequest) -> str:
     """The list's filter as it stood in its address, with numbers that were searched for masked."""
     asked = [f"{name}={value}" for name, value in request.GET.items() if value and name != "p"]
     words = ", ".join(asked)
-    return f"the list with {_mask_numbers(words)}" if asked else "the whole list"
-
-
-def _mask_numbers(words: str) -> str:
-    """Digits that stand together as in a phone number, without all but the last four. Dates stay."""
-    return re.sub(
-        r"\+?\d[\d\s().]{5,}\d",
-        lambda found: "\N{BULLET}" * 4 + re.sub(r"\D", "", found[0])[-4:],
-        words,
-    )
+    return f"the list with {without_numbers(words)}" if asked else "the whole list"

@@ -1,5 +1,6 @@
 """What staff's pages need in their templates."""
 
+import datetime as dt
 from typing import Any
 
 from django import template
@@ -37,6 +38,12 @@ def masked(msisdn: str) -> str:
 def visible(text: str) -> str:
     """Somebody else's words, with control and direction characters shown."""
     return history.visible(text)
+
+
+@register.filter
+def moment(at: dt.datetime) -> str:
+    """A moment in the company's zone, with a month that nobody mistakes."""
+    return history.moment(at)
 
 
 @register.simple_tag(takes_context=True)
