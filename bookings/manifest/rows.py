@@ -155,9 +155,7 @@ def parse_row(line: int, header: list[str], row: list[str]) -> Entry:
 
 
 def _checked(header: list[str]) -> list[str]:
-    while header and not header[-1]:
-        header.pop()  # a spreadsheet that once had more columns
-    if not header:
+    if not any(header):
         raise ManifestError(f"The file is empty. Its first row must be: {', '.join(REQUIRED)}.")
     missing = [name for name in REQUIRED if name not in header]
     if missing:
