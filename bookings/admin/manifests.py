@@ -50,7 +50,8 @@ _EXAMPLE = [
 class ManifestAdmin(HistoryAdminMixin, KeptAdmin):
     """What was imported stays as it was: only an import that is not finished can be gone on with."""
 
-    empty_says = "No file of bookings has been handed in yet: choose Add manifest."
+    empty_says = "No file of bookings has been handed in yet: choose Import a spreadsheet."
+    list_before_template = "admin/bookings/manifest/hint.html"
     list_display = [
         *("handed_in", "name_shown", "by", "state_shown"),
         *("progress", "created", "changed", "refused"),
@@ -129,7 +130,7 @@ class ManifestAdmin(HistoryAdminMixin, KeptAdmin):
             "fault": fault,
             "required": REQUIRED,
             "optional": COLUMNS[len(REQUIRED) :],
-            "most_rows": MOST_ROWS,
+            "most_rows": f"{MOST_ROWS:,}",
             "largest": LARGEST_FILE,
         }
         return TemplateResponse(request, "admin/bookings/manifest/add.html", context)
