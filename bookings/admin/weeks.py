@@ -104,9 +104,7 @@ class ClosedDayAdmin(_PatternAdmin):
         super().save_model(request, obj, form, change)
         booked = _deliveries_on(obj)
         if booked:
-            sentence = (
-                f"{booked} deliveries stand on that day. They stay there: move them or cancel them."
-            )
+            sentence = f"Deliveries that stand on that day: {booked}. They stay there: move or cancel them."
             self.message_user(request, sentence, messages.WARNING)
 
 

@@ -76,7 +76,7 @@ def start(manifest: Manifest, user: "User") -> None:
         _write_down(current, job, plan)
         current.counts["repaired"] = repaired
         current.save()
-        details = f"{current.name}: {current.row_count} rows"
+        details = f"{current.name}, rows: {current.row_count}"
         StaffAct.objects.create(kind=ActKind.IMPORTED, user=user, details=details)
 
 

@@ -7,6 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from bookings.manifest import slices
 from bookings.models import (
     ActKind,
     Booking,
@@ -97,6 +98,22 @@ def test_forgetting_twice_changes_nothing_and_a_dry_run_nothing_at_all(history):
     assert everything_stored() == stored
     forget()
     assert set(forget().values()) == {"0"}
+
+
+def test_what_manifests_said_is_forgotten_and_that_they_were_imported_is_not(history):
+    user = UserFactory.create()
+    content = b"reference,customer_name,phone,date,window_start,window_end\nA1,Mary,0712,,,\n"
+    old, young = (slices.look_at("week.csv", content, user) for _ in range(2))
+    old.created_at = timezone.now() - dt.timedelta(days=100)
+    old.save()
+    assert forget("--dry-run")["manifests"] == "1"
+    assert forget()["manifests"] == "1"
+    assert forget()["manifests"] == "0"
+    old.refresh_from_db()
+    young.refresh_from_db()
+    assert (bytes(old.content), old.refusals) == (b"", [])
+    assert (old.user, old.row_count, old.counts["refused"]) == (user, 1, 1)
+    assert "Mary" in str(young.refusals)
 
 
 def test_what_is_young_stays(history):

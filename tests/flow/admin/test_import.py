@@ -343,7 +343,7 @@ def test_moves_name_who_imported_and_the_act_is_written_down(dispatcher):
     import_rows(read(as_csv(row("A1")).encode()))
     carry_out(dispatcher, handed_in(dispatcher, as_csv(row("A1", date=NEXT_DAY))))
     act = StaffAct.objects.get()
-    assert (act.kind, act.details) == (ActKind.IMPORTED, "week.csv: 1 rows")
+    assert (act.kind, act.details) == (ActKind.IMPORTED, "week.csv, rows: 1")
     assert SlotChange.objects.get().user == act.user == Manifest.objects.get().user
 
 
