@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Rows that a transaction takes: it holds the locks of their customers or slots, with SQLite everybody's, for 0.2 s.
 _CHANGES, _NEW = 50, 500
+#: For how long a request goes on with slices.
+SECONDS = 1.0
 
 
 def look_at(name: str, content: bytes, user: "User") -> Manifest:
@@ -80,9 +82,9 @@ def start(manifest: Manifest, user: "User") -> None:
         StaffAct.objects.create(kind=ActKind.IMPORTED, user=user, details=details)
 
 
-def go_on(manifest: Manifest, user: "User", *, seconds: float = 1.0) -> None:
-    """Import slices for about so long. `user` is who is named for the moves."""
-    until = time.monotonic() + seconds
+def go_on(manifest: Manifest, user: "User") -> None:
+    """Import slices for about SECONDS. `user` is who is named for the moves."""
+    until = time.monotonic() + SECONDS
     while _import_slice(manifest.pk, user) and time.monotonic() < until:
         pass
     manifest.refresh_from_db()

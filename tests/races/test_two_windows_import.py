@@ -30,6 +30,7 @@ def rows(day, count=30, first=0):
 def _small_slices(monkeypatch):
     monkeypatch.setattr(slices, "_CHANGES", 4)
     monkeypatch.setattr(slices, "_NEW", 4)
+    monkeypatch.setattr(slices, "SECONDS", 0)
 
 
 def window(manifest):
@@ -39,7 +40,7 @@ def window(manifest):
         mine = Manifest.objects.get(pk=manifest.pk)
         slices.start(mine, mine.user)
         while mine.state != ManifestState.DONE:
-            slices.go_on(mine, mine.user, seconds=0)
+            slices.go_on(mine, mine.user)
         return "done"
 
     return press
