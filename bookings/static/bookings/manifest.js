@@ -47,7 +47,11 @@ document.addEventListener("DOMContentLoaded", () => {
         }
       });
     }
-    input.addEventListener("change", check);
+    // Before it reaches the theme, which looks for a field of its own beside each file.
+    area.addEventListener("change", (event) => {
+      event.stopPropagation();
+      check();
+    }, true);
     form.addEventListener("submit", (event) => {
       if (!check()) return event.preventDefault();
       const button = form.querySelector("button");
