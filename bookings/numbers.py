@@ -1,6 +1,7 @@
 """A customer's number on staff's pages: masked, and the button that shows the whole of it."""
 
 import json
+import re
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +13,8 @@ from bookings.models.fields import as_msisdn, mask_msisdn
 
 #: Where a gateway writes phone numbers: the customer's, and ours.
 _NUMBERS = ("msisdn", "to", "from")
+#: Digits as people write numbers; a date is none.
+_DATE_OR_NUMBER = re.compile(r"((?<![\d-])\d{4}-\d\d-\d\d(?![\d-]))|\+?\d[\d\s().\-/\u00a0]{5,}\d")
 
 
 def masked(msisdn: str) -> str:
@@ -51,3 +54,10 @@ def masked_payload(row: Any, *, ours: str = "") -> str:
     shown = json.dumps(raw, indent=1, ensure_ascii=False)
     msisdn = as_msisdn(row.msisdn)
     return shown.replace(msisdn, masked(msisdn)) if msisdn else shown
+
+
+def without_numbers(words: str) -> str:
+    """Digits that stand together as in a phone number, without all but the last four. Dates stay."""
+    return _DATE_OR_NUMBER.sub(
+        lambda found: found[1] or "\N{BULLET}" * 4 + re.sub(r"\D", "", found[0])[-4:], words
+    )

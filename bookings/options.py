@@ -9,6 +9,7 @@ from django.db.models import Count, Q
 from bookings.models import (
     Booking,
     BookingState,
+    ClosedDay,
     Notification,
     NotificationState,
     Place,
@@ -47,12 +48,17 @@ def _same(slot: Slot, slots: Sequence[Slot]) -> Slot | None:
 
 
 def later_slot(booked: Slot, now: dt.datetime) -> Slot | None:
-    """The next later date at the door with room: in the booked window if that day has it. Made if there is none."""
+    """The next later date at the door with room: in the booked window if that day has it. Made if there is none.
+
+    Never a day that is closed.
+    """
     taken = Count("bookings", filter=Q(bookings__state=BookingState.SCHEDULED))
+    closed = ClosedDay.objects.values("date")
     later = Slot.objects.filter(place=Place.DOOR, date__gt=booked.date).exclude(capacity=0)
     roomy = (
         later.alias(taken=taken)
         .filter(Q(capacity=None) | Q(capacity__gt=taken))
+        .exclude(date__in=closed)
         .order_by("date", "window_start")
     )
     first = next((slot for slot in roomy.iterator(chunk_size=50) if slot.cutoff_at > now), None)
@@ -75,7 +81,8 @@ def _new_slot(booked: Slot, now: dt.datetime) -> Slot | None:
             "date", flat=True
         )
     )
-    days = (booked.date + dt.timedelta(days=ahead) for ahead in range(1, _LOOK_AHEAD_DAYS + 1))
+    days = [booked.date + dt.timedelta(days=ahead) for ahead in range(1, _LOOK_AHEAD_DAYS + 1)]
+    taken |= set(ClosedDay.objects.filter(date__in=days).values_list("date", flat=True))
     for day in days:
         slot = Slot(place=Place.DOOR, date=day, capacity=door.capacity, **window)
         if day.weekday() in settings.DELIVERY_DAYS and day not in taken and slot.cutoff_at > now:

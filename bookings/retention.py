@@ -24,6 +24,7 @@ from bookings.models import (
     Concern,
     DeliveryReceipt,
     InboundMessage,
+    Manifest,
     Notification,
     OutboundMessage,
     SimulatedPhone,
@@ -59,9 +60,10 @@ def forget(days: int, *, dry_run: bool = False) -> dict[str, int]:
         raise ValueError(
             f"At least {LEAST_DAYS} days must have passed: younger texts may still be answered."
         )
-    old = _older_than(timezone.localdate() - dt.timedelta(days=days))
-    forgotten = {name: _forget(rows, dry_run=dry_run) for name, rows in old}
+    day = timezone.localdate() - dt.timedelta(days=days)
+    forgotten = {name: _forget(rows, dry_run=dry_run) for name, rows in _older_than(day)}
     return forgotten | {
+        "manifests": _erase_manifests(day, dry_run=dry_run),
         "receipts of nobody": receipts.drop_orphans(dry_run=dry_run),
         "simulated phones": _drop_phones(dry_run=dry_run),
     }
@@ -73,9 +75,13 @@ def stand_in(msisdn: str) -> str:
     return NOBODY + str(int.from_bytes(digest[:8]) % 10**12).zfill(12)
 
 
+def _start_of(day: dt.date) -> dt.datetime:
+    return timezone.make_aware(dt.datetime.combine(day, dt.time()))
+
+
 def _older_than(day: dt.date) -> Iterator[tuple[str, QuerySet[Any]]]:
     """What is old enough, by table: deliveries by their day, messages by their own age."""
-    moment = timezone.make_aware(dt.datetime.combine(day, dt.time()))
+    moment = _start_of(day)
     yield "bookings", Booking.objects.filter(slot__date__lt=day)
     yield "notifications", Notification.objects.filter(booking__slot__date__lt=day)
     yield "options", SlotOption.objects.filter(notification__booking__slot__date__lt=day)
@@ -92,6 +98,12 @@ def _drop_phones(*, dry_run: bool) -> int:
     known = (model.objects.filter(**theirs) for model in (Booking, OutboundMessage, InboundMessage))
     phones = SimulatedPhone.objects.exclude(reduce(or_, map(Exists, known)))
     return phones.count() if dry_run else phones.delete()[0]
+
+
+def _erase_manifests(day: dt.date, *, dry_run: bool) -> int:
+    """What files that were handed in said of people. Who imported how many rows and when is kept."""
+    old = Manifest.objects.filter(created_at__lt=_start_of(day)).exclude(content=b"")
+    return old.count() if dry_run else old.update(content=b"", refusals=[])
 
 
 def _forget(rows: QuerySet[Any], *, dry_run: bool) -> int:

@@ -6,10 +6,12 @@ from bookings.admin import (
     circuit,
     concerns,
     consent,
+    manifests,
     messages,
     notifications,
     slots,
     users,
+    weeks,
 )
 
 __all__ = [
@@ -18,8 +20,10 @@ __all__ = [
     "circuit",
     "concerns",
     "consent",
+    "manifests",
     "messages",
     "notifications",
     "slots",
     "users",
+    "weeks",
 ]

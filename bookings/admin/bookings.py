@@ -27,7 +27,7 @@ from bookings.admin.columns import (
 )
 from bookings.admin.counted import StageFilter
 from bookings.admin.exporting import ExportMixin
-from bookings.admin.filters import AskedFilter, DayFilter, coming_first
+from bookings.admin.filters import AskedFilter, DayFilter, ManifestFilter, coming_first
 from bookings.admin.forms import BookingForm
 from bookings.admin.guard import is_key
 from bookings.admin.mixins import KeptAdmin
@@ -51,7 +51,7 @@ _NONCE = re.compile(r"[A-Za-z0-9_-]{16,40}")
 @admin.register(Booking)
 class BookingAdmin(MovingMixin, UnawareMixin, ExportMixin, KeptAdmin):
     empty_says = (
-        "Deliveries come in by manage.py import_bookings, by the notify form,"
+        "Deliveries come in by a manifest (a spreadsheet), by the notify form,"
         " or one by one here: choose Add booking."
     )
     form = BookingForm
@@ -60,7 +60,10 @@ class BookingAdmin(MovingMixin, UnawareMixin, ExportMixin, KeptAdmin):
         *("state_shown", "sms", "answer"),
     ]
     list_select_related = ["slot"]
-    list_filter = [DayFilter.on("slot__date"), AskedFilter, StageFilter, "state", "slot__place"]
+    list_filter = [
+        *(DayFilter.on("slot__date"), AskedFilter, StageFilter),
+        *("state", "slot__place", ManifestFilter),
+    ]
     date_hierarchy = "slot__date"
     phone_fields = ("msisdn",)
     search_fields = ["reference", "customer_name"]

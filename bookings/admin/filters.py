@@ -9,11 +9,16 @@ from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 from django.http import HttpRequest
 from django.utils import timezone
 
+from bookings.admin.columns import show_day
+from bookings.admin.guard import is_key
+from bookings.history import visible
 from bookings.models import (
     Booking,
     Concern,
     InboundMessage,
     Kind,
+    Manifest,
+    ManifestState,
     MessageState,
     Notification,
     OutboundMessage,
@@ -21,6 +26,9 @@ from bookings.models import (
 from bookings.models.fields import can_get_sms
 from bookings.models.standing import LOST
 from bookings.outbox import holding
+
+#: Manifests that the filter of bookings names.
+_LISTED = 5
 
 
 def coming_first(field: str) -> list[Any]:
@@ -185,3 +193,32 @@ class ValueFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
         return queryset if value is None else queryset.filter(Q((self.parameter_name, value)))
+
+
+class ManifestFilter(admin.SimpleListFilter):
+    """The bookings that one manifest brought in or changed. Its page leads here."""
+
+    title = "manifest"
+    parameter_name = "manifest"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The one that is asked for, and the last few."""
+        if not request.user.has_perm("bookings.view_manifest"):
+            return []
+        rows = Manifest.objects.only("name", "created_at")
+        asked = str(self.used_parameters.get(self.parameter_name, ""))
+        chosen = rows.filter(pk=int(asked)) if is_key(asked) else []
+        last = rows.exclude(state=ManifestState.PREVIEWED)[:_LISTED]
+        return list({str(row.pk): _named(row) for row in (*chosen, *last)}.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if not value:
+            return queryset
+        pk = int(value) if is_key(value) else 0
+        came_in = Manifest.bookings.through.objects.filter(manifest_id=pk)
+        return queryset.filter(pk__in=came_in.values("booking"))
+
+
+def _named(manifest: Manifest) -> str:
+    return f"{visible(manifest.name)}, {show_day(timezone.localdate(manifest.created_at))}"

@@ -12,7 +12,10 @@ from bookings.models import Circuit
 _LISTS = {
     "Deliveries": [
         ("Bookings", "package_2", "bookings.booking"),
+        ("Manifests", "upload_file", "bookings.manifest"),
         ("Slots", "calendar_month", "bookings.slot"),
+        ("The week", "calendar_view_week", "bookings.weeklyslot"),
+        ("Closed days", "event_busy", "bookings.closedday"),
     ],
     "Conversation": [
         ("Needs attention", "priority_high", "bookings.concern"),

@@ -58,7 +58,11 @@ class SlotForm(forms.ModelForm):
 class SlotAdmin(KeptAdmin):
     """Once made, only its capacity can change: whoever is in it was told its day and window."""
 
-    empty_says = "Slots are made by an import, by the notify form, or here: choose Add slot."
+    empty_says = (
+        "Slots are made from the week's pattern, by an import, by the notify form,"
+        " or here: choose Add slot."
+    )
+    list_before_template = "admin/bookings/slot/weeks_hint.html"
     form = SlotForm
     fields = ["date", "window_start", "window_end", "place", "capacity"]
     list_display = ["day", "window", "place", "capacity_shown", "deliveries", "room"]

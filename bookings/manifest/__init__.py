@@ -1,7 +1,22 @@
-"""A spreadsheet of deliveries: `read` makes rows of it, `import_rows` makes bookings of the rows."""
+"""A spreadsheet of deliveries: `read` makes rows of it, `import_rows` makes bookings of the rows.
+
+`slices` does the same for a browser: looked at first, then imported piece by piece.
+"""
 
 from bookings.manifest.importing import Report, import_rows
-from bookings.manifest.rows import Entry, Remark, Row, Window, read
+from bookings.manifest.rows import COLUMNS, MOST_ROWS, REQUIRED, Entry, Remark, Row, Window, read
 from bookings.manifest.sheets import ManifestError
 
-__all__ = ["Entry", "ManifestError", "Remark", "Report", "Row", "Window", "import_rows", "read"]
+__all__ = [
+    "COLUMNS",
+    "MOST_ROWS",
+    "REQUIRED",
+    "Entry",
+    "ManifestError",
+    "Remark",
+    "Report",
+    "Row",
+    "Window",
+    "import_rows",
+    "read",
+]

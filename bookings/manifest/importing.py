@@ -34,31 +34,35 @@ class Report:
     """What an import did, or with `dry_run` would do. Every row is counted once."""
 
     created: int
-    changed: int
     unchanged: int
+    changed_rows: tuple[Remark, ...]  # before and after
     kept: tuple[Remark, ...]  # what the row says was not done, and need not be
     refused: tuple[Remark, ...]
+
+    @property
+    def changed(self) -> int:
+        return len(self.changed_rows)
 
 
 def import_rows(
     entries: Iterable[Entry], *, dry_run: bool = False, user: "User | None" = None
 ) -> Report:
     """Import what `read` returned; `user` is who is named for the moves. Raises nothing for a row."""
-    job = _Import(user=user, dry_run=dry_run)
-    new, known = job.sort(job.consistent(entries))
-    new, known = job.prepare_slots(new, known)
-    job.change(known)
-    job.create(new)
+    job = Import(user=user, dry_run=dry_run)
+    job.run(job.consistent(entries))
     return job.report()
 
 
 @dataclass(slots=True, kw_only=True)
-class _Import:
-    user: "User | None"
-    dry_run: bool
+class Import:
+    """One run over rows: what has come of them so far, and the steps."""
+
+    user: "User | None" = None
+    dry_run: bool = False
     created: int = 0
-    changed: int = 0
     unchanged: int = 0
+    changed: list[Remark] = field(default_factory=list)
+    touched: list[int] = field(default_factory=list)  # bookings that were made or changed
     kept: list[Remark] = field(default_factory=list)
     refused: list[Remark] = field(default_factory=list)
     slots: dict[Window, Slot] = field(default_factory=dict)
@@ -68,14 +72,19 @@ class _Import:
     def report(self) -> Report:
         return Report(
             created=self.created,
-            changed=self.changed,
             unchanged=self.unchanged,
+            changed_rows=tuple(sorted(self.changed)),
             kept=tuple(sorted(self.kept)),
             refused=tuple(sorted(self.refused)),
         )
 
+    def run(self, rows: Iterable[Row]) -> None:
+        new, known = self.prepare_slots(*self.sort(rows))
+        self.change(known)
+        self.create(new)
+
     def refuse(self, row: Row, reason: str) -> None:
-        self.refused.append(Remark(row.line, reason))
+        self.refused.append(Remark(row.line, reason, row.cells))
 
     def consistent(self, entries: Iterable[Entry]) -> Iterator[Row]:
         """The rows that no earlier row contradicts."""
@@ -138,7 +147,7 @@ class _Import:
         if known.kept:
             self.kept.append(Remark(known.row.line, known.kept))
         elif known.news:
-            self.changed += 1
+            self.changed.append(Remark(known.row.line, known.change))
         else:
             self.unchanged += 1
 
@@ -171,17 +180,18 @@ class _Import:
 
     def change(self, pending: Sequence[Known]) -> None:
         """Change bookings; one that is refused is tried again while others still make room for it."""
-        change_one = self._change_on_paper if self.dry_run else self._change
         while pending:
-            reasons = [change_one(known) for known in pending]
-            stuck = [
-                (each, reason) for each, reason in zip(pending, reasons, strict=True) if reason
-            ]
+            stuck = self.try_to_change(pending)
             if len(stuck) == len(pending):
                 for known, reason in stuck:
                     self.refuse(known.row, reason)
                 return
             pending = [known for known, _ in reversed(stuck)]  # a chain may run either way
+
+    def try_to_change(self, pending: Sequence[Known]) -> list[tuple[Known, str]]:
+        """Change these, each once. Returns those that could not be, and why."""
+        change_one = self._change_on_paper if self.dry_run else self._change
+        return [(known, reason) for known in pending if (reason := change_one(known))]
 
     def _change(self, known: Known) -> str:
         row, booking = known.row, known.booking
@@ -197,6 +207,7 @@ class _Import:
         except dispatch.CannotBook as error:
             return str(error)
         self._count(known)
+        self.touched.append(booking.pk)
         return ""
 
     def _change_on_paper(self, known: Known) -> str:
@@ -233,10 +244,11 @@ class _Import:
     def _stored(self, rows: Sequence[Row], room: Room) -> list[Remark]:
         reasons = [room.take(row.window) for row in rows]
         pairs = list(zip(rows, reasons, strict=True))
-        Booking.objects.bulk_create(
+        made = Booking.objects.bulk_create(
             _new_booking(row, self.slots[row.window]) for row, reason in pairs if not reason
         )
-        return [Remark(row.line, reason) for row, reason in pairs if reason]
+        self.touched += [booking.pk for booking in made]
+        return [Remark(row.line, reason, row.cells) for row, reason in pairs if reason]
 
     def _store_on_paper(self, rows: Sequence[Row]) -> None:
         for row in rows:

@@ -4,11 +4,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.text import Truncator
+
 from bookings.manifest.rows import Row, Window
 from bookings.models import Booking, ChangeCause, SlotChange
+from bookings.models.fields import mask_msisdn
 
 #: Rows that a query or a transaction takes at once: 0.1 s of SQLite's write lock at the most.
 _CHUNK = 500
+
+_WORDS = {
+    "window": "slot",
+    "phone": "phone number",
+    "customer_name": "name",
+    "language": "language",
+    "notes": "notes",
+    "capacity": "deliveries that its slot holds",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +31,7 @@ class Known:
     booking: Booking
     news: frozenset[str]
     kept: str  # which choice made since is left alone, "" if none
+    change: str = ""  # what it was and will be, for dispatch; "" without news
 
     def plain_fields(self) -> dict[str, Any]:
         """What is simply written over, and the row as it is remembered."""
@@ -58,7 +71,32 @@ def compare(row: Row, booking: Booking, cause: str | None) -> Known:
     news = {
         name for name in others if record[name] is not None and record[name] != before.get(name)
     }
-    return Known(row, booking, frozenset(news | moved), _kept(row, booking, news | moved, cause))
+    news |= moved
+    return Known(
+        row, booking, frozenset(news), _kept(row, booking, news, cause), _change(row, booking, news)
+    )
+
+
+def _change(row: Row, booking: Booking, news: set[str]) -> str:
+    """Before and after. Numbers are masked: who reads it may not be allowed to see the whole of them."""
+    told = {
+        "window": (booking.slot, row.window),
+        "phone": (mask_msisdn(booking.msisdn), mask_msisdn(row.msisdn)),
+        "customer_name": (booking.customer_name, row.customer_name),
+        "language": (booking.language, row.language),
+        "notes": (booking.notes, row.notes),
+        "capacity": (booking.slot.capacity, row.capacity),
+    }
+    words = [
+        f"{_WORDS[name]} {_shown(before)} \N{RIGHTWARDS ARROW} {_shown(after)}"
+        for name, (before, after) in told.items()
+        if name in news and not (name == "capacity" and "window" in news)
+    ]
+    return f"{booking}: {'; '.join(words)}." if words else ""
+
+
+def _shown(value: object) -> str:
+    return Truncator("none" if value in {None, ""} else str(value)).chars(80)
 
 
 def _kept(row: Row, booking: Booking, news: set[str], cause: str | None) -> str:

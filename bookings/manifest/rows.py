@@ -4,20 +4,24 @@ import datetime as dt
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import phonenumbers
-from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from bookings.manifest import phones
 from bookings.manifest.sheets import ManifestError, cells_of
 from bookings.models import Place, Slot
-from bookings.models.fields import E164_PATTERN, check_reference, parse_msisdn
+from bookings.models.fields import check_reference
 from bookings.models.schedule import EARLIEST, LATEST
 
 REQUIRED = ("reference", "customer_name", "phone", "date", "window_start", "window_end")
 OPTIONAL = ("place", "language", "notes", "capacity")
+COLUMNS = (*REQUIRED, *OPTIONAL)
+
+#: More would take too long to look through, and is more than a day's work of any depot.
+MOST_ROWS = 20_000
+_MOST_LINES = 100_000  # with the empty ones, of which a spreadsheet may have a million
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -26,6 +30,7 @@ class Remark:
 
     line: int
     reason: str
+    cells: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __str__(self) -> str:
         return f"row {self.line}: {self.reason}"
@@ -70,6 +75,28 @@ class Row:
     language: str | None = None
     notes: str | None = None
     capacity: int | None = None
+    repaired: str = ""  # what the spreadsheet had done to its phone number, as a sentence
+
+    @classmethod
+    def of(cls, line: int, reference: str, record: Mapping[str, Any]) -> "Row":
+        """The row again that has this record."""
+        start, end = map(dt.time.fromisoformat, (record["window_start"], record["window_end"]))
+        return cls(
+            line=line,
+            reference=reference,
+            customer_name=record["customer_name"],
+            msisdn=record["phone"],
+            window=Window(dt.date.fromisoformat(record["date"]), start, end, record["place"]),
+            language=record["language"],
+            notes=record["notes"],
+            capacity=record["capacity"],
+        )
+
+    @property
+    def cells(self) -> dict[str, str]:
+        """The row as a spreadsheet would have it."""
+        record = self.record | {"reference": self.reference, "phone": f"+{self.msisdn}"}
+        return {name: "" if record[name] is None else str(record[name]) for name in COLUMNS}
 
     @property
     def record(self) -> dict[str, str | int | None]:
@@ -97,14 +124,23 @@ def read(content: bytes) -> list[Entry]:
     """
     rows = cells_of(content)
     header = _checked([re.sub(r"[\s-]+", "_", cell.lower()) for cell in next(rows, [])])
-    return [parse_row(line, header, row) for line, row in enumerate(rows, start=2) if any(row)]
+    entries: list[Entry] = []
+    for line, row in enumerate(rows, start=2):
+        if any(row):
+            entries.append(parse_row(line, header, row))
+        if len(entries) > MOST_ROWS:
+            raise ManifestError(f"The file has more than {MOST_ROWS:,} rows: split it.")
+        if line > _MOST_LINES:
+            raise ManifestError("The file has a great many empty rows: delete them.")
+    return entries
 
 
 def parse_row(line: int, header: list[str], row: list[str]) -> Entry:
     """The row as a value, or all that is wrong with it."""
-    if any(row[len(header) :]):
-        return Remark(line, "It has more cells than the header: is a text with a comma unquoted?")
     cells = dict(zip(header, row, strict=False))
+    if any(row[len(header) :]):
+        reason = "It has more cells than the header: is a text with a comma unquoted?"
+        return Remark(line, reason, cells)
     values: dict[str, Any] = {}
     faults = []
     for name, parse in _PARSERS.items():
@@ -112,19 +148,27 @@ def parse_row(line: int, header: list[str], row: list[str]) -> Entry:
             values[name] = parse(cells)
         except ValueError as error:
             faults.append(str(error))
-    return Remark(line, " ".join(faults)) if faults else Row(line=line, **values)
+    if faults:
+        return Remark(line, " ".join(faults), cells)
+    values["msisdn"], repaired = values["msisdn"]
+    return Row(line=line, repaired=repaired, **values)
 
 
 def _checked(header: list[str]) -> list[str]:
+    if not any(header):
+        raise ManifestError(f"The file is empty. Its first row must be: {', '.join(REQUIRED)}.")
     missing = [name for name in REQUIRED if name not in header]
     if missing:
-        raise ManifestError(f"The first row must name the columns. Missing: {', '.join(missing)}.")
-    known = (*REQUIRED, *OPTIONAL)
+        raise ManifestError(
+            f"The first row must name the columns. Missing: {', '.join(missing)}."
+            f" Expected: {', '.join(REQUIRED)}; and if you like: {', '.join(OPTIONAL)}."
+        )
+    twice = [name for name in COLUMNS if header.count(name) > 1]
+    if twice:
+        raise ManifestError(f"There are two columns named {twice[0]}.")
     for name in header:
-        if name in known and header.count(name) > 1:
-            raise ManifestError(f"There are two columns named {name}.")
-        likely = difflib.get_close_matches(name, set(known) - set(header), n=1, cutoff=0.8)
-        if name not in known and likely:
+        likely = difflib.get_close_matches(name, set(COLUMNS) - set(header), n=1, cutoff=0.8)
+        if name not in COLUMNS and likely:
             raise ManifestError(f"There is a column {name}: did you mean {likely[0]}?")
     return header
 
@@ -150,52 +194,8 @@ def _short(name: str, longest: int, cells: Mapping[str, str], *, least: int = 0)
     return text
 
 
-def _phone(cells: Mapping[str, str]) -> str:
-    """E.164 digits. What a spreadsheet did to a number is repaired only where one reading is left."""
-    text = cells.get("phone", "").removeprefix("'").strip()
-    if not text:
-        raise ValueError("The phone number is missing.")
-    if re.fullmatch(r"[\d.,]+[eE]\+?\d+", text):
-        raise ValueError(
-            f"{text} is a phone number that the spreadsheet rounded: make the column text, and"
-            " enter it again."
-        )
-    if any(char.isalpha() for char in text):
-        raise ValueError(f"{text[:40]} is not a phone number.")
-    if sum(char.isdigit() for char in text) in range(1, 7):
-        raise ValueError(f"{text[:40]} is too short for a phone number.")
-    bare = re.sub(r"\.0$", "", text)
-    msisdn = _parsed(bare)
-    if bare.isdecimal() and not bare.startswith("0") and _without_trunk_zero(bare) != msisdn:
-        raise ValueError(
-            f"{bare} may have lost its first 0 or its +, which makes two different numbers: write"
-            " it with + and the country code."
-        )
-    return msisdn
-
-
-def _parsed(text: str) -> str:
-    try:
-        msisdn = parse_msisdn(text)
-    except ValidationError as error:
-        raise ValueError(" ".join(error.messages)) from None
-    if not re.match(E164_PATTERN, msisdn):
-        raise ValueError(f"{text[:40]} is not a phone number.")
-    return msisdn
-
-
-def _without_trunk_zero(digits: str) -> str:
-    """The number that bare digits mean if it was a plus that got lost; else the one they mean here.
-
-    Only where national numbers are written with a 0 in front can either have been lost.
-    """
-    here = _parsed(digits)
-    if phonenumbers.ndd_prefix_for_region(settings.PHONE_REGION, strip_non_digits=True) != "0":
-        return here
-    try:
-        return _parsed(f"+{digits}")
-    except ValueError:
-        return here
+def _phone(cells: Mapping[str, str]) -> tuple[str, str]:
+    return phones.read(cells.get("phone", ""))
 
 
 def _window(cells: Mapping[str, str]) -> Window:

@@ -3,17 +3,25 @@
 import csv
 import datetime as dt
 import io
+import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
-import tablib
-from tablib.exceptions import TablibException
+from openpyxl import load_workbook
+from openpyxl.utils.exceptions import InvalidFileException
 
 _SEPARATORS = ",;\t"
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-_ZIP = b"PK\x03\x04"
+_ZIP, _OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+#: Far beyond what a spreadsheet of deliveries has: a row may name a cell that is 16,000 columns away.
+_MOST_COLUMNS = 100
+#: Bytes that an XLSX may have once it is unpacked: all of it, and any part that is held in memory whole.
+_MOST_UNPACKED, _LARGEST_PART = 80 * 1024 * 1024, 2 * 1024 * 1024
+_STREAMED = re.compile(r"xl/(?:worksheets/[^/]+|sharedStrings)\.xml|xl/media/.*")
+_BROKEN = "The file cannot be read as XLSX: save it again, or as CSV."
 
 
 class ManifestError(Exception):
@@ -24,8 +32,10 @@ def cells_of(content: bytes) -> Iterator[list[str]]:
     """Every row of the file, also the empty ones, so that they can be counted as a spreadsheet does.
 
     CSV is UTF-8, UTF-16 with a mark, or else Windows-1252; commas, semicolons or tabs separate it.
-    Raises ManifestError.
+    Of an XLSX it is the sheet that was in front when it was saved. Raises ManifestError.
     """
+    if content.startswith(_OLD_EXCEL):
+        raise ManifestError("This is a file of an old Excel: save it as XLSX or CSV.")
     return _xlsx(content) if content.startswith(_ZIP) else _csv(_decoded(content))
 
 
@@ -33,10 +43,12 @@ def _decoded(content: bytes) -> str:
     marked = (encoding for mark, encoding in _MARKS.items() if content.startswith(mark))
     for encoding in (next(marked, "utf-8"), "cp1252"):
         try:
-            return content.decode(encoding)
+            text = content.decode(encoding)
         except UnicodeDecodeError:
             continue
-    raise ManifestError("The file is neither CSV nor XLSX.")
+        if "\0" not in text:
+            return text
+    raise ManifestError("The file is neither CSV nor XLSX. Save it as XLSX, or as CSV in UTF-8.")
 
 
 def _csv(text: str) -> Iterator[list[str]]:
@@ -52,18 +64,34 @@ def _csv(text: str) -> Iterator[list[str]]:
 
 def _xlsx(content: bytes) -> Iterator[list[str]]:
     try:
-        sheet = tablib.Dataset().load(io.BytesIO(content), format="xlsx", headers=False)
+        _check_size(content)
+        book = load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+        for row in book.active.iter_rows(values_only=True, max_col=_MOST_COLUMNS):
+            yield ["" if cell is None else _clean(_as_text(cell)) for cell in row]
     except (
         zipfile.BadZipFile,
+        zlib.error,
         ParseError,
-        TablibException,
+        InvalidFileException,
+        AttributeError,
+        NotImplementedError,
+        RuntimeError,
         KeyError,
         ValueError,
+        TypeError,
         OSError,
     ) as error:
-        raise ManifestError("The file cannot be read as XLSX: save it again, or as CSV.") from error
-    for row in sheet:
-        yield [_clean(_as_text(cell)) for cell in row]
+        raise ManifestError(_BROKEN) from error
+
+
+def _check_size(content: bytes) -> None:
+    """A small file can unpack to gigabytes. More than it announces is never unpacked: zipfile sees to that."""
+    parts = zipfile.ZipFile(io.BytesIO(content)).infolist()
+    held = [part.file_size for part in parts if not _STREAMED.fullmatch(part.filename)]
+    if sum(part.file_size for part in parts) > _MOST_UNPACKED or max(held) > _LARGEST_PART:
+        raise ManifestError(
+            "The file is far larger inside than a list of deliveries: save it as CSV."
+        )
 
 
 def _clean(text: str) -> str:
@@ -83,7 +111,6 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     float: _number,
     dt.datetime: _moment,
     dt.time: lambda value: value.isoformat("auto"),
-    type(None): lambda value: "",
 }
 
 

@@ -1,5 +1,6 @@
 """What staff's pages need in their templates."""
 
+import datetime as dt
 from typing import Any
 
 from django import template
@@ -44,6 +45,12 @@ def visible(text: str) -> str:
 def staff_name(user: Any) -> str:
     """A member of staff, as colleagues know them."""
     return full_name(user)
+
+
+@register.filter
+def moment(at: dt.datetime) -> str:
+    """A moment in the company's zone, with a month that nobody mistakes."""
+    return history.moment(at)
 
 
 @register.simple_tag(takes_context=True)

@@ -7,6 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from bookings.manifest import slices
 from bookings.models import (
     ActKind,
     Booking,
@@ -106,6 +107,22 @@ def test_a_simulated_phone_is_forgotten_with_its_customer(history):
     assert gone.msisdn != kept.msisdn
     forget()
     assert SimulatedPhone.objects.get() == kept
+
+
+def test_what_manifests_said_is_forgotten_and_that_they_were_imported_is_not(history):
+    user = UserFactory.create()
+    content = b"reference,customer_name,phone,date,window_start,window_end\nA1,Mary,0712,,,\n"
+    old, young = (slices.look_at("week.csv", content, user) for _ in range(2))
+    old.created_at = timezone.now() - dt.timedelta(days=100)
+    old.save()
+    assert forget("--dry-run")["manifests"] == "1"
+    assert forget()["manifests"] == "1"
+    assert forget()["manifests"] == "0"
+    old.refresh_from_db()
+    young.refresh_from_db()
+    assert (bytes(old.content), old.refusals) == (b"", [])
+    assert (old.user, old.row_count, old.counts["refused"]) == (user, 1, 1)
+    assert "Mary" in str(young.refusals)
 
 
 def test_what_is_young_stays(history):

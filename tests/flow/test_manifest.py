@@ -224,7 +224,7 @@ def test_an_unquoted_comma_is_not_taken_for_the_next_column():
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        pytest.param(b"", "Missing: reference", id="empty"),
+        pytest.param(b"", "empty. Its first row must be: reference", id="empty"),
         pytest.param(
             as_csv(header=HEADER[:-1]).encode(), "Missing: window_end", id="column missing"
         ),

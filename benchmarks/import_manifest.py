@@ -1,0 +1,98 @@
+"""How long a manifest takes in the browser's way: looked at, then imported slice by slice, and the same file again.
+
+    TEST_DATABASE_URL=postgres://user@host/any .venv/bin/python -m benchmarks.import_manifest [--rows 10000]
+
+Each run makes a database of its own, on SQLite and, where TEST_DATABASE_URL names a PostgreSQL, on that too. Then the
+same rows are moved by one day each, which takes every booking's locks. Seconds depend on the machine and on who else
+uses it.
+"""
+# ruff: noqa: PLC0415, S603, T201  Django is set up on the benchmark's own database before anything of it can be imported.
+
+import argparse
+import csv
+import datetime as dt
+import io
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+from tests.campaigns.stage import DATABASES, Stage
+
+_HEADER = ["reference", "customer_name", "phone", "date", "window_start", "window_end"]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--database", choices=DATABASES, help="default: each that is available")
+    told = parser.parse_args()
+    if told.database is None:  # Django is set up for one database, and once
+        kinds = DATABASES if os.environ.get("TEST_DATABASE_URL") else ("sqlite",)
+        again = [sys.executable, "-m", "benchmarks.import_manifest"]
+        again += ["--rows", str(told.rows), "--database"]
+        return max(subprocess.run([*again, kind], check=False).returncode for kind in kinds)
+    with Stage(told.database, seed=1):
+        return _measure(told.database, told.rows)
+
+
+def _measure(database: str, count: int) -> int:
+    from django.contrib.auth.models import User
+
+    user = User.objects.create(username="benchmark", is_staff=True)
+    print(f"\n{database}: {count:,} rows")
+    print("   looked at    imported   longest request    requests")
+    results = [
+        _run("new", _file(count, 2), user),
+        _run("the same file again", _file(count, 2), user),
+        _run("all moved by a day", _file(count, 3), user),
+    ]
+    expected = [("created", count), ("unchanged", count), ("changed", count)]
+    return 0 if all(got[name] == n for got, (name, n) in zip(results, expected, strict=True)) else 1
+
+
+def _run(what: str, content: bytes, user: Any) -> dict[str, int]:
+    """Look at a file and import it as the page does, request by request. Returns what was counted."""
+    from bookings.manifest import slices
+    from bookings.models import ManifestState
+
+    began = time.monotonic()
+    manifest = slices.look_at("benchmark.csv", content, user)
+    looked = time.monotonic()
+    requests = [_took(lambda: slices.start(manifest, user))]
+    manifest.refresh_from_db()
+    while manifest.state == ManifestState.RUNNING:
+        requests.append(_took(lambda: slices.go_on(manifest, user)))
+    took = time.monotonic() - looked
+    print(
+        f"  {looked - began:8.2f} s  {took:8.2f} s  {max(requests):13.2f} s  {len(requests):10}  {what}"
+    )
+    counts: dict[str, int] = manifest.counts
+    return counts
+
+
+def _took(act: Any) -> float:
+    began = time.monotonic()
+    act()
+    return time.monotonic() - began
+
+
+def _file(count: int, days: int) -> bytes:
+    """Deliveries over a week of eight windows a day."""
+    first = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=days)
+    text = io.StringIO(newline="")
+    rows = csv.writer(text)
+    rows.writerow(_HEADER)
+    for number in range(count):
+        date, hour = first + dt.timedelta(days=number % 7), 8 + number // 7 % 8
+        phone = f"+4473{number * 7919 % 10**8:08}"
+        name = f"Customer {number}"
+        rows.writerow(
+            [f"B-{number}", name, phone, date.isoformat(), f"{hour:02}:00", f"{hour + 1:02}:00"]
+        )
+    return text.getvalue().encode()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""What is left to do of a manifest, and what there is to say of it, packed for `Manifest.content`."""
+
+import json
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bookings.manifest.rows import Remark, Row
+
+#: Remarks of a kind that a page shows. They are counted all.
+MOST_SHOWN = 200
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """Rows that are still to be imported, in the order in which they will be."""
+
+    pending: list[Row] = field(default_factory=list)  # before the start all, then the changes
+    new: list[Row] = field(default_factory=list)
+    stuck: list[tuple[Row, str]] = field(default_factory=list)  # changes without room yet
+    tried: int = 0  # changes of this pass: when all of them are stuck, none will make room
+    refused: list[Remark] = field(default_factory=list)  # for what the file itself says
+    changed: list[Remark] = field(default_factory=list)
+    kept: list[Remark] = field(default_factory=list)
+    repaired: list[Remark] = field(default_factory=list)
+
+    @property
+    def row_count(self) -> int:
+        return len(self.pending) + len(self.new) + len(self.stuck)
+
+    def packed(self) -> bytes:
+        told = {
+            "pending": [_listed(row) for row in self.pending],
+            "new": [_listed(row) for row in self.new],
+            "stuck": [[_listed(row), reason] for row, reason in self.stuck],
+            "tried": self.tried,
+            "refused": as_json(self.refused),
+        }
+        shown = {"changed": self.changed, "kept": self.kept, "repaired": self.repaired}
+        told |= {name: as_json(remarks[:MOST_SHOWN]) for name, remarks in shown.items()}
+        return zlib.compress(json.dumps(told).encode(), 1)
+
+    @classmethod
+    def of(cls, content: bytes | memoryview) -> "Work":
+        told: dict[str, Any] = json.loads(zlib.decompress(content))
+        remarks = ("refused", "changed", "kept", "repaired")
+        return cls(
+            pending=[Row.of(*row) for row in told["pending"]],
+            new=[Row.of(*row) for row in told["new"]],
+            stuck=[(Row.of(*row), reason) for row, reason in told["stuck"]],
+            tried=told["tried"],
+            **{name: [Remark(**remark) for remark in told[name]] for name in remarks},
+        )
+
+
+def as_json(remarks: Iterable[Remark]) -> list[dict[str, Any]]:
+    """Remarks as `Manifest.refusals` has them."""
+    return [
+        {"line": remark.line, "reason": remark.reason, "cells": dict(remark.cells)}
+        for remark in remarks
+    ]
+
+
+def _listed(row: Row) -> list[Any]:
+    return [row.line, row.reference, row.record]
