@@ -24,11 +24,15 @@ from bookings.admin.columns import (
     text_column,
     user_column,
 )
+from bookings.admin.costs import CostsPage
 from bookings.admin.exporting import ExportMixin
-from bookings.admin.filters import AttentionFilter, ParkedFilter, StuckFilter
+from bookings.admin.filters import ParkedFilter, StuckFilter
 from bookings.admin.mending import HeldTexts, UndecidedTexts
 from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
-from bookings.history import moment, visible
+from bookings.admin.paging import CappedPaginator
+from bookings.admin.replies import ReplyHistory
+from bookings.admin.trying import TryReplies
+from bookings.history import has_arrived, moment, visible
 from bookings.models import (
     DeliveryReceipt,
     InboundMessage,
@@ -68,7 +72,7 @@ class AttemptInline(HistoryAdminMixin, TabularInline):
 
 
 @admin.register(OutboundMessage)
-class OutboundMessageAdmin(HeldTexts, ExportMixin, HistoryAdminMixin, KeptAdmin):
+class OutboundMessageAdmin(CostsPage, HeldTexts, ExportMixin, HistoryAdminMixin, KeptAdmin):
     empty_says = (
         "Nothing has been sent yet: texts appear here when customers are notified or answered."
     )
@@ -85,10 +89,12 @@ class OutboundMessageAdmin(HeldTexts, ExportMixin, HistoryAdminMixin, KeptAdmin)
     customer = customer_and_booking
     in_reply_to_link = in_reply_to_link
     fields = [
-        *("queued", "kind", "booking_link", "phone", "sent_from", "text_shown", "parts"),
+        *("arrived", "queued", "kind", "booking_link", "phone", "sent_from", "text_shown", "parts"),
         *("state_shown", "reason", "due", "true_until", "gateway", "in_reply_to_link", "by", "ref"),
     ]
     inlines = [AttemptInline]
+    paginator = CappedPaginator
+    show_full_result_count = False
     list_display = [
         *("queued", "customer", "kind", "text_listed"),
         *("state_shown", "reason_listed"),
@@ -107,13 +113,19 @@ class OutboundMessageAdmin(HeldTexts, ExportMixin, HistoryAdminMixin, KeptAdmin)
         "Phone number, reference, words of the text, gateway message id or client-ref"
     )
 
+    @display(description="did it arrive?")
+    def arrived(self, message: OutboundMessage) -> str:
+        return has_arrived(message)
+
     @display(description="state", ordering="state", label=STATE_LABELS)
     def state_shown(self, message: OutboundMessage) -> tuple[str, str]:
         return message.state, message.get_state_display()
 
 
 @admin.register(InboundMessage)
-class InboundMessageAdmin(UndecidedTexts, ExportMixin, HistoryAdminMixin, KeptAdmin):
+class InboundMessageAdmin(
+    TryReplies, ReplyHistory, UndecidedTexts, ExportMixin, HistoryAdminMixin, KeptAdmin
+):
     empty_says = "No customer has written yet. Link the inbound webhook to your number, or reply in the simulator."
     received = moment_column("received_at", "received")
     pushed = moment_column("sent_at", "sent by the gateway")
@@ -127,7 +139,7 @@ class InboundMessageAdmin(UndecidedTexts, ExportMixin, HistoryAdminMixin, KeptAd
     booking_link = booking_link
     customer = customer_and_booking
     fields = [
-        *("received", "pushed", "phone", "sent_to", "text_shown", "type", "how_read"),
+        *("received", "pushed", "phone", "sent_to", "text_shown", "try_link", "type", "how_read"),
         *("outcome", "attention_shown", "moved", "booking_link", "notification", "option"),
         *(
             "answers_shown",
@@ -141,21 +153,14 @@ class InboundMessageAdmin(UndecidedTexts, ExportMixin, HistoryAdminMixin, KeptAd
     guarded_fields = {"came_as": "bookings.view_deliveryreceipt"}
     list_display = [
         *("received", "customer", "text_listed", "how_read", "outcome_shown"),
-        *("moved", "attention_listed"),
+        *("moved", "answered", "attention_listed"),
     ]
     list_display_links = ["received"]
     list_select_related = ["booking"]
     actions = ["run_again", "export_csv", "export_xlsx"]
-    list_filter = [AttentionFilter, "outcome", "reading", "received_at"]
-    date_hierarchy = "received_at"
     phone_fields = ("msisdn",)
     search_fields = ["booking__reference", "booking__customer_name", "text", "gateway_message_id"]
-    search_help_text = "Phone number, reference, words of the text or gateway message id"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        moves = ("slot_changes__from_slot", "slot_changes__to_slot")
-        inbound: QuerySet[Any] = super().get_queryset(request)
-        return inbound.prefetch_related(*moves)
+    search_help_text = "Phone number, name, reference, words of the text or gateway message id"
 
     @display(description="outcome", ordering="outcome", label=OUTCOME_LABELS)
     def outcome_shown(self, inbound: InboundMessage) -> tuple[str, str]:
