@@ -20,7 +20,7 @@ from bookings.numbers import masked
 
 #: More is refused. Rows are read so many at a time, so that a file of any length takes the same memory.
 MOST_ROWS = 100_000
-_AT_ONCE = 500
+_AT_ONCE = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,10 @@ _COLUMNS: dict[Any, list[_Column]] = {
 #: What makes a spreadsheet run a cell: in any width, also after blanks.
 _FORMULA = re.compile(r"[\s\0]*[=+\-@\t\r\n\0\uff1d\uff0b\uff0d\uff20]")
 #: Words that a spreadsheet takes for a number or a date when it opens a CSV, and shows as something else.
+_MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _CHANGED = re.compile(
-    r"\s*(0\d+|\d{12,}|\d+(\.\d*)?e\d+|\d+\s*[./:-]\s*\d+.*|\d+[ -]?[a-z]{3,9}\.?([ -]?\d+)?"
-    r"|[a-z]{3,9}\.?[ -]?\d+|true|false)\s*",
+    rf"\s*(0\d+|\d{{12,}}|\d+(\.\d*)?e\d+|\d+\s*[./:-]\s*\d.*|\d+[ -]?{_MONTH}.*|{_MONTH}[ -]?\d+"
+    r"|true|false)\s*",
     re.IGNORECASE,
 )
 
@@ -114,7 +115,8 @@ def cell(value: object, *, is_csv: bool = False) -> str:
 
 def keys_of(rows: QuerySet[Any]) -> "array[int]":
     """The rows that are exported, in their order: at most one more than `MOST_ROWS`."""
-    return array("q", rows.values_list("pk", flat=True)[: MOST_ROWS + 1].iterator())
+    keys = rows.prefetch_related(None).values_list("pk", flat=True)
+    return array("q", keys[: MOST_ROWS + 1].iterator(chunk_size=_AT_ONCE))
 
 
 def as_csv(model: Any, keys: "array[int]", about: str) -> Iterator[bytes]:

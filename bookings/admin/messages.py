@@ -132,10 +132,8 @@ class InboundMessageAdmin(
     phone = number_column("from")
     sent_to = our_number_column("virtual_number", "to")
     text_shown = text_column("text", "text")
-    text_listed = listed_text_column("said", "text", ordering="text")
     whole_shown = text_column("whole", "the whole of the long text")
     attention_shown = text_column("attention", "needs attention")
-    attention_listed = listed_text_column("attention", "needs attention")
     booking_link = booking_link
     customer = customer_and_booking
     fields = [
@@ -152,8 +150,7 @@ class InboundMessageAdmin(
     ]
     guarded_fields = {"came_as": "bookings.view_deliveryreceipt"}
     list_display = [
-        *("received", "customer", "text_listed", "how_read", "outcome_shown"),
-        *("moved", "answered", "attention_listed"),
+        *("received", "customer", "words", "how_read", "outcome_shown", "moved", "answered"),
     ]
     list_display_links = ["received"]
     list_select_related = ["booking"]

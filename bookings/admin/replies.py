@@ -29,7 +29,8 @@ from bookings.admin.reply_filters import (
 )
 from bookings.models import MessageState
 
-_LISTED = 80
+#: Characters of a text that the list shows.
+_LISTED_WORDS, _LISTED = 160, 80
 
 
 class ReplyHistory:
@@ -67,6 +68,15 @@ class ReplyHistory:
             ("Needs attention", {"attention": "yes"}),
         ]
         return [(name, urlencode(query)) for name, query in lists]
+
+    @display(description="customer's words", ordering="text")
+    def words(self, inbound: Any) -> str:
+        """The beginning of them, and why a person must look at it."""
+        said = show_text(Truncator(inbound.said).chars(_LISTED_WORDS))
+        if not inbound.attention:
+            return said
+        why = show_text(inbound.attention)
+        return format_html('{}<div class="detail needs">Needs attention: {}</div>', said, why)
 
     @display(description="acknowledgement")
     def answered(self, inbound: Any) -> str | None:

@@ -174,34 +174,34 @@ class DaysFilter(admin.ListFilter):
         self, request: HttpRequest, params: dict[str, Any], model: Any, model_admin: Any
     ) -> None:
         super().__init__(request, params, model, model_admin)
-        for name in self.expected_parameters():
-            if values := params.pop(name, None):
-                self.used_parameters[name] = values[-1]
+        self.days = {name: (params.pop(name, None) or [""])[-1] for name in self.names()}
+        self.used_parameters |= self.days
 
     def has_output(self) -> bool:
         return True
 
+    @classmethod
+    def names(cls) -> list[str]:
+        return [f"{cls.prefix}_from", f"{cls.prefix}_to"]
+
     def expected_parameters(self) -> list[str | None]:
-        return [f"{self.prefix}_from", f"{self.prefix}_to"]
+        return [*self.names()]
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         """Two fields of a form, and what else stands in the address."""
-        others = changelist.get_query_string(remove=[*self.expected_parameters(), "p"])
+        others = changelist.get_query_string(remove=[*self.names(), "p"])
         yield {
             "fields": [
-                (word, name, self.used_parameters.get(name, ""))
-                for word, name in zip(("from", "to"), self.expected_parameters(), strict=True)
+                (word, name, day)
+                for word, (name, day) in zip(("from", "to"), self.days.items(), strict=True)
             ],
             "others": parse_qsl(others.removeprefix("?")),
             "clear": others,
-            "is_used": any(self.used_parameters.values()),
+            "is_used": any(self.days.values()),
         }
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        first, last = (
-            dt.date.fromisoformat(str(day)) if day else None
-            for day in map(self.used_parameters.get, self.expected_parameters())
-        )
+        first, last = (dt.date.fromisoformat(day) if day else None for day in self.days.values())
         if first:
             queryset = queryset.filter(self.bound("gte", first))
         return queryset.filter(self.bound("lt", last + dt.timedelta(days=1))) if last else queryset

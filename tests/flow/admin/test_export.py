@@ -2,6 +2,7 @@
 
 import csv
 import tracemalloc
+from contextlib import closing
 from io import BytesIO, StringIO
 
 import pytest
@@ -48,8 +49,9 @@ HARMLESS = {
     "an equals inside": "a=b",
     "emoji": "\U0001f44d\u200d\u2640",
     "an error's name": "#N/A",
-    "digits": "007",
 }
+#: What a spreadsheet would turn into a number or a date when it opens a CSV.
+CHANGED = ["007", "1/2", "2 Dec", "1e5", "447700900001", "1-2", "26.11", "10:30"]
 #: What no XLSX can hold, or nobody can see.
 INVISIBLE = {
     "bell": ("ring\x07", "ring[U+0007]"),
@@ -113,6 +115,11 @@ def test_a_text_that_begins_with_nul_is_no_formula():
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_texts_come_as_they_are(kind, ops):
     assert exported_texts(ops, kind, HARMLESS.values()) == list(HARMLESS.values())
+
+
+def test_words_that_a_spreadsheet_would_change_stay_words(ops):
+    assert exported_texts(ops, "csv", CHANGED) == [f"'{text}" for text in CHANGED]
+    assert exported_texts(ops, "xlsx", CHANGED) == CHANGED  # cells that are text
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -204,7 +211,7 @@ def test_more_rows_than_a_file_takes_are_refused_in_a_sentence(ops, monkeypatch)
     monkeypatch.setattr(export, "MOST_ROWS", 2)
     rows = [InboundMessageFactory.create() for _ in range(3)]
     page = ops.get(ask(ops, InboundMessage, "csv", rows).url).content.decode()
-    assert "3 rows are chosen, and at most 2 can be exported at once" in page
+    assert "More than 2 rows are chosen, and so many at most can be exported at once" in page
     assert not StaffAct.objects.exists()
 
 
@@ -214,10 +221,16 @@ def test_a_long_list_is_not_held_in_memory(kind):
     InboundMessage.objects.bulk_create(
         InboundMessage(msisdn="447700900001", text=text) for _ in range(6_000)
     )
-    write = {"csv": export.as_csv, "xlsx": export.as_xlsx}[kind]
-    write(InboundMessage.objects.all()[:10], "warm").close()
+
+    def write(rows) -> None:
+        make = {"csv": export.as_csv, "xlsx": export.as_xlsx}[kind]
+        with closing(make(InboundMessage, export.keys_of(rows), "about")) as file:
+            for _ in file:
+                pass
+
+    write(InboundMessage.objects.all()[:10])
     tracemalloc.start()
-    write(InboundMessage.objects.order_by("pk"), "all").close()
+    write(InboundMessage.objects.order_by("pk"))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 6_000 * len(text)  # the texts alone would be as much
