@@ -40,7 +40,9 @@ def next_month(month: dt.date) -> dt.date:
 def by_country(month: dt.date) -> list[Cost]:
     """The costs of a month in the company's zone, the dearest country first; nothing was sent: empty."""
     costs: dict[str, Cost] = {}
-    attempts = _of_month(SendAttempt.objects.filter(cost__gt=0), month, "call_started_at")
+    taken = Exists(SentPart.objects.filter(attempt=OuterRef("pk")))
+    sent = SendAttempt.objects.filter(Q(cost__gt=0) | taken)
+    attempts = _of_month(sent, month, "call_started_at")
     for row in _grouped(
         attempts, "message__msisdn", texts=Count("message", distinct=True), amount=Sum("cost")
     ):
@@ -51,7 +53,7 @@ def by_country(month: dt.date) -> list[Cost]:
         costs[country].parts += unpriced
         costs[country].unpriced += unpriced
     parts = _of_month(SentPart.objects.all(), month, "attempt__call_started_at")
-    no_price = Count("pk", filter=Q(price=None))
+    no_price = Count("pk", filter=Q(price=None, attempt__cost__gt=0))
     for row in _grouped(parts, "attempt__message__msisdn", parts=Count("pk"), unpriced=no_price):
         cost = costs.setdefault(row["country"], Cost(row["country"]))
         cost.parts += row["parts"]

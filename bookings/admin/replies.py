@@ -21,6 +21,7 @@ from bookings.admin.reply_filters import (
     DigitFilter,
     LanguageFilter,
     MovedFilter,
+    OutcomeFilter,
     PersonFilter,
     ReadingFilter,
     ReceivedFilter,
@@ -41,7 +42,14 @@ class ReplyHistory:
     #: Along an index, so that a page of half a million rows is there at once.
     ordering = ["-received_at", "-pk"]
     list_filter = [
-        *(ReceivedFilter, "outcome", ReadingFilter, RuleFilter, DigitFilter, MovedFilter),
+        *(
+            ReceivedFilter,
+            ("outcome", OutcomeFilter),
+            ReadingFilter,
+            RuleFilter,
+            DigitFilter,
+            MovedFilter,
+        ),
         *(AnswerFilter, SecondsFilter, AttentionFilter, LanguageFilter, PersonFilter),
         DeliveryDayFilter,
     ]

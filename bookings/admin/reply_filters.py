@@ -32,6 +32,10 @@ class _Folded(admin.SimpleListFilter):
     template = "admin/bookings/folded_filter.html"
 
 
+class OutcomeFilter(admin.ChoicesFieldListFilter):
+    template = "admin/bookings/folded_filter.html"
+
+
 class ReadingFilter(_Folded):
     title = "how it was read"
     parameter_name = "reading"

@@ -1,9 +1,11 @@
 """Lists as files: what stands in them, that no cell can be a formula, and that each is written down."""
 
 import csv
+import datetime as dt
 import tracemalloc
 from contextlib import closing
 from io import BytesIO, StringIO
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -11,12 +13,21 @@ from django.utils import timezone
 from openpyxl import load_workbook
 
 from bookings import export
-from bookings.models import ActKind, Booking, InboundMessage, OutboundMessage, StaffAct
+from bookings.models import (
+    ActKind,
+    Booking,
+    InboundMessage,
+    Kind,
+    MessageState,
+    OutboundMessage,
+    StaffAct,
+)
 from tests.factories import (
     BookingFactory,
     InboundMessageFactory,
     NotificationFactory,
     OutboundMessageFactory,
+    SlotChangeFactory,
     SlotFactory,
 )
 from tests.flow.admin.pages import login, url
@@ -169,6 +180,56 @@ def test_every_row_that_a_filter_finds_is_exported_and_the_filter_stands_in_the_
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_the_button_above_the_list_exports_everything_that_the_filter_shows(kind, ops):
+    for _ in range(60):  # more than a page of the list
+        InboundMessageFactory.create(text="2")
+    InboundMessageFactory.create(text="no thanks", outcome="not_understood")
+    address = url(InboundMessage, "changelist")
+    assert (
+        'action="export/?outcome__exact=moved'
+        in ops.get(f"{address}?outcome__exact=moved").content.decode()
+    )
+
+    response = ops.post(f"{address}export/?outcome__exact=moved", {"kind": kind})
+
+    about, headings, *table = lines(response, kind)
+    assert len(table) == 60
+    assert {row[headings.index("outcome")] for row in table} == {"moved"}
+    for words in ("outcome__exact=moved", "60 rows", response.wsgi_request.user.username):
+        assert words in about[0]
+    assert StaffAct.objects.get().details == (
+        f"{kind}: inbound messages, 60 rows of the list with outcome__exact=moved"
+    )
+
+
+def test_nonsense_in_the_address_of_an_export_exports_nothing(ops):
+    address = f"{url(InboundMessage, 'changelist')}export/?received_from=yesterday"
+    assert ops.post(address, {"kind": "csv"}).url.endswith("?e=1")
+    assert not StaffAct.objects.exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reply_is_exported_with_what_it_moved_and_how_soon_it_was_answered(kind, ops):
+    came = timezone.now()
+    change = SlotChangeFactory.create(
+        inbound=InboundMessageFactory.create(received_at=came), cause="reply"
+    )
+    OutboundMessageFactory.create(
+        in_reply_to=change.inbound,
+        kind=Kind.ACKNOWLEDGEMENT,
+        text="Moved.",
+        state=MessageState.DELIVERED,
+        call_started_at=came + dt.timedelta(seconds=2),
+    )
+    (row,) = exported(ops, InboundMessage, kind, [change.inbound])
+    assert row["slot before"] == f"{change.from_slot.date} 09:00-12:00"
+    assert row["slot after"] == f"{change.to_slot.date} 09:00-12:00"
+    assert (row["acknowledgement"], row["acknowledgement state"]) == ("Moved.", "delivered")
+    assert row["seconds taken"] == "2.0"
+    assert dt.datetime.fromisoformat(row["received at"]) == came.replace(microsecond=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_export_is_written_down(kind, ops):
     rows = [InboundMessageFactory.create() for _ in range(3)]
     response = ask(ops, InboundMessage, kind, rows)
@@ -224,7 +285,8 @@ def test_a_long_list_is_not_held_in_memory(kind):
 
     def write(rows) -> None:
         make = {"csv": export.as_csv, "xlsx": export.as_xlsx}[kind]
-        with closing(make(InboundMessage, export.keys_of(rows), "about")) as file:
+        made: Any = make(InboundMessage, export.keys_of(rows), "about")
+        with closing(made) as file:
             for _ in file:
                 pass
 
