@@ -174,7 +174,7 @@ class InboundMessageAdmin(
             show_text(inbound.matched) if inbound.matched else "-",
         )
 
-    @display(description="slot before and after")
+    @display(description="before and after")
     def moved(self, inbound: InboundMessage) -> str | None:
         rows = [
             (show_slot(change.from_slot), show_slot(change.to_slot))
