@@ -14,6 +14,7 @@ import resource
 import subprocess
 import sys
 import time
+from typing import Any
 
 from benchmarks.check_invariants import _fill
 from tests.campaigns.stage import DATABASES, Stage
@@ -26,7 +27,9 @@ _LISTS = (
     *("answer=none", "digit=3", "language=en", "rule=digit", "received_from=2026-01-01"),
     *("delivery_from=2026-01-01", "attention=yes", "person=1"),
 )
-_MESSAGES_PER_BOOKING = 2.5
+#: Bookings with a whole history, whose messages are copied until there are enough.
+_SEED = 2_000
+_FAR = 10_000_000
 
 
 def main() -> int:
@@ -40,7 +43,8 @@ def main() -> int:
         return 0
     database = told.database or ("postgres" if os.environ.get("TEST_DATABASE_URL") else "sqlite")
     with Stage(database, seed=1) as stage:
-        _fill(round(told.messages / _MESSAGES_PER_BOOKING), stage.random)
+        _fill(_SEED, stage.random)
+        _multiply(told.messages)
         print(f"{database}, {told.messages:,} messages", flush=True)
         print("file      rows  seconds  peak MB", flush=True)
         for kind in _KINDS:
@@ -50,6 +54,33 @@ def main() -> int:
                 subprocess.run(again, check=True, env=stage.env)
         _time_lists()
     return 0
+
+
+def _multiply(messages: int) -> None:
+    """Copies every message, move and acknowledgement, with keys of their own."""
+    from bookings.models import InboundMessage, OutboundMessage, SlotChange
+
+    have = InboundMessage.objects.count() + OutboundMessage.objects.count()
+    times = max(messages // have - 1, 0)
+    _copy(InboundMessage, times, moved=("id",), renamed=("key", "gateway_message_id"))
+    _copy(
+        OutboundMessage, times, moved=("id", "in_reply_to_id"), renamed=("ref", "idempotency_key")
+    )
+    _copy(SlotChange, times, moved=("id", "inbound_id"), renamed=())
+
+
+def _copy(model: Any, times: int, *, moved: tuple[str, ...], renamed: tuple[str, ...]) -> None:
+    from django.db import connection
+
+    table = model._meta.db_table  # noqa: SLF001
+    columns = [field.column for field in model._meta.concrete_fields]  # noqa: SLF001
+    new = {name: f"{name} + n * {_FAR}" for name in moved}
+    new |= {name: f"n || '-' || substr({name}, 1, 18)" for name in renamed}
+    names = ", ".join(f'"{name}"' for name in columns)
+    values = ", ".join(new.get(name, f'"{name}"') for name in columns)
+    series = f"WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {times})"  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(f"{series} INSERT INTO {table} ({names}) SELECT {values} FROM {table}, s")  # noqa: S608
 
 
 def _export(kind: str, rows: int) -> None:
