@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from bookings import doubts, texts
+from bookings.admin.guard import is_key
 from bookings.history.steps import full_name
 from bookings.models import Concern, MessageState, OutboundMessage, SlotChange
 from bookings.replies import RULES
@@ -159,6 +160,8 @@ class PersonFilter(_Folded):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if not self.value():
             return queryset
+        if not is_key(self.value() or ""):
+            raise ValueError("Nobody has such a key.")
         key = int(self.value() or "")
         acted = [
             Concern.objects.filter(Q(owner=key) | Q(settled_by=key), inbound=OuterRef("pk")),
