@@ -58,6 +58,8 @@ def main() -> int:
 
 def _multiply(messages: int) -> None:
     """Copies every message, move and acknowledgement, with keys of their own."""
+    from django.db import connection
+
     from bookings.models import InboundMessage, OutboundMessage, SlotChange
 
     have = InboundMessage.objects.count() + OutboundMessage.objects.count()
@@ -67,6 +69,8 @@ def _multiply(messages: int) -> None:
         OutboundMessage, times, moved=("id", "in_reply_to_id"), renamed=("ref", "idempotency_key")
     )
     _copy(SlotChange, times, moved=("id", "inbound_id"), renamed=())
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")  # as PostgreSQL's autovacuum does within a minute
 
 
 def _copy(model: Any, times: int, *, moved: tuple[str, ...], renamed: tuple[str, ...]) -> None:
@@ -102,12 +106,8 @@ def _export(kind: str, rows: int) -> None:
 
 def _time_lists() -> None:
     from django.contrib.auth.models import User
-    from django.db import connection
     from django.test import Client
 
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("ANALYZE")  # as its autovacuum does within a minute
     client = Client()
     client.force_login(User.objects.create_superuser("ops"))
     print("seconds  list of replies", flush=True)
