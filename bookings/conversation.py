@@ -238,10 +238,15 @@ def _read(inbound: InboundMessage, language: str, doubt: Doubt | None) -> Reply:
         reply = parse_reply(inbound.said, language)
     if doubt and not isinstance(reply, OptOut | OptIn):
         reply = NotUnderstood(doubt.rule, rule=doubt.rule)
-    inbound.reading = _CAPITAL.sub(" ", type(reply).__name__).lower()  # "not understood"
+    inbound.reading = name_of(reply)
     inbound.rule = reply.rule
     inbound.matched = reply.matched[:160]
     return reply
+
+
+def name_of(reply: Reply) -> str:
+    """As it is stored and shown: `choice`, `not understood`."""
+    return _CAPITAL.sub(" ", type(reply).__name__).lower()
 
 
 def _never_answered(

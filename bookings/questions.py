@@ -1,7 +1,7 @@
 """What a reply is measured against: what the customer was asked, and what we know of the option that is meant."""
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bookings import options
 from bookings.customers import Customer, Printed, Standing
@@ -42,14 +42,20 @@ def measure(
     """Look up what the rule may ask about the option that is meant, and lock the slots. The customer is locked."""
     if meant is None:
         return Question(customer=customer, doubt=doubt)
+    _lock_slots(meant)
+    return replace(
+        glance(customer, meant, now), doubt=doubt, is_overtaken=_is_overtaken(inbound, meant)
+    )
+
+
+def glance(customer: Customer, meant: Printed, now: dt.datetime) -> Question:
+    """The same for a reply that nobody sent: nothing is locked, so nobody may act on it."""
     has_room, has_others = _room(meant, now)
     return Question(
         customer=customer,
         meant=meant,
-        doubt=doubt,
         has_room=has_room,
         has_others=has_others,
-        is_overtaken=_is_overtaken(inbound, meant),
         was_told_closed=meant.standing == Standing.CLOSED and _was_told_closed(customer, meant),
         moves=_count_moves(meant, now),
     )
@@ -62,14 +68,23 @@ def _is_overtaken(inbound: InboundMessage, meant: Printed) -> bool:
     return has_newer and inbound.outcome == Outcome.ERROR
 
 
+def _is_a_move(meant: Printed) -> bool:
+    return meant.standing == Standing.OPEN and not meant.is_present
+
+
+def _lock_slots(meant: Printed) -> None:
+    """The slot that the booking is in, and the one that is meant."""
+    if _is_a_move(meant):
+        slots = Slot.objects.filter(pk__in=[meant.option.slot_id, meant.booking.slot_id])
+        list(slots.locked())
+
+
 def _room(meant: Printed, now: dt.datetime) -> tuple[bool, bool]:
-    """Lock the slots that are meant, and see whether the new one has room, and if not, whether others have."""
-    if meant.standing != Standing.OPEN or meant.is_present:
+    """Whether the slot that is meant has room, and if not, whether others have."""
+    if not _is_a_move(meant):
         return False, True
     booking, slot_id = meant.booking, meant.option.slot_id
-    slots = Slot.objects.filter(pk__in=[slot_id, booking.slot_id]).locked()
-    new = next(slot for slot in slots if slot.pk == slot_id)
-    if new.has_room(for_booking=booking):
+    if Slot.objects.get(pk=slot_id).has_room(for_booking=booking):
         return True, True
     left = options.remaining(meant.notification, now)
     return False, any(option.slot_id != booking.slot_id for option in left)

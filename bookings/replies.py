@@ -114,6 +114,14 @@ _REFUSALS = (
     ("unknown words", "u", 1),
 )
 
+#: Every rule by name, as they are stored with a reading.
+RULES = (
+    *_CHOICES,
+    *("printed words", "politeness", "opt-out word", "opt-in word", "help word", "cancel word"),
+    *(reason for reason, _, _ in _REFUSALS),
+    *("no answer in it", "opt-out word among others", "too long", "not a text"),
+)
+
 
 def parse_reply(text: str, language: str = DEFAULT_LANGUAGE) -> Reply:
     """Read one whole reply; it never raises. An unknown language is read as English.

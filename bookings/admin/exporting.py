@@ -1,13 +1,22 @@
-"""Actions that hand a list out as a file. Each is written down before the file is given."""
+"""Handing a list out as a file: the rows that are ticked, or all that a filter shows. Each is written down first."""
 
-from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import FileResponse, HttpRequest
+from django.http import (
+    FileResponse,
+    HttpRequest,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+    StreamingHttpResponse,
+)
 from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from bookings import export
@@ -16,6 +25,7 @@ from bookings.history import moment
 from bookings.models import ActKind, StaffAct
 
 _LONGEST_DETAILS = 500
+_KINDS = ("csv", "xlsx")
 
 
 class ExportMixin:
@@ -23,45 +33,80 @@ class ExportMixin:
 
     opts: Any
     message_user: Any
+    admin_site: Any
+
+    #: Above the list: a button that exports all that the filter shows.
+    list_before_template = "admin/bookings/above_list.html"
+
+    @property
+    def media(self) -> forms.Media:
+        own = forms.Media(css={"all": ["bookings/history.css"]})
+        media: forms.Media = super().media + own  # type: ignore[misc]
+        return media
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.export_view)
+        name = f"bookings_{self.opts.model_name}_export"
+        return [path("export/", view, name=name), *super().get_urls()]  # type: ignore[misc]
 
     def has_export_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("bookings.export_history")
 
     @admin.action(description="Export as CSV", permissions=["export"])
     def export_csv(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponseBase | None:
-        return self._export(request, rows, "csv", export.as_csv)
+        return self._export(request, rows, "csv")
 
     @admin.action(description="Export as XLSX", permissions=["export"])
     def export_xlsx(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponseBase | None:
-        return self._export(request, rows, "xlsx", export.as_xlsx)
+        return self._export(request, rows, "xlsx")
+
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """All rows that the list shows at the same address."""
+        itself: Any = self
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not (itself.has_view_permission(request) and self.has_export_permission(request)):
+            raise PermissionDenied
+        back = reverse(f"admin:bookings_{self.opts.model_name}_changelist")
+        kind = request.POST.get("kind", "")
+        try:
+            rows = itself.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters:
+            return HttpResponseRedirect(f"{back}?e=1")
+        file = self._export(request, rows, kind) if kind in _KINDS else None
+        return file or HttpResponseRedirect(f"{back}?{request.GET.urlencode()}")
 
     def _export(
-        self,
-        request: HttpRequest,
-        rows: QuerySet[Any],
-        kind: str,
-        write: Callable[[QuerySet[Any], str], IO[bytes]],
+        self, request: HttpRequest, rows: QuerySet[Any], kind: str
     ) -> HttpResponseBase | None:
-        count = rows.count()
-        if count > export.MOST_ROWS:
+        keys = export.keys_of(rows)
+        if len(keys) > export.MOST_ROWS:
             sentence = (
-                f"{count} rows are chosen, and at most {export.MOST_ROWS:,} can be exported at once."
-                " Nothing was exported. Filter the list first."
+                f"More than {export.MOST_ROWS:,} rows are chosen, and so many at most can be exported"
+                " at once. Nothing was exported. Filter the list first, for example by days."
             )
             self.message_user(request, sentence, messages.WARNING)
             return None
         name = str(self.opts.verbose_name_plural)
-        what = f"{name}, {count} rows of {_filter_of(request, 'a search')}"
-        told = f"{name}, {count} rows of {_filter_of(request, _searched(request))}"
+        what = f"{name}, {len(keys)} rows of {_filter_of(request, 'a search')}"
+        told = f"{name}, {len(keys)} rows of {_filter_of(request, _searched(request))}"
         user: Any = request.user
         about = f"{told}, exported {moment(timezone.now())} by {user.get_username()}"
-        file = write(rows, about)
         StaffAct.objects.create(
             kind=ActKind.EXPORTED, user=user, details=f"{kind}: {what}"[:_LONGEST_DETAILS]
         )
-        response = FileResponse(file, as_attachment=True, filename=f"{name}.{kind}")
-        response["Cache-Control"] = "no-store"
+        response = _file(rows.model, keys, about, kind)
+        response.headers["Content-Disposition"] = f'attachment; filename="{name}.{kind}"'
+        response.headers["Cache-Control"] = "no-store"
         return response
+
+
+def _file(model: Any, keys: Any, about: str, kind: str) -> HttpResponseBase:
+    if kind == "csv":
+        lines = export.as_csv(model, keys, about)
+        return StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    workbook = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    return FileResponse(export.as_xlsx(model, keys, about), content_type=workbook)
 
 
 def _filter_of(request: HttpRequest, searched: str) -> str:

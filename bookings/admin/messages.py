@@ -24,12 +24,16 @@ from bookings.admin.columns import (
     text_column,
     user_column,
 )
-from bookings.admin.counted import ChoiceFilter, CountryFilter
+from bookings.admin.costs import CostsPage
+from bookings.admin.counted import CountryFilter
 from bookings.admin.exporting import ExportMixin
-from bookings.admin.filters import AttentionFilter, ParkedFilter, StuckFilter, ValueFilter
+from bookings.admin.filters import ParkedFilter, StuckFilter, ValueFilter
 from bookings.admin.mending import HeldTexts, UndecidedTexts
 from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
-from bookings.history import moment, visible
+from bookings.admin.paging import CappedPaginator
+from bookings.admin.replies import ReplyHistory
+from bookings.admin.trying import TryReplies
+from bookings.history import has_arrived, moment, visible
 from bookings.models import (
     DeliveryReceipt,
     InboundMessage,
@@ -39,11 +43,6 @@ from bookings.models import (
 from bookings.numbers import masked_payload
 
 GATEWAYS = ValueFilter.of("gateway", "gateway", ["simulator", "vonage"])
-READINGS = ValueFilter.of(
-    "reading",
-    "reading",
-    ["choice", "words", "thanks", "cancel", "opt out", "opt in", "help", "not understood"],
-)
 STATUSES = ValueFilter.of(
     "status",
     "status",
@@ -83,7 +82,7 @@ class AttemptInline(HistoryAdminMixin, TabularInline):
 
 
 @admin.register(OutboundMessage)
-class OutboundMessageAdmin(HeldTexts, ExportMixin, HistoryAdminMixin, KeptAdmin):
+class OutboundMessageAdmin(CostsPage, HeldTexts, ExportMixin, HistoryAdminMixin, KeptAdmin):
     empty_says = (
         "Nothing has been sent yet: texts appear here when customers are notified or answered."
     )
@@ -100,10 +99,12 @@ class OutboundMessageAdmin(HeldTexts, ExportMixin, HistoryAdminMixin, KeptAdmin)
     customer = customer_and_booking
     in_reply_to_link = in_reply_to_link
     fields = [
-        *("queued", "kind", "booking_link", "phone", "sent_from", "text_shown", "parts"),
+        *("arrived", "queued", "kind", "booking_link", "phone", "sent_from", "text_shown", "parts"),
         *("state_shown", "reason", "due", "true_until", "gateway", "in_reply_to_link", "by", "ref"),
     ]
     inlines = [AttemptInline]
+    paginator = CappedPaginator
+    show_full_result_count = False
     list_display = [
         *("queued", "customer", "kind", "text_listed"),
         *("state_shown", "reason_listed"),
@@ -122,27 +123,31 @@ class OutboundMessageAdmin(HeldTexts, ExportMixin, HistoryAdminMixin, KeptAdmin)
         "Phone number, reference, words of the text, gateway message id or client-ref"
     )
 
+    @display(description="did it arrive?")
+    def arrived(self, message: OutboundMessage) -> str:
+        return has_arrived(message)
+
     @display(description="state", ordering="state", label=STATE_LABELS)
     def state_shown(self, message: OutboundMessage) -> tuple[str, str]:
         return message.state, message.get_state_display()
 
 
 @admin.register(InboundMessage)
-class InboundMessageAdmin(UndecidedTexts, ExportMixin, HistoryAdminMixin, KeptAdmin):
+class InboundMessageAdmin(
+    TryReplies, ReplyHistory, UndecidedTexts, ExportMixin, HistoryAdminMixin, KeptAdmin
+):
     empty_says = "No customer has written yet. Link the inbound webhook to your number, or reply in the simulator."
     received = moment_column("received_at", "received")
     pushed = moment_column("sent_at", "sent by the gateway")
     phone = number_column("from")
     sent_to = our_number_column("virtual_number", "to")
     text_shown = text_column("text", "text")
-    text_listed = listed_text_column("said", "text", ordering="text")
     whole_shown = text_column("whole", "the whole of the long text")
     attention_shown = text_column("attention", "needs attention")
-    attention_listed = listed_text_column("attention", "needs attention")
     booking_link = booking_link
     customer = customer_and_booking
     fields = [
-        *("received", "pushed", "phone", "sent_to", "text_shown", "type", "how_read"),
+        *("received", "pushed", "phone", "sent_to", "text_shown", "try_link", "type", "how_read"),
         *("outcome", "attention_shown", "moved", "booking_link", "notification", "option"),
         *(
             "answers_shown",
@@ -155,22 +160,14 @@ class InboundMessageAdmin(UndecidedTexts, ExportMixin, HistoryAdminMixin, KeptAd
     ]
     guarded_fields = {"came_as": "bookings.view_deliveryreceipt"}
     list_display = [
-        *("received", "customer", "text_listed", "how_read", "outcome_shown"),
-        *("moved", "attention_listed"),
+        *("received", "customer", "words", "how_read", "outcome_shown", "moved", "answered"),
     ]
     list_display_links = ["received"]
     list_select_related = ["booking"]
     actions = ["run_again", "export_csv", "export_xlsx"]
-    list_filter = [AttentionFilter, ChoiceFilter, "outcome", READINGS, "received_at"]
-    date_hierarchy = "received_at"
     phone_fields = ("msisdn",)
     search_fields = ["booking__reference", "booking__customer_name", "text", "gateway_message_id"]
-    search_help_text = "Phone number, reference, words of the text or gateway message id"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        moves = ("slot_changes__from_slot", "slot_changes__to_slot")
-        inbound: QuerySet[Any] = super().get_queryset(request)
-        return inbound.prefetch_related(*moves)
+    search_help_text = "Phone number, name, reference, words of the text or gateway message id"
 
     @display(description="outcome", ordering="outcome", label=OUTCOME_LABELS)
     def outcome_shown(self, inbound: InboundMessage) -> tuple[str, str]:
@@ -187,7 +184,7 @@ class InboundMessageAdmin(UndecidedTexts, ExportMixin, HistoryAdminMixin, KeptAd
             show_text(inbound.matched) if inbound.matched else "-",
         )
 
-    @display(description="slot before and after")
+    @display(description="before and after")
     def moved(self, inbound: InboundMessage) -> str | None:
         rows = [
             (show_slot(change.from_slot), show_slot(change.to_slot))

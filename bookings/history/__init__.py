@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from bookings.history import acts, received, sent
 from bookings.history.acts import CANCELLED, REINSTATED
+from bookings.history.arrival import has_arrived
 from bookings.history.steps import Step, StepKind, Tone, moment, visible
 from bookings.models import Booking
 
@@ -16,6 +17,7 @@ __all__ = [
     "Step",
     "StepKind",
     "Tone",
+    "has_arrived",
     "moment",
     "timeline",
     "visible",
@@ -41,6 +43,7 @@ def timeline(booking: Booking) -> list[Step]:
 def why(steps: Sequence[Step]) -> list[Step]:
     """Why a booking is in its slot, from its timeline: its last move, back to the customer's words.
 
+    Five lines at the most: the move, what the customer was told of it, the question, its receipt, the reply.
     Empty if it was never moved.
     """
     moves = [step for step in steps if step.kind in {StepKind.MOVED, StepKind.MOVED_BY_STAFF}]
@@ -56,7 +59,8 @@ def why(steps: Sequence[Step]) -> list[Step]:
     ]
     asked = [step for step in question if step.kind == StepKind.ASKED][-1:]
     arrived = [step for step in question if step.kind == StepKind.RECEIPT][-1:]
-    return [moves[-1], *asked, *arrived, reply]
+    told = [step for step in steps if step.kind == StepKind.TOLD and step.inbound == reply.inbound]
+    return [moves[-1], *told[:1], *asked, *arrived, reply]
 
 
 def _reply_behind(move: Step, steps: Sequence[Step]) -> Step | None:

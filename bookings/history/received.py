@@ -6,7 +6,6 @@ from django.db.models import Q
 
 from bookings.history.steps import Step, StepKind, Tone, details, visible
 from bookings.models import Booking, InboundMessage, Outcome
-from bookings.models.fields import as_msisdn, mask_msisdn
 
 
 def messages(booking: Booking) -> Iterable[InboundMessage]:
@@ -27,7 +26,6 @@ def step(inbound: InboundMessage) -> Step:
         title="Customer's own words" + ("" if inbound.booking_id else ", about no delivery"),
         text=visible(inbound.said) or "(empty)",
         details=details(
-            ("From", mask_msisdn(as_msisdn(inbound.msisdn) or inbound.msisdn)),
             ("Read as", _reading(inbound)),
             ("Stands for", f"{option.digit} = {option.slot}" if option else ""),
             ("Outcome", Outcome(inbound.outcome).label if inbound.outcome else "not decided yet"),
@@ -36,6 +34,7 @@ def step(inbound: InboundMessage) -> Step:
         tone=Tone.BAD if inbound.attention else Tone.CUSTOMER,
         inbound=inbound.pk,
         notification=inbound.notification_id,
+        number=("From", inbound),
     )
 
 

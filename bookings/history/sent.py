@@ -15,7 +15,7 @@ from bookings.models import (
     OutboundMessage,
     SendAttempt,
 )
-from bookings.models.fields import mask_msisdn, show_msisdn
+from bookings.models.fields import show_msisdn
 
 
 def ends(booking: Booking) -> Iterator[Step]:
@@ -75,7 +75,6 @@ def steps(message: OutboundMessage) -> Iterator[Step]:
         title=_SAYS[Kind(message.kind)],
         text=visible(message.text),
         details=details(
-            ("To", mask_msisdn(message.msisdn)),
             ("From", show_msisdn(message.sender)),
             *(_question(notification) if notification else ()),
             ("SMS parts", message.parts),
@@ -84,6 +83,7 @@ def steps(message: OutboundMessage) -> Iterator[Step]:
         who=full_name(message.user or (notification.asked_by if notification else None)),
         tone=_tone(message.state),
         inbound=message.in_reply_to_id,
+        number=("To", message),
         notification=notification.pk if notification else None,
     )
     for attempt in message.attempts.all():
@@ -100,6 +100,7 @@ _SAYS = {
     Kind.OPT_OUT_CONFIRMATION: "Opt-out confirmed by SMS",
     Kind.TOLD: "Customer told by SMS",
     Kind.STAFF: "Staff wrote by SMS",
+    Kind.REMINDER: "Customer reminded by SMS",
 }
 
 

@@ -38,7 +38,7 @@ class Tone(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing that happened to a booking. All of it is plain text, to be escaped where it is shown."""
+    """One thing that happened to a booking. All of it but `number` is plain text, to be escaped where it is shown."""
 
     at: dt.datetime
     kind: StepKind
@@ -49,6 +49,7 @@ class Step:
     tone: Tone = Tone.PLAIN
     inbound: int | None = None  # the reply that it belongs to
     notification: int | None = None  # the question that it belongs to
+    number: tuple[str, Any] | None = None  # a label, and the row whose `msisdn` is shown masked
 
 
 def visible(text: str) -> str:

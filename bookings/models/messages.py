@@ -1,10 +1,11 @@
 """Every SMS in and out."""
 
 import secrets
+from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from bookings.gateways import InboundSMS
@@ -89,6 +90,15 @@ class InboundMessageQuerySet(models.QuerySet["InboundMessage"]):
 
     def needing_attention(self) -> "InboundMessageQuerySet":
         return self.exclude(attention="")
+
+    def with_answers(self) -> "InboundMessageQuerySet":
+        """With what our rule said to each: `answer_text`, `answer_state`, `answer_at` (handed over), or None."""
+        answers = OutboundMessage.objects.answers_to(OuterRef("pk")).order_by("pk")
+        return self.annotate(
+            answer_text=Subquery(answers.values("text")[:1]),
+            answer_state=Subquery(answers.values("state")[:1]),
+            answer_at=Subquery(answers.values("call_started_at")[:1]),
+        )
 
 
 class InboundMessage(models.Model):
@@ -184,6 +194,10 @@ class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
 
     def locked(self) -> "OutboundMessageQuerySet":
         return self.order_by("pk").select_for_update(of=("self",))
+
+    def answers_to(self, inbound: Any) -> "OutboundMessageQuerySet":
+        """What our rule, and no person, said to a reply."""
+        return self.filter(in_reply_to=inbound, kind__in=ANSWERS)
 
     def cancel(self, because: str) -> int:
         """Cancel those of them that still wait; returns how many.

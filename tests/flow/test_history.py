@@ -106,7 +106,7 @@ def test_why_a_booking_moved_is_answered_in_few_lines_that_end_with_the_customer
 
     lines = history.why(history.timeline(booking))
 
-    assert kinds(lines) == ["moved", "asked", "receipt", "reply"]
+    assert kinds(lines) == ["moved", "told", "asked", "receipt", "reply"]
     assert lines[0].title == f"Moved to {booking.slot}"
     assert dict(lines[0].details)["Before"] == str(before)
     assert lines[-1].text == "2 please[U+202E]!"

@@ -1,8 +1,11 @@
 """Lists as files: what stands in them, that no cell can be a formula, and that each is written down."""
 
 import csv
+import datetime as dt
 import tracemalloc
+from contextlib import closing
 from io import BytesIO, StringIO
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -11,12 +14,21 @@ from django.utils import timezone
 from openpyxl import load_workbook
 
 from bookings import export
-from bookings.models import ActKind, Booking, InboundMessage, OutboundMessage, StaffAct
+from bookings.models import (
+    ActKind,
+    Booking,
+    InboundMessage,
+    Kind,
+    MessageState,
+    OutboundMessage,
+    StaffAct,
+)
 from tests.factories import (
     BookingFactory,
     InboundMessageFactory,
     NotificationFactory,
     OutboundMessageFactory,
+    SlotChangeFactory,
     SlotFactory,
 )
 from tests.flow.admin.pages import login, url
@@ -49,8 +61,9 @@ HARMLESS = {
     "an equals inside": "a=b",
     "emoji": "\U0001f44d\u200d\u2640",
     "an error's name": "#N/A",
-    "digits": "007",
 }
+#: What a spreadsheet would turn into a number or a date when it opens a CSV.
+CHANGED = ["007", "1/2", "2 Dec", "1e5", "447700900001", "1-2", "26.11", "10:30"]
 #: What no XLSX can hold, or nobody can see.
 INVISIBLE = {
     "bell": ("ring\x07", "ring[U+0007]"),
@@ -116,6 +129,11 @@ def test_other_texts_come_as_they_are(kind, ops):
     assert exported_texts(ops, kind, HARMLESS.values()) == list(HARMLESS.values())
 
 
+def test_words_that_a_spreadsheet_would_change_stay_words(ops):
+    assert exported_texts(ops, "csv", CHANGED) == [f"'{text}" for text in CHANGED]
+    assert exported_texts(ops, "xlsx", CHANGED) == CHANGED  # cells that are text
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_cannot_be_seen_is_made_visible(kind, ops):
     texts, shown = zip(*INVISIBLE.values(), strict=True)
@@ -160,6 +178,56 @@ def test_every_row_that_a_filter_finds_is_exported_and_the_filter_stands_in_the_
     assert "asked=waiting, q=P-" in about[0]
     assert response.headers["Content-Disposition"] == f'attachment; filename="bookings.{kind}"'
     assert "no-store" in response.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_button_above_the_list_exports_everything_that_the_filter_shows(kind, ops):
+    for _ in range(60):  # more than a page of the list
+        InboundMessageFactory.create(text="2")
+    InboundMessageFactory.create(text="no thanks", outcome="not_understood")
+    address = url(InboundMessage, "changelist")
+    assert (
+        'action="export/?outcome__exact=moved'
+        in ops.get(f"{address}?outcome__exact=moved").content.decode()
+    )
+
+    response = ops.post(f"{address}export/?outcome__exact=moved", {"kind": kind})
+
+    about, headings, *table = lines(response, kind)
+    assert len(table) == 60
+    assert {row[headings.index("outcome")] for row in table} == {"moved"}
+    for words in ("outcome__exact=moved", "60 rows", response.wsgi_request.user.username):
+        assert words in about[0]
+    assert StaffAct.objects.get().details == (
+        f"{kind}: inbound messages, 60 rows of the list with outcome__exact=moved"
+    )
+
+
+def test_nonsense_in_the_address_of_an_export_exports_nothing(ops):
+    address = f"{url(InboundMessage, 'changelist')}export/?received_from=yesterday"
+    assert ops.post(address, {"kind": "csv"}).url.endswith("?e=1")
+    assert not StaffAct.objects.exists()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_reply_is_exported_with_what_it_moved_and_how_soon_it_was_answered(kind, ops):
+    came = timezone.now()
+    change = SlotChangeFactory.create(
+        inbound=InboundMessageFactory.create(received_at=came), cause="reply"
+    )
+    OutboundMessageFactory.create(
+        in_reply_to=change.inbound,
+        kind=Kind.ACKNOWLEDGEMENT,
+        text="Moved.",
+        state=MessageState.DELIVERED,
+        call_started_at=came + dt.timedelta(seconds=2),
+    )
+    (row,) = exported(ops, InboundMessage, kind, [change.inbound])
+    assert row["slot before"] == f"{change.from_slot.date} 09:00-12:00"
+    assert row["slot after"] == f"{change.to_slot.date} 09:00-12:00"
+    assert (row["acknowledgement"], row["acknowledgement state"]) == ("Moved.", "delivered")
+    assert row["seconds taken"] == "2.0"
+    assert dt.datetime.fromisoformat(row["received at"]) == came.replace(microsecond=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -217,7 +285,7 @@ def test_more_rows_than_a_file_takes_are_refused_in_a_sentence(ops, monkeypatch)
     monkeypatch.setattr(export, "MOST_ROWS", 2)
     rows = [InboundMessageFactory.create() for _ in range(3)]
     page = ops.get(ask(ops, InboundMessage, "csv", rows).url).content.decode()
-    assert "3 rows are chosen, and at most 2 can be exported at once" in page
+    assert "More than 2 rows are chosen, and so many at most can be exported at once" in page
     assert not StaffAct.objects.exists()
 
 
@@ -227,10 +295,17 @@ def test_a_long_list_is_not_held_in_memory(kind):
     InboundMessage.objects.bulk_create(
         InboundMessage(msisdn="447700900001", text=text) for _ in range(6_000)
     )
-    write = {"csv": export.as_csv, "xlsx": export.as_xlsx}[kind]
-    write(InboundMessage.objects.all()[:10], "warm").close()
+
+    def write(rows) -> None:
+        make = {"csv": export.as_csv, "xlsx": export.as_xlsx}[kind]
+        made: Any = make(InboundMessage, export.keys_of(rows), "about")
+        with closing(made) as file:
+            for _ in file:
+                pass
+
+    write(InboundMessage.objects.all()[:10])
     tracemalloc.start()
-    write(InboundMessage.objects.order_by("pk"), "all").close()
+    write(InboundMessage.objects.order_by("pk"))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 6_000 * len(text)  # the texts alone would be as much

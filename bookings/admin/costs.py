@@ -1,0 +1,65 @@
+"""What did October cost? One page for each month, by country."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.formats import date_format
+
+from bookings import costs
+
+_MONTHS_SHOWN = 12
+
+
+class CostsPage:
+    """On the list of outbound messages, for whoever may see how each was handed over."""
+
+    admin_site: Any
+    opts: Any
+    media: Any
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.costs_view)
+        return [path("costs/", view, name="bookings_outboundmessage_costs"), *super().get_urls()]  # type: ignore[misc]
+
+    def costs_view(self, request: HttpRequest) -> HttpResponse:
+        if not request.user.has_perm("bookings.view_sendattempt"):
+            raise PermissionDenied
+        this_month = costs.month_of(timezone.localdate())
+        month = _month(request.GET.get("month", ""), this_month)
+        rows = costs.by_country(month)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"What {date_format(month, 'F Y')} cost",
+            "opts": self.opts,
+            "media": self.media,
+            "rows": rows,
+            "total": sum((row.amount for row in rows), Decimal()),
+            "texts": sum(row.texts for row in rows),
+            "parts": sum(row.parts for row in rows),
+            "unpriced": sum(row.unpriced for row in rows),
+            "month": month,
+            "is_running": month == this_month,
+            "months": _months_before(this_month),
+        }
+        return TemplateResponse(request, "admin/bookings/outboundmessage/costs.html", context)
+
+
+def _month(asked: str, otherwise: dt.date) -> dt.date:
+    """`2026-10` as its first day; nonsense, and what lies ahead, is this month."""
+    try:
+        return min(dt.datetime.strptime(asked, "%Y-%m").date(), otherwise)  # noqa: DTZ007
+    except ValueError:
+        return otherwise
+
+
+def _months_before(month: dt.date) -> list[dt.date]:
+    months = [month]
+    while len(months) < _MONTHS_SHOWN:
+        months.append(costs.month_of(months[-1] - dt.timedelta(days=1)))
+    return months
