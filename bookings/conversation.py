@@ -298,4 +298,13 @@ def _move(meant: Printed, inbound: InboundMessage) -> None:
 def _close(inbound: InboundMessage, decision: Decision) -> None:
     inbound.outcome, inbound.attention = decision.outcome, decision.attention
     inbound.save()
+    _drop_reminders(inbound)
     logger.info("Inbound SMS %s: %s", inbound.pk, decision.outcome)
+
+
+def _drop_reminders(inbound: InboundMessage) -> None:
+    """Whoever has written is not silent any more."""
+    waiting = OutboundMessage.objects.filter(kind=Kind.REMINDER, msisdn=as_msisdn(inbound.msisdn))
+    if inbound.booking_id:
+        waiting = waiting.filter(booking=inbound.booking_id)
+    waiting.cancel("the customer has written")

@@ -15,6 +15,7 @@ _LISTS = {
         ("Slots", "calendar_month", "bookings.slot"),
     ],
     "Conversation": [
+        ("Batches", "campaign", "bookings.batch"),
         ("Notifications", "contact_support", "bookings.notification"),
         ("Outbound messages", "outbox", "bookings.outboundmessage"),
         ("Inbound messages", "inbox", "bookings.inboundmessage"),

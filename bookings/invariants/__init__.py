@@ -5,6 +5,7 @@ Each check yields a line for each contradiction it finds. Most are one query; no
 
 from collections.abc import Iterator
 
+from bookings.invariants.batches import CHECKS as BATCHES
 from bookings.invariants.limits import CHECKS as LIMITS
 from bookings.invariants.replies import CHECKS as REPLIES
 from bookings.invariants.schedule import CHECKS as SCHEDULE
@@ -12,7 +13,7 @@ from bookings.invariants.sending import CHECKS as SENDING
 
 __all__ = ["CHECKS", "find_contradictions"]
 
-CHECKS = (*SCHEDULE, *REPLIES, *SENDING, *LIMITS)
+CHECKS = (*SCHEDULE, *REPLIES, *SENDING, *LIMITS, *BATCHES)
 
 
 def find_contradictions() -> Iterator[str]:

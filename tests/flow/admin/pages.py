@@ -11,6 +11,8 @@ from django.utils import timezone
 from bookings.admin.forms import BookingForm
 from bookings.models import (
     ActKind,
+    Batch,
+    BatchEntry,
     Booking,
     Circuit,
     DeliveryReceipt,
@@ -78,6 +80,15 @@ def make_story(count: int = 1) -> None:
         )
         SlotChangeFactory.create(
             booking=booking, inbound=inbound, cause="reply", user=UserFactory.create()
+        )
+        batch = Batch.objects.create(
+            name="tomorrow",
+            sender=notification.virtual_number,
+            nonce=f"nonce {notification.pk}",
+            user=UserFactory.create(),
+        )
+        BatchEntry.objects.create(
+            batch=batch, booking=booking, notification=notification, settled_at=timezone.now()
         )
         OutboundMessageFactory.create(
             booking=booking, in_reply_to=inbound, kind=Kind.ACKNOWLEDGEMENT
