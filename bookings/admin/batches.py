@@ -219,8 +219,9 @@ class BatchEntryAdmin(HistoryAdminMixin, KeptAdmin):
     list_display_links = ["row"]
     list_select_related = ["batch", "booking", "notification__booking"]
     list_filter = [("left_out", admin.EmptyFieldListFilter)]
+    phone_fields = ("booking__msisdn",)
     search_fields = ["booking__reference", "left_out"]
-    search_help_text = "Reference, or why it was left out"
+    search_help_text = "Reference, phone number, or why it was left out"
 
     @display(description="row", ordering="pk")
     def row(self, entry: BatchEntry) -> int:

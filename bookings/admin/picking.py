@@ -27,7 +27,7 @@ class Picked:
         """Why no batch can be made of them, as a sentence; "" if one can."""
         count = self.bookings.order_by()[: most + 1].count()
         if not count:
-            return f"There is nobody to notify: {self.name} has no scheduled bookings."
+            return "No booking was found for that, so nobody can be notified."
         if count > most:
             return (
                 f"At most {most:,} bookings can be notified at once, and these are more. Nothing was"

@@ -34,7 +34,7 @@ from tests.factories import (
 )
 
 OURS: list[Any] = [model for model in admin.site._registry if model._meta.app_label == "bookings"]
-HISTORY = [model for model in OURS if model not in {Booking, Slot}]
+HISTORY = [model for model in OURS if model not in {Batch, Booking, Slot}]
 #: What Dispatch and Ops have no business with.
 STAFF: list[Any] = [model for model in admin.site._registry if model._meta.app_label == "auth"]
 EVERYONE = ["superuser", "Dispatch", "Ops", "Auditor"]
