@@ -187,7 +187,7 @@ def test_a_question_that_is_asked_afresh_takes_the_place_of_the_old_one(clock):
     first = Notification.objects.get()
     OutboundMessage.objects.update(valid_until=wall("2026-11-23 09:59"))
     ask_afresh()
-    fresh = batch.entries.get().notification
+    fresh = Notification.objects.get(batch_entry__batch=batch)
     assert fresh != first
     assert fresh.state == NotificationState.OPEN
     assert fresh.remind_at is not None
