@@ -20,6 +20,7 @@ from bookings.models import (
     ChangeCause,
     ConcernKind,
     InboundMessage,
+    Kind,
     OutboundMessage,
     Outcome,
     lock_customer,
@@ -301,4 +302,13 @@ def _close(inbound: InboundMessage, decision: Decision) -> None:
     if decision.attention or was_closed:
         kind = decision.concern or concerns.kind_of(decision.outcome)
         concerns.raise_for_inbound(inbound, kind)
+    _drop_reminders(inbound)
     logger.info("Inbound SMS %s: %s", inbound.pk, decision.outcome)
+
+
+def _drop_reminders(inbound: InboundMessage) -> None:
+    """Whoever has written is not silent any more."""
+    waiting = OutboundMessage.objects.filter(kind=Kind.REMINDER, msisdn=as_msisdn(inbound.msisdn))
+    if inbound.booking_id:
+        waiting = waiting.filter(booking=inbound.booking_id)
+    waiting.cancel("the customer has written")

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from bookings import options, outbox
 from bookings.models import (
+    BatchEntry,
     Booking,
     Kind,
     Notification,
@@ -19,6 +20,7 @@ from bookings.models import (
     SlotOption,
     lock_customer,
 )
+from bookings.models.messages import QUESTIONS
 from bookings.plans import CannotNotify, Plan, PlannedOption, plan
 
 if TYPE_CHECKING:
@@ -45,18 +47,23 @@ def notify(
     user: "User | None" = None,
     slots: Sequence[Slot] | None = None,
     sender: str | None = None,
+    is_plain: bool = False,
+    with_reminder: bool = False,
     idempotency_key: str = "",
 ) -> Notification:
     """Ask the customer about a booking: withdraw the open question, open a new one, queue its SMS.
 
+    `is_plain` replaces characters that make the text dearer; `with_reminder` reminds whoever is silent, once.
     Raises CannotNotify, and IntegrityError if the idempotency key was used before.
     """
     with transaction.atomic():
         booking = lock_booking(booking)
         _close(Notification.objects.past(timezone.now()).filter(msisdn=booking.msisdn))
         withdraw(booking, "asked again")
-        planned = plan(booking, slots=slots, sender=sender)
-        notification = _open(planned, user, has_chosen_options=slots is not None)
+        planned = plan(booking, slots=slots, sender=sender, is_plain=is_plain)
+        notification = _open(
+            planned, user, has_chosen_options=slots is not None, with_reminder=with_reminder
+        )
         outbox.queue(
             Kind.NOTIFICATION,
             planned.text,
@@ -110,7 +117,7 @@ def close_past() -> int:
 def _close(past: Iterable[Notification]) -> None:
     for notification in past:
         notification.end(NotificationState.CLOSED, timezone.now())
-        OutboundMessage.objects.filter(notification=notification, kind=Kind.NOTIFICATION).cancel(
+        OutboundMessage.objects.filter(notification=notification, kind__in=QUESTIONS).cancel(
             "its time was over before it could be sent"
         )
 
@@ -144,22 +151,28 @@ def _ask_again(booking: Booking, message: OutboundMessage) -> None:
         if notification.has_chosen_options
         else None
     )
+    entry = BatchEntry.objects.filter(notification=notification).select_related("batch").first()
     try:
         with transaction.atomic():
             key = f"afresh:{message.pk}"
-            notify(
+            fresh = notify(
                 booking,
                 user=notification.asked_by,
                 slots=chosen,
                 sender=message.sender,
+                is_plain=entry is not None and entry.batch.is_plain,
+                with_reminder=notification.remind_at is not None,
                 idempotency_key=key,
             )
+            BatchEntry.objects.filter(notification=notification).update(notification=fresh)
     except CannotNotify as error:
         logger.info("Notification %s not asked afresh: %s", notification.pk, error)
         withdraw(booking, str(error))
 
 
-def _open(planned: Plan, user: "User | None", *, has_chosen_options: bool) -> Notification:
+def _open(
+    planned: Plan, user: "User | None", *, has_chosen_options: bool, with_reminder: bool
+) -> Notification:
     booking = planned.booking
     options.release_rested(booking.msisdn, timezone.now())
     notification = Notification.objects.create(
@@ -168,6 +181,8 @@ def _open(planned: Plan, user: "User | None", *, has_chosen_options: bool) -> No
         virtual_number=planned.sender,
         slot=booking.slot,
         closes_at=planned.closes_at,
+        # Set anew when its text is handed over. A notice offers nothing to be reminded of.
+        remind_at=planned.closes_at if with_reminder and planned.options else None,
         asked_by=user,
         has_chosen_options=has_chosen_options,
     )

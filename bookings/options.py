@@ -1,10 +1,11 @@
 """Which slots a customer is offered, and which digits stand for them."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Sequence, Set
 
 from django.conf import settings
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 
 from bookings.models import (
     Booking,
@@ -129,17 +130,28 @@ def saved(slot: Slot) -> Slot:
 
 def resting(msisdn: str, now: dt.datetime) -> Q:
     """Which held options of a customer must keep their digits: the question is open, or ended not long ago."""
+    return Q(msisdn=msisdn, is_held=True) & _still_mean_something(now)
+
+
+def digits_taken(bookings: QuerySet[Booking], now: dt.datetime) -> dict[str, set[int]]:
+    """The digits that `resting` holds, by number, for the customers of all these bookings at once."""
+    held = SlotOption.objects.filter(msisdn__in=bookings.order_by().values("msisdn"), is_held=True)
+    taken: dict[str, set[int]] = defaultdict(set)
+    for msisdn, digit in held.filter(_still_mean_something(now)).values_list("msisdn", "digit"):
+        taken[msisdn].add(digit)
+    return taken
+
+
+def _still_mean_something(now: dt.datetime) -> Q:
     rested = now - dt.timedelta(hours=settings.REPLY_DIGIT_REST_HOURS)
     is_open = Q(notification__state=NotificationState.OPEN, notification__closes_at__gt=now)
     was_read = Q(notification__handed_over_at__isnull=False)
     swept = Q(notification__closed_at__gt=rested)
     unswept = Q(notification__closed_at=None, notification__closes_at__gt=rested)
-    return Q(msisdn=msisdn, is_held=True) & (is_open | (was_read & (swept | unswept)))
+    return is_open | (was_read & (swept | unswept))
 
 
-def free_block(
-    booking: Booking, now: dt.datetime, also_taken: frozenset[int] = frozenset()
-) -> int | None:
+def free_block(booking: Booking, now: dt.datetime) -> int | None:
     """The first digit of the first block that means nothing to this customer, or None.
 
     Digits of this booking's own question are free if it never left us, since asking again withdraws it.
@@ -150,7 +162,11 @@ def free_block(
         .exclude(own)
         .values_list("digit", flat=True)
     )
-    taken |= also_taken
+    return first_block(taken)
+
+
+def first_block(taken: Set[int]) -> int | None:
+    """The first digit of the first block of which nothing is taken, or None."""
     return next((first for first in BLOCKS if taken.isdisjoint(range(first, first + 3))), None)
 
 

@@ -51,18 +51,33 @@ def plan(
     *,
     slots: Sequence[Slot] | None = None,
     sender: str | None = None,
-    also_taken: frozenset[int] = frozenset(),
+    is_plain: bool = False,
 ) -> Plan:
     """What `notify` would send now; writes nothing. The booking may be unsaved.
 
-    `slots` replaces the options of our rule by others, chosen by staff; `also_taken` are digits that
-    others of the same batch will have taken by then. Raises CannotNotify.
+    `slots` replaces the options of our rule by others, chosen by staff; `is_plain` replaces characters
+    that make the text dearer. Raises CannotNotify.
     """
     now = timezone.now()
     sender = sender or settings.VONAGE_NUMBERS[0]
     _check_can_be_asked(booking, sender, now)
     offered = _offered(booking, slots, now)
-    planned = _numbered(booking, offered, now, also_taken)
+    first = options.free_block(booking, now)
+    return word(booking, offered, first, sender=sender, now=now, is_plain=is_plain)
+
+
+def word(
+    booking: Booking,
+    offered: Sequence[Slot],
+    first: int | None,
+    *,
+    sender: str,
+    now: dt.datetime,
+    is_plain: bool = False,
+) -> Plan:
+    """The question in words, without a look at the database: these slots, with digits from `first` on."""
+    planned = _numbered(booking, offered, first, timezone.localdate(now))
+    text = _text(booking, planned)
     # A wall-clock time in the hour that spring skips would be printed as it is: no clock shows it.
     closes_at = booking.slot.cutoff_at.astimezone(dt.UTC)
     ends = [closes_at, *(option.slot.cutoff_at for option in planned)]
@@ -72,7 +87,7 @@ def plan(
         booking=booking,
         sender=sender,
         options=planned,
-        text=_text(booking, planned, closes_at),
+        text=texts.plain(text) if is_plain else text,
         closes_at=closes_at,
         valid_until=min(ends),
     )
@@ -80,6 +95,17 @@ def plan(
 
 def _check_can_be_asked(booking: Booking, sender: str, now: dt.datetime) -> None:
     """Raise CannotNotify with the first reason found."""
+    is_opted_out = Consent.objects.is_opted_out(booking.msisdn)
+    if reason := why_not_asked(booking, now, is_opted_out=is_opted_out):
+        raise CannotNotify(reason)
+    if not sender.isdecimal():
+        raise CannotNotify("A customer cannot reply to a name: choose a number to send from.")
+    if sender not in settings.VONAGE_NUMBERS:
+        raise CannotNotify(f"{sender} is none of our numbers.")
+
+
+def why_not_asked(booking: Booking, now: dt.datetime, *, is_opted_out: bool) -> str:
+    """Why this customer cannot be asked now, as a sentence for staff; "" if nothing is against it. No query."""
     time_left = booking.slot.cutoff_at - now
     never = why_never(booking.msisdn)
     reasons = (
@@ -91,16 +117,9 @@ def _check_can_be_asked(booking: Booking, sender: str, now: dt.datetime) -> None
         (time_left < LEAST_TIME_TO_ANSWER, "Less than 30 minutes are left to answer."),
         (booking.msisdn in settings.VONAGE_NUMBERS, "This is a number of our own."),
         (bool(never), never),
-        (Consent.objects.is_opted_out(booking.msisdn), "The customer has opted out of our texts."),
-        (
-            not sender.isdecimal(),
-            "A customer cannot reply to a name: choose a number to send from.",
-        ),
-        (sender not in settings.VONAGE_NUMBERS, f"{sender} is none of our numbers."),
+        (is_opted_out, "The customer has opted out of our texts."),
     )
-    for applies, reason in reasons:
-        if applies:
-            raise CannotNotify(reason)
+    return next((reason for applies, reason in reasons if applies), "")
 
 
 def _offered(booking: Booking, slots: Sequence[Slot] | None, now: dt.datetime) -> list[Slot]:
@@ -113,12 +132,10 @@ def _offered(booking: Booking, slots: Sequence[Slot] | None, now: dt.datetime) -
 
 
 def _numbered(
-    booking: Booking, slots: Sequence[Slot], now: dt.datetime, also_taken: frozenset[int]
+    booking: Booking, slots: Sequence[Slot], first: int | None, today: dt.date
 ) -> tuple[PlannedOption, ...]:
-    first = options.free_block(booking, now, also_taken)
     if first is None:
         return ()
-    today = timezone.localdate(now)
     return tuple(
         PlannedOption(
             digit=digit,
@@ -129,7 +146,7 @@ def _numbered(
     )
 
 
-def _text(booking: Booking, planned: Sequence[PlannedOption], closes_at: dt.datetime) -> str:
+def _text(booking: Booking, planned: Sequence[PlannedOption]) -> str:
     language = booking.language
     return texts.render(
         "notification" if planned else "notice",
@@ -139,7 +156,7 @@ def _text(booking: Booking, planned: Sequence[PlannedOption], closes_at: dt.date
         options=texts.render(
             "options", language, options=[(option.digit, option.words) for option in planned]
         ),
-        until=texts.moment(closes_at, language),
+        until=texts.moment(booking.slot.cutoff_at, language),
     )
 
 

@@ -5,10 +5,20 @@ from collections.abc import Callable
 
 from django.db import InterfaceError, OperationalError
 
-from bookings import concerns, long_replies, notifications, receipts, watch
+from bookings import (
+    batches,
+    concerns,
+    long_replies,
+    notifications,
+    receipts,
+    reminders,
+    watch,
+)
 from bookings.outbox import holding, recovery
 
 logger = logging.getLogger(__name__)
+
+_FEW = 10
 
 CHORES: tuple[Callable[[], int], ...] = (
     recovery.recover,
@@ -18,8 +28,10 @@ CHORES: tuple[Callable[[], int], ...] = (
     long_replies.report_incomplete,
     receipts.apply_parked,
     recovery.send_again,
-    watch.look,
+    batches.withdraw_cancelled,
+    reminders.remind,
     concerns.miss_receipts,
+    watch.look,
 )
 
 
@@ -27,9 +39,19 @@ def sweep() -> None:
     """Do every chore once. Raises OperationalError or InterfaceError if the database is away."""
     holding.clock_in()  # before all else: what an old backup left waiting is nobody's chore
     for chore in CHORES:
-        try:
-            chore()
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception:  # a bug in one chore may stop neither the others nor the sending
-            logger.exception("Chore %s failed", chore.__name__)
+        _do(chore)
+
+
+def ask_some() -> int:
+    """Ask the next few customers of the batches that run. Few, since answers to customers go out in between."""
+    return _do(lambda: batches.ask_waiting(_FEW))
+
+
+def _do(chore: Callable[[], int]) -> int:
+    try:
+        return chore()
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:  # a bug in one chore may stop neither the others nor the sending
+        logger.exception("Chore %s failed", chore.__name__)
+        return 0

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import functools
+import unicodedata
 
 from django.conf import settings
 from django.template import Context, Engine
@@ -13,7 +14,7 @@ from bookings.models import Slot, SlotOption
 from bookings.models.fields import show_msisdn
 from bookings.words import stem, word_table
 
-__all__ = ["costly_characters", "count_parts", "is_gsm7", "mask", "render", "show_msisdn"]
+__all__ = ["costly_characters", "count_parts", "is_gsm7", "mask", "plain", "render", "show_msisdn"]
 
 # GSM 03.38 as Vonage prints it (concatenation and encoding guide). Those of the extension take two septets.
 _BASIC = frozenset(
@@ -26,6 +27,38 @@ _EXTENDED = frozenset("^{}\\[~]|€")
 def costly_characters(text: str) -> list[str]:
     """The characters outside GSM-7, in order, each once: one of them makes the whole SMS UCS-2."""
     return [char for char in dict.fromkeys(text) if char not in _BASIC and char not in _EXTENDED]
+
+
+#: What looks alike and is cheap, for characters whose plain form Unicode does not know.
+_PLAIN = str.maketrans(
+    {
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u00b4\u02bc\u2039\u203a", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"'),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2022\u00b7", "-"),
+        **dict.fromkeys("\u200b\u200c\u200d\u00ad\ufeff", ""),
+        **dict(
+            zip("\u0142\u0141\u0111\u0110\u0131\u00f0\u00d0\u00d7\u2044", "lLdDidDx/", strict=True)
+        ),
+        "\u0153": "oe",
+        "\u0152": "OE",
+        "\u00fe": "th",
+        "\u00de": "Th",
+    }
+)
+
+
+def plain(text: str) -> str:
+    """The text without the characters that make it dearer, if it can be said so; else as it is.
+
+    Typographic signs become their plain forms, letters with an accent outside GSM-7 lose it.
+    """
+    folded = "".join(char if is_gsm7(char) else _without_accent(char) for char in text)
+    return folded if is_gsm7(folded) else text
+
+
+def _without_accent(char: str) -> str:
+    told_apart = unicodedata.normalize("NFKD", char.translate(_PLAIN))
+    return "".join(sign for sign in told_apart if not unicodedata.combining(sign))
 
 
 def is_gsm7(text: str) -> bool:

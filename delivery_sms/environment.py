@@ -141,6 +141,14 @@ def money(text: str) -> Decimal:
     return Decimal(text)
 
 
+def prices(text: str) -> dict[str, Decimal]:
+    """`GB:0.04,US:0.008` as amounts by country in two capitals."""
+    pairs = [part.strip().partition(":") for part in text.split(",") if part.strip()]
+    if not all(re.fullmatch("[A-Z]{2}", country) for country, _, _ in pairs):
+        raise ValueError("must look like GB:0.04,US:0.008")
+    return {country: money(amount) for country, _, amount in pairs}
+
+
 def quiet_hours(text: str) -> tuple[time, time] | None:
     """`20:00-08:00` as (start, end) in the company's zone; empty = None."""
     if not text:

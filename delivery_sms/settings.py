@@ -102,6 +102,8 @@ SMS_DAILY_SPEND_CAP: Decimal | None = env(
 SMS_PRICE_PER_PART: Decimal = env(
     "SMS_PRICE_PER_PART", cast=environment.money, default=Decimal("0.05")
 )
+# What differs from it, by country in two capitals.
+SMS_PRICES: dict[str, Decimal] = env("SMS_PRICES", cast=environment.prices, default={})
 OUTBOX_ENGINE: str = env(
     "OUTBOX_ENGINE", cast=environment.one_of("worker", "celery"), default="worker"
 )

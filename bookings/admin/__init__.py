@@ -2,6 +2,7 @@
 
 from bookings.admin import (
     acts,
+    batches,
     bookings,
     circuit,
     concerns,
@@ -16,6 +17,7 @@ from bookings.admin import (
 
 __all__ = [
     "acts",
+    "batches",
     "bookings",
     "circuit",
     "concerns",

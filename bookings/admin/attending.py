@@ -94,10 +94,11 @@ class Attending:
             return HttpResponseNotAllowed(["POST"])
         if not self.may_act(request):
             raise PermissionDenied
-        words = request.POST.get("words", "")[:_LONGEST]
+        words, concern = request.POST.get("words", "")[:_LONGEST], _find(pk)
         if request.headers.get("X-Requested-With") == "fetch":
-            return render(request, "admin/bookings/concern/parts.html", _cost(words))
-        return self._page(request, _find(pk), words)
+            cost = _cost(words, concern.msisdn)
+            return render(request, "admin/bookings/concern/parts.html", cost)
+        return self._page(request, concern, words)
 
     def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Do what was chosen; what cannot be done is said, and nothing that was typed is lost."""
@@ -132,7 +133,7 @@ class Attending:
         offers = [_offer(question) for question in desk.offers(concern)]
         context = {
             **self.admin_site.each_context(request),
-            **_cost(words),
+            **_cost(words, concern.msisdn),
             "title": f"Needs attention: {concern.get_kind_display()}",
             "opts": self.opts,
             "media": self.media,
@@ -191,7 +192,7 @@ def _obstacle(slot: Slot, question: Notification) -> str:
     return "closed" if slot.capacity == 0 else "full"
 
 
-def _cost(words: str) -> dict[str, Any]:
+def _cost(words: str, msisdn: str) -> dict[str, Any]:
     """What an answer takes, as the customer would get it; nothing for no words."""
     if not words.strip():
         return {"answer": ""}
@@ -200,7 +201,7 @@ def _cost(words: str) -> dict[str, Any]:
     return {
         "answer": text,
         "parts": parts,
-        "cost": spending.estimate(parts),
+        "cost": spending.estimate(parts, msisdn),
         "costly": texts.costly_characters(text),
         "is_too_long": parts > desk.MOST_PARTS,
         "most_parts": desk.MOST_PARTS,

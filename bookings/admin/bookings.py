@@ -1,27 +1,18 @@
 """Bookings: what dispatch works with, and the story of each."""
 
-import re
-import secrets
-from typing import Any, cast
+from typing import Any
 
-from django.conf import settings
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import Model, OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
-from django.shortcuts import redirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
 
-from bookings import history
-from bookings.admin import asking
+from bookings import batches, history
 from bookings.admin.columns import (
     OUTCOME_LABELS,
     STATE_LABELS,
     name_column,
     number_column,
-    show_our_number,
     slot_column,
     what_was_answered,
 )
@@ -29,12 +20,13 @@ from bookings.admin.counted import StageFilter
 from bookings.admin.exporting import ExportMixin
 from bookings.admin.filters import AskedFilter, DayFilter, ManifestFilter, coming_first
 from bookings.admin.forms import BookingForm
-from bookings.admin.guard import is_key
 from bookings.admin.mixins import KeptAdmin
 from bookings.admin.moving import MovingMixin
+from bookings.admin.picking import ticked
 from bookings.admin.unaware import UnawareMixin
 from bookings.dispatch import CannotBook, CannotTell
 from bookings.models import (
+    Batch,
     Booking,
     BookingState,
     Kind,
@@ -45,7 +37,6 @@ from bookings.models import (
 )
 
 _STATE_LABELS = {BookingState.SCHEDULED: "info", BookingState.CANCELLED: "danger"}
-_NONCE = re.compile(r"[A-Za-z0-9_-]{16,40}")
 
 
 @admin.register(Booking)
@@ -188,10 +179,6 @@ class BookingAdmin(MovingMixin, UnawareMixin, ExportMixin, KeptAdmin):
 
     # Asking customers
 
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.notify_view)
-        return [path("notify/", view, name="bookings_booking_notify"), *super().get_urls()]
-
     def has_notify_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("bookings.notify_booking")
 
@@ -199,66 +186,13 @@ class BookingAdmin(MovingMixin, UnawareMixin, ExportMixin, KeptAdmin):
     def notify_customers(
         self, request: HttpRequest, queryset: QuerySet[Any]
     ) -> HttpResponse | None:
-        """Show who will be texted what, and who not and why."""
-        count = queryset.count()
-        if count > asking.MOST_AT_ONCE:
-            self.message_user(
-                request,
-                f"{count} bookings are chosen, and at most {asking.MOST_AT_ONCE} can be notified at"
-                " once. Nothing was sent. Choose fewer, or use manage.py send_notifications.",
-                messages.WARNING,
-            )
+        """Show who will be texted what, and who not and why: the page of a new batch."""
+        most = batches.MOST_BOOKINGS
+        keys = list(queryset.order_by("pk").values_list("pk", flat=True)[: most + 1])
+        chosen = ticked(keys)
+        if problem := chosen.problem(most):
+            self.message_user(request, problem, messages.WARNING)
             return None
-        return self._confirmation(request, queryset)
-
-    def notify_view(self, request: HttpRequest) -> HttpResponse:
-        """Without a nonce the confirmation page, with the nonce of one the sending."""
-        if request.method != "POST":
-            return HttpResponseNotAllowed(["POST"])
-        if not self.has_notify_permission(request):
-            raise PermissionDenied
-        keys = [key for key in request.POST.get("bookings", "").split(",") if is_key(key)]
-        bookings = Booking.objects.filter(pk__in=keys[: asking.MOST_AT_ONCE])
-        nonce, sender = request.POST.get("nonce", ""), request.POST.get("sender", "")
-        if not _NONCE.fullmatch(nonce) or sender not in _senders():
-            return self._confirmation(request, bookings)
-        self._send(request, bookings.select_related("slot").order_by("pk"), nonce, sender)
-        return redirect("admin:bookings_booking_changelist")
-
-    def _confirmation(self, request: HttpRequest, bookings: QuerySet[Any]) -> HttpResponse:
-        chosen = list(bookings.select_related("slot").order_by("pk"))  # as they will be asked
-        senders = _senders()
-        sender = request.POST.get("sender", "")
-        sender = sender if sender in senders else senders[0]
-        asked, refusals = asking.preview(chosen, sender)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Notify customers",
-            "opts": self.opts,
-            "media": self.media,
-            "asked": asked,
-            "parts": sum(one.plan.parts for one in asked),
-            "refusals": refusals,
-            "keys": ",".join(str(booking.pk) for booking in chosen),
-            "nonce": secrets.token_urlsafe(18),
-            "sender": sender,
-            "senders": [(number, show_our_number(number)) for number in senders],
-        }
-        return TemplateResponse(request, "admin/bookings/booking/notify.html", context)
-
-    def _send(self, request: HttpRequest, bookings: QuerySet[Any], nonce: str, sender: str) -> None:
-        asked = asking.ask(bookings, nonce=nonce, user=cast("Any", request.user), sender=sender)
-        if asked.count:
-            self.message_user(request, f"Texts queued: {asked.count}.", messages.SUCCESS)
-        if asked.before:
-            sentence = f"This page had been sent before: {asked.before} not texted again."
-            self.message_user(request, sentence, messages.INFO)
-        for refusal in asked.refusals[:20]:
-            sentence = f"{history.visible(refusal.booking.reference)} not texted: {refusal.reason}"
-            self.message_user(request, sentence, messages.WARNING)
-
-
-def _senders() -> list[str]:
-    """Our numbers that customers can reply to; the first is the usual one."""
-    numbers: list[str] = settings.VONAGE_NUMBERS
-    return [number for number in numbers if number.isdecimal()] or numbers[:1]
+        admin_of_batches: Any = self.admin_site.get_model_admin(Batch)
+        page: HttpResponse = admin_of_batches.confirmation(request, chosen)
+        return page

@@ -19,6 +19,7 @@ _LISTS = {
     ],
     "Conversation": [
         ("Needs attention", "priority_high", "bookings.concern"),
+        ("Batches", "campaign", "bookings.batch"),
         ("Notifications", "contact_support", "bookings.notification"),
         ("Outbound messages", "outbox", "bookings.outboundmessage"),
         ("Inbound messages", "inbox", "bookings.inboundmessage"),

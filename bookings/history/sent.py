@@ -99,6 +99,7 @@ _SAYS = {
     Kind.HELP: "Help sent by SMS",
     Kind.OPT_OUT_CONFIRMATION: "Opt-out confirmed by SMS",
     Kind.TOLD: "Customer told by SMS",
+    Kind.REMINDER: "Customer reminded by SMS",
     Kind.STAFF: "Staff wrote by SMS",
     Kind.REMINDER: "Customer reminded by SMS",
 }

@@ -5,6 +5,7 @@ Each check yields a line for each contradiction it finds. Most are one query; no
 
 from collections.abc import Iterator
 
+from bookings.invariants.batches import CHECKS as BATCHES
 from bookings.invariants.concerns import CHECKS as CONCERNS
 from bookings.invariants.limits import CHECKS as LIMITS
 from bookings.invariants.replies import CHECKS as REPLIES
@@ -13,7 +14,7 @@ from bookings.invariants.sending import CHECKS as SENDING
 
 __all__ = ["CHECKS", "find_contradictions"]
 
-CHECKS = (*SCHEDULE, *REPLIES, *SENDING, *LIMITS, *CONCERNS)
+CHECKS = (*SCHEDULE, *REPLIES, *SENDING, *LIMITS, *BATCHES, *CONCERNS)
 
 
 def find_contradictions() -> Iterator[str]:

@@ -1,5 +1,7 @@
 """Many customers asked in one step: which bookings, how far it has come, and who was left out and why."""
 
+import datetime as dt
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -14,6 +16,22 @@ class BatchState(models.TextChoices):
     RUNNING = "running", "running"
     PAUSED = "paused", "paused"
     CANCELLED = "cancelled", "cancelled"
+
+
+#: For so long something of a cancelled batch may still have to be withdrawn.
+WINDING_UP = dt.timedelta(days=1)
+
+
+class BatchQuerySet(models.QuerySet["Batch"]):
+    def running(self) -> "BatchQuerySet":
+        return self.filter(state=BatchState.RUNNING)
+
+    def just_cancelled(self, now: dt.datetime) -> "BatchQuerySet":
+        return self.filter(state=BatchState.CANCELLED, ended_at__gt=now - WINDING_UP)
+
+    def stopped(self, now: dt.datetime) -> "BatchQuerySet":
+        """Those whose queued texts stay where they are."""
+        return self.filter(state=BatchState.PAUSED) | self.just_cancelled(now)
 
 
 class Batch(models.Model):
@@ -33,6 +51,8 @@ class Batch(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     ended_at = models.DateTimeField(null=True, blank=True, help_text="When it was cancelled.")
 
+    objects = BatchQuerySet.as_manager()
+
     class Meta:
         ordering = ["-pk"]
         verbose_name_plural = "batches"
@@ -40,6 +60,14 @@ class Batch(models.Model):
 
     def __str__(self) -> str:
         return self.name or f"batch {self.pk}"
+
+
+class BatchEntryQuerySet(models.QuerySet["BatchEntry"]):
+    def waiting(self) -> "BatchEntryQuerySet":
+        return self.filter(settled_at=None)
+
+    def to_ask(self) -> "BatchEntryQuerySet":
+        return self.waiting().filter(batch__state=BatchState.RUNNING)
 
 
 class BatchEntry(models.Model):
@@ -57,6 +85,8 @@ class BatchEntry(models.Model):
     )
     left_out = models.CharField(max_length=200, blank=True, help_text="Why it was not asked.")
     settled_at = models.DateTimeField(null=True, blank=True)
+
+    objects = BatchEntryQuerySet.as_manager()
 
     class Meta:
         ordering = ["pk"]

@@ -31,6 +31,8 @@ class Kind(models.TextChoices):
 ANSWERS = (Kind.ACKNOWLEDGEMENT, Kind.RE_PROMPT, Kind.HELP, Kind.OPT_OUT_CONFIRMATION)
 #: What may be said to somebody who has opted out.
 DESPITE_OPT_OUT = (Kind.HELP, Kind.OPT_OUT_CONFIRMATION)
+#: Ask for an answer: worth nothing shortly before the question closes.
+QUESTIONS = (Kind.NOTIFICATION, Kind.REMINDER)
 #: Sent once more if nobody knows whether the gateway took them.
 SENT_AGAIN = (Kind.NOTIFICATION, Kind.TOLD)
 

@@ -102,6 +102,13 @@ class Notification(models.Model):
     def is_open_at(self, moment: dt.datetime) -> bool:
         return self.state == NotificationState.OPEN and moment < self.closes_at
 
+    def hand_over(self, moment: dt.datetime) -> None:
+        """Its text begins to be handed over. Whoever is to be reminded is reminded half-way to the close."""
+        self.handed_over_at = moment
+        if self.remind_at is not None:
+            self.remind_at = moment + (self.closes_at - moment) / 2
+        self.save(update_fields=["handed_over_at", "remind_at"])
+
     def end(self, state: NotificationState, moment: dt.datetime, because: str = "") -> None:
         """Close or withdraw it. Digits that never left us are free at once, the others rest."""
         self.state, self.closed_at, self.withdrawn_because = (

@@ -13,8 +13,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from bookings import concerns
-from bookings.models import Consent, Kind, MessageState, OutboundMessage
-from bookings.models.messages import ANSWERS, DESPITE_OPT_OUT, OutboundMessageQuerySet
+from bookings.models import Batch, BatchEntry, Consent, Kind, MessageState, OutboundMessage
+from bookings.models.messages import ANSWERS, DESPITE_OPT_OUT, QUESTIONS, OutboundMessageQuerySet
 from bookings.outbox import caps, circuit, spending
 from bookings.outbox.destinations import why_never
 from bookings.outbox.pace import Allowance
@@ -26,7 +26,7 @@ LEASE = dt.timedelta(seconds=60)
 
 _SHORTEST_WAIT = dt.timedelta(milliseconds=20)
 
-#: A notification is not sent with less than this to its close.
+#: A question is not sent with less than this to its close.
 _LEAST_TIME_TO_ANSWER = dt.timedelta(minutes=30)
 
 
@@ -79,8 +79,8 @@ class _Candidate(NamedTuple):
 
 def _has_work(candidates: OutboundMessageQuerySet) -> bool:
     """Whether there is a text to send, and money left for it. One that is too dear stops those behind it too."""
-    parts = candidates.values_list("parts", flat=True).first()
-    return parts is not None and spending.has_room(parts)
+    first = candidates.values_list("parts", "msisdn").first()
+    return first is not None and spending.has_room(*first)
 
 
 def _permitted(candidates: list[_Candidate], now: dt.datetime) -> list[_Candidate]:
@@ -120,12 +120,18 @@ def sendable(now: dt.datetime) -> OutboundMessageQuerySet:
         .filter(Q(valid_until=None) | Q(valid_until__gt=now))
         .filter(Q(kind__in=DESPITE_OPT_OUT) | ~Exists(opted_out))
         .filter(
-            ~Q(kind=Kind.NOTIFICATION)
+            ~Q(kind__in=QUESTIONS)
             | Q(notification=None)
             | Q(notification__closes_at__gte=now + _LEAST_TIME_TO_ANSWER)
         )
         .order_by("priority", "due_at", "pk")
     )
+    # Usually there is none, and then nothing is looked up row by row.
+    if stopped := list(Batch.objects.stopped(now).values_list("pk", flat=True)):
+        of_them = BatchEntry.objects.filter(
+            notification=OuterRef("notification"), batch__in=stopped
+        )
+        messages = messages.filter(~Exists(of_them))
     return messages.filter(_speaks_at_night(now)) if is_quiet(now) else messages
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CHANNEL = "outbox"
 
 #: Answers to customers go before what staff write, and that before bulk.
-_PRIORITY = {Kind.STAFF: 3, Kind.TOLD: 4, Kind.NOTIFICATION: 5}
+_PRIORITY = {Kind.STAFF: 3, Kind.TOLD: 4, Kind.NOTIFICATION: 5, Kind.REMINDER: 5}
 
 
 def queue(

@@ -107,13 +107,14 @@ def start_call(message: OutboundMessage) -> SendAttempt | None:
 
 @transaction.atomic
 def _start_call(message: OutboundMessage, now: dt.datetime) -> SendAttempt | None:
+    question = None
     if message.kind == Kind.NOTIFICATION:  # everyone locks the notification before its messages
-        notification_of(message).select_for_update().first()
+        question = notification_of(message).select_for_update().first()
     ours = _claimed(message).filter(lease_until__gt=Now())
     if not ours.update(call_started_at=now, lease_until=Now() + LEASE):
         logger.info("Message %s: the claim was lost before the call", message.pk)
         return None
-    cost, today = spending.estimate(message.parts), timezone.localdate(now)
+    cost, today = spending.estimate(message.parts, message.msisdn), timezone.localdate(now)
     number = SendAttempt.objects.filter(message=message).count() + 1
     attempt = SendAttempt.objects.create(
         message=message,
@@ -124,8 +125,8 @@ def _start_call(message: OutboundMessage, now: dt.datetime) -> SendAttempt | Non
         cost=cost,
         spent_on=today,
     )
-    if message.kind == Kind.NOTIFICATION:
-        notification_of(message).filter(handed_over_at=None).update(handed_over_at=now)
+    if question is not None and question.handed_over_at is None:
+        question.hand_over(now)
     spending.count_up(today, cost)  # comes last: it locks what all share
     return attempt
 

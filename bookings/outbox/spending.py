@@ -15,6 +15,7 @@ from django.db.models.functions import Round
 from django.utils import timezone
 
 from bookings.models import Spending
+from bookings.models.fields import country_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,19 +29,25 @@ class CapReachedError(Exception):
     """The day's cap has no room for this text."""
 
 
-def estimate(parts: int) -> Decimal:
-    """What a text of so many parts is counted with, in the account's currency."""
-    return settings.SMS_PRICE_PER_PART * parts
+def price_per_part(country: str) -> Decimal:
+    """What a part to this country (two capitals) is counted with, in the account's currency."""
+    price: Decimal = settings.SMS_PRICES.get(country, settings.SMS_PRICE_PER_PART)
+    return price
 
 
-def has_room(parts: int) -> bool:
+def estimate(parts: int, msisdn: str) -> Decimal:
+    """What a text of so many parts to this number is counted with, in the account's currency."""
+    return price_per_part(country_of(msisdn)) * parts
+
+
+def has_room(parts: int, msisdn: str) -> bool:
     """Whether today's cap has room for one more text of so many parts. If not, that is noted and told, once.
 
     Only a look ahead, so that nobody claims what cannot go: `count_up` decides.
     """
     cap = settings.SMS_DAILY_SPEND_CAP
     today = Spending.of(timezone.localdate())
-    if cap is None or today.amount + estimate(parts) <= cap:
+    if cap is None or today.amount + estimate(parts, msisdn) <= cap:
         return True
     if today.stopped_at is None:
         stop(today.day)

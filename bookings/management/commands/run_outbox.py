@@ -25,7 +25,7 @@ from bookings.outbox.holding import clock_in
 from bookings.outbox.listening import Bell
 from bookings.outbox.pace import database_now
 from bookings.outbox.sending import gateway, hand_over
-from bookings.sweep import sweep
+from bookings.sweep import ask_some, sweep
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -66,12 +66,14 @@ def send_due(*, only_once: bool) -> None:
         if time.monotonic() - swept_at >= SWEEP_EVERY:
             sweep()
             swept_at = time.monotonic()
+        asked = ask_some()
         claimed = claim(BATCH)
         for message in claimed.messages:
             hand_over(message, carrier)
-        if claimed.wait is None or (only_once and claimed.messages):
+        more_in = _more_in(claimed, asked)
+        if more_in is None or (only_once and claimed.messages):
             break
-        wait = claimed.wait.total_seconds()
+        wait = more_in.total_seconds()
         patience -= wait if claimed.is_paused else 0
         if patience < 0:
             break
@@ -129,6 +131,7 @@ class Sender:
                 self._look_around()
                 self._swept_at = time.monotonic()
             free = self._threads - len(self._in_flight)
+            asked = ask_some() if self._clocks_agree else 0
             claimed = claim(free) if self._clocks_agree else Claimed()
         except (DatabaseError, InterfaceError) as error:
             logger.error("Database fault, trying again in %s s: %s", AFTER_A_FAULT, error)  # noqa: TRY400
@@ -137,7 +140,8 @@ class Sender:
             self._bell.pause(AFTER_A_FAULT)
             return
         self._in_flight |= {pool.submit(_hand_over, message) for message in claimed.messages}
-        self._rest(claimed.wait.total_seconds() if claimed.wait is not None else None)
+        more_in = _more_in(claimed, asked)
+        self._rest(more_in.total_seconds() if more_in is not None else None)
 
     def _look_around(self) -> None:
         """Sweep, unless our clock is wrong: then nothing is sent and nothing cancelled until it agrees again."""
@@ -165,6 +169,11 @@ class Sender:
         else:
             self._bell.pause(min(wait, SWEEP_EVERY))
         self._in_flight -= done
+
+
+def _more_in(claimed: Claimed, asked: int) -> dt.timedelta | None:
+    """When there may be more to do: at once while batches are being asked."""
+    return dt.timedelta() if asked else claimed.wait
 
 
 def _hand_over(message: OutboundMessage) -> None:

@@ -11,6 +11,8 @@ from django.utils import timezone
 from bookings.admin.forms import BookingForm
 from bookings.models import (
     ActKind,
+    Batch,
+    BatchEntry,
     Booking,
     Circuit,
     ClosedDay,
@@ -39,7 +41,7 @@ from tests.factories import (
 OURS: list[Any] = [model for model in admin.site._registry if model._meta.app_label == "bookings"]
 #: What its own tests change and delete: a pattern, and what staff hand in.
 PATTERNS = {WeeklySlot, ClosedDay}
-HISTORY = [model for model in OURS if model not in {Booking, Slot, Manifest, *PATTERNS}]
+HISTORY = [model for model in OURS if model not in {Batch, Booking, Slot, Manifest, *PATTERNS}]
 #: What Dispatch and Ops have no business with.
 STAFF: list[Any] = [model for model in admin.site._registry if model._meta.app_label == "auth"]
 EVERYONE = ["superuser", "Dispatch", "Ops", "Auditor"]
@@ -92,6 +94,15 @@ def make_story(count: int = 1) -> None:
         )
         SlotChangeFactory.create(
             booking=booking, inbound=inbound, cause="reply", user=UserFactory.create()
+        )
+        batch = Batch.objects.create(
+            name="tomorrow",
+            sender=notification.virtual_number,
+            nonce=f"nonce {notification.pk}",
+            user=UserFactory.create(),
+        )
+        BatchEntry.objects.create(
+            batch=batch, booking=booking, notification=notification, settled_at=timezone.now()
         )
         OutboundMessageFactory.create(
             booking=booking, in_reply_to=inbound, kind=Kind.ACKNOWLEDGEMENT

@@ -1,111 +1,176 @@
-"""Asking many customers at once."""
+"""Asking many customers at once: the page that shows it before anything is sent, and starting the batch."""
 
 import re
 
 import pytest
 from django.test import Client
 
-from bookings.admin import asking
+from bookings import batches
+from bookings.batches import ask_waiting
 from bookings.models import (
+    ActKind,
+    Batch,
+    BatchEntry,
     Booking,
     Consent,
+    Manifest,
     Notification,
     OutboundMessage,
+    StaffAct,
 )
 from tests.factories import (
     BookingFactory,
     NotificationFactory,
     SlotFactory,
+    UserFactory,
     in_days,
 )
 from tests.flow.admin.pages import choose, login, url
 
 pytestmark = pytest.mark.django_db
 
+PHONE = "447700900001"
+
 
 def hidden_fields(html: str) -> dict[str, str]:
-    form = html[html.index('class="confirm"') :]
-    return dict(re.findall(r'name="(bookings|nonce|sender)" value="([^"]*)"', form))
+    named = r'type="hidden" name="(bookings|day|manifest|nonce|sender|plain)" value="([^"]*)"'
+    return dict(re.findall(named, html))
 
 
-def test_the_confirmation_page_says_who_will_be_texted_what_and_who_not_and_why(dispatcher):
-    fine = BookingFactory.create(reference="FINE", msisdn="447700900001")
+def confirm(client: Client, page, **changes):
+    fields = hidden_fields(page.content.decode()) | {"confirmed": "yes"} | changes
+    return client.post(url(Batch, "add"), fields, follow=True)
+
+
+def test_the_page_says_who_will_be_texted_what_and_who_not_and_why(dispatcher):
+    fine = BookingFactory.create(reference="FINE", msisdn=PHONE)
     out = BookingFactory.create(reference="OUT")
     Consent.objects.create(msisdn=out.msisdn, is_opted_out=True)
     waiting = NotificationFactory.create(booking__reference="WAITING").booking
+    landline = BookingFactory.create(msisdn="442079460000")
+    late = BookingFactory.create(slot=SlotFactory.create(date=in_days(0)))
 
-    html = choose(dispatcher, [fine, out, waiting]).content.decode()
+    page = choose(dispatcher, [fine, out, waiting, landline, late])
+    html = page.content.decode()
 
     assert "1 customer will be texted" in html
     assert "+44 •••••• 0001" in html
     assert "Acme: your parcel FINE" in html
-    refused = html[html.index("2 will not be texted") :]
-    assert "opted out" in refused
-    assert "can still answer until" in refused
+    reasons = {reason: [row.pk for row in rows] for reason, rows in page.context["found"].left_out}
+    assert reasons == {
+        "The customer has opted out of our texts.": [out.pk],
+        "Asked already, and can still answer.": [waiting.pk],
+        "This number cannot receive SMS: call instead.": [landline.pk],
+        "It is too late to change this delivery: its cut-off has passed.": [late.pk],
+    }
     assert not OutboundMessage.objects.exists()
+    assert not Batch.objects.exists()
+
+
+def test_what_the_page_leaves_out_is_left_out_for_the_same_reason(dispatcher):
+    out = BookingFactory.create()
+    Consent.objects.create(msisdn=out.msisdn, is_opted_out=True)
+    chosen = [out, NotificationFactory.create().booking, BookingFactory.create()]
+    page = choose(dispatcher, chosen)
+    confirm(dispatcher, page)
+    ask_waiting()
+    shown = {row.pk: reason for reason, rows in page.context["found"].left_out for row in rows}
+    left_out = BatchEntry.objects.exclude(left_out="").values_list("booking", "left_out")
+    assert dict(left_out) == shown
+    assert len(shown) == 2
 
 
 def test_confirmed_customers_are_texted_once_though_the_page_is_submitted_twice(dispatcher):
-    bookings = BookingFactory.create_batch(3)
-    fields = hidden_fields(choose(dispatcher, bookings).content.decode())
-
-    first = dispatcher.post(url(Booking, "notify"), fields, follow=True)
-    second = dispatcher.post(url(Booking, "notify"), fields, follow=True)
-
-    assert "Texts queued: 3." in first.content.decode()
-    assert "3 not texted again" in second.content.decode()
+    page = choose(dispatcher, BookingFactory.create_batch(3))
+    confirm(dispatcher, page)
+    again = confirm(dispatcher, page)
+    ask_waiting()
+    assert again.redirect_chain[-1][0] == url(Batch, "change", Batch.objects.get().pk)
     assert OutboundMessage.objects.count() == 3
     assert {row.asked_by is not None for row in Notification.objects.all()} == {True}
+    act = StaffAct.objects.get()
+    assert (act.kind, act.details) == (
+        ActKind.ASKED_MANY,
+        f"batch {Batch.objects.get().pk}: 3 chosen bookings, 3 bookings",
+    )
 
 
 def test_a_customer_who_was_asked_since_the_page_was_shown_is_left_out(dispatcher):
     booking = BookingFactory.create()
-    fields = hidden_fields(choose(dispatcher, [booking]).content.decode())
+    page = choose(dispatcher, [booking])
     NotificationFactory.create(booking=booking)
-    page = dispatcher.post(url(Booking, "notify"), fields, follow=True)
-    assert "can still answer until" in page.content.decode()
+    batch = confirm(dispatcher, page).context["batch"]
+    ask_waiting()
+    assert "can still answer" in dispatcher.get(url(Batch, "change", batch.pk)).content.decode()
     assert not OutboundMessage.objects.exists()
 
 
 def test_one_customer_is_asked_from_the_page_of_the_booking(dispatcher):
     booking = BookingFactory.create()
-    page = dispatcher.post(url(Booking, "notify"), {"bookings": str(booking.pk)})
+    page = dispatcher.post(url(Batch, "add"), {"bookings": str(booking.pk)})
     assert "1 customer will be texted" in page.content.decode()
+
+
+def test_a_whole_day_and_a_whole_manifest_are_asked_without_what_is_cancelled(dispatcher):
+    slot = SlotFactory.create(date=in_days(4))
+    on_the_day = BookingFactory.create_batch(2, slot=slot)
+    BookingFactory.create(slot=slot, state="cancelled")
+    other = BookingFactory.create()
+    manifest = Manifest.objects.create(name="route 7.csv", content=b"", user=UserFactory.create())
+    manifest.bookings.set([other])
+
+    day = dispatcher.get(url(Batch, "add"), {"day": slot.date.isoformat()})
+    confirm(dispatcher, day)
+    confirm(dispatcher, dispatcher.get(url(Batch, "add"), {"manifest": manifest.pk}))
+
+    of_day, of_manifest = Batch.objects.order_by("pk")
+    assert set(of_day.entries.values_list("booking", flat=True)) == {b.pk for b in on_the_day}
+    assert of_manifest.entries.get().booking == other
+    assert of_manifest.name == "manifest route 7.csv"
+
+
+@pytest.mark.parametrize("query", ["day=x", "manifest=x", "manifest=9999", "day=2026-02-30", ""])
+def test_an_address_that_names_nothing_says_so(query, dispatcher):
+    page = dispatcher.get(f"{url(Batch, 'add')}?{query}", follow=True)
+    assert "nobody can be notified" in page.content.decode()
 
 
 def test_too_many_at_once_are_refused_in_a_sentence(dispatcher, monkeypatch):
-    monkeypatch.setattr(asking, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(batches, "MOST_BOOKINGS", 2)
     page = choose(dispatcher, BookingFactory.create_batch(3)).url
     html = dispatcher.get(page).content.decode()
-    assert "3 bookings are chosen, and at most 2 can be notified at once" in html
-    assert not OutboundMessage.objects.exists()
+    assert "At most 2 bookings can be notified at once" in html
+    assert not Batch.objects.exists()
 
 
-def test_asking_needs_a_post_with_a_token():
+def test_starting_needs_a_token():
     booking = BookingFactory.create()
     client = login("Dispatch")
-    assert client.get(url(Booking, "notify")).status_code == 405
     strict = Client(enforce_csrf_checks=True)
     strict.cookies = client.cookies
-    assert strict.post(url(Booking, "notify"), {"bookings": booking.pk}).status_code == 403
+    assert strict.post(url(Batch, "add"), {"bookings": booking.pk}).status_code == 403
 
 
-def test_a_form_without_a_number_of_its_own_asks_again_instead_of_sending(dispatcher):
-    booking = BookingFactory.create()
-    fields = {"bookings": str(booking.pk), "nonce": "x", "sender": "447700900000"}
-    page = dispatcher.post(url(Booking, "notify"), fields)
-    assert "1 customer will be texted" in page.content.decode()
-    assert not OutboundMessage.objects.exists()
+@pytest.mark.parametrize(
+    "changes",
+    [{"nonce": "x"}, {"sender": "447700900555"}, {"sender": "ACME"}, {"confirmed": ""}],
+)
+def test_what_is_not_fully_confirmed_is_shown_again_instead_of_sent(changes, dispatcher):
+    page = choose(dispatcher, [BookingFactory.create()])
+    again = confirm(dispatcher, page, **changes)
+    assert "1 customer will be texted" in again.content.decode()
+    assert not Batch.objects.exists()
 
 
 def test_two_parcels_on_one_phone_are_asked_with_the_digits_that_were_shown(dispatcher):
     later = SlotFactory.create(date=in_days(5))
-    first = BookingFactory.create(msisdn="447700900001", slot=later)  # listed after the second
+    first = BookingFactory.create(msisdn=PHONE, slot=later)  # listed after the second
     second = BookingFactory.create(msisdn=first.msisdn)
     page = choose(dispatcher, [first, second])
-    shown = {one.plan.booking.pk: one.plan.text for one in page.context["asked"]}
+    shown = {plan.booking.pk: plan.text for plan in page.context["found"].samples}
 
-    dispatcher.post(url(Booking, "notify"), hidden_fields(page.content.decode()))
+    confirm(dispatcher, page)
+    ask_waiting()
 
     sent = dict(OutboundMessage.objects.values_list("booking_id", "text"))
     assert sent == shown
@@ -113,17 +178,119 @@ def test_two_parcels_on_one_phone_are_asked_with_the_digits_that_were_shown(disp
     assert digits == {1, 2, 3, 4, 5, 6}
 
 
-@pytest.mark.parametrize("sender", ["447700900555", "ACME"])
-def test_nothing_is_sent_from_a_number_that_is_not_ours(sender, dispatcher):
-    fields = hidden_fields(choose(dispatcher, [BookingFactory.create()]).content.decode())
-    dispatcher.post(url(Booking, "notify"), fields | {"sender": sender})
-    assert not OutboundMessage.objects.exists()
+def test_a_fourth_parcel_of_a_customer_gets_a_plain_notice_and_the_page_says_so(dispatcher):
+    page = choose(dispatcher, BookingFactory.create_batch(4, msisdn=PHONE))
+    assert page.context["found"].notices == 1
+    assert "1 of them get a plain notice" in page.content.decode()
 
 
 def test_staff_pick_the_number_to_send_from_where_there_are_several(dispatcher, settings):
     settings.VONAGE_NUMBERS = ["447700900000", "447700900099"]
-    booking = BookingFactory.create()
-    html = choose(dispatcher, [booking]).content.decode()
-    assert "+44 7700 900099" in html
-    dispatcher.post(url(Booking, "notify"), hidden_fields(html) | {"sender": "447700900099"})
+    page = choose(dispatcher, [BookingFactory.create()])
+    assert "+44 7700 900099" in page.content.decode()
+    confirm(dispatcher, page, sender="447700900099")
+    ask_waiting()
     assert OutboundMessage.objects.get().sender == "447700900099"
+
+
+# The bill
+
+
+def test_f11_two_parts_because_of_a_typographic_apostrophe_are_one_part_after_the_click(
+    dispatcher, settings
+):
+    settings.COMPANY_NAME = "Al\u2019s"
+    settings.COMPANY_PHONE = "020 1"
+    settings.OFFER_POST_OFFICE = False
+    settings.SMS_PRICES = {"GB": 4}
+    chosen = BookingFactory.create_batch(5, slot=SlotFactory.create(date=in_days(6)))
+    page = choose(dispatcher, chosen)
+    html = page.content.decode()
+    before = page.context["found"]
+    assert (
+        f'{before.dearest} parts because of <bdi class="char">\u2019</bdi> in the company' in html
+    )
+    assert f"{before.spared_cost:.2f} more for this batch" in html
+    assert before.spared_cost == 4 * before.spared_parts
+
+    fields = hidden_fields(html) | {"plain": "yes"}
+    after = dispatcher.post(url(Batch, "add"), fields)
+
+    found = after.context["found"]
+    assert found.parts == before.parts - before.spared_parts
+    assert found.parts < before.parts
+    assert all("Al's: your parcel" in plan.text for plan in found.samples)
+    confirm(dispatcher, after)
+    ask_waiting()
+    sent = OutboundMessage.objects.all()
+    assert sum(message.parts for message in sent) == found.parts
+    assert all("\u2019" not in message.text for message in sent)
+
+
+def test_the_parts_of_all_are_what_is_really_sent(dispatcher):
+    slots = [SlotFactory.create(date=in_days(days)) for days in (2, 3, 9)]
+    chosen = [
+        BookingFactory.create(slot=slot, reference=reference * length)
+        for slot in slots
+        for reference, length in (("A", 5 + slot.pk % 3), ("B", 30 + slot.pk % 3))
+    ]
+    chosen.append(BookingFactory.create(reference="Größe Ł1"))
+    found = choose(dispatcher, chosen).context["found"]
+    confirm(dispatcher, choose(dispatcher, chosen))
+    ask_waiting()
+    assert found.parts == sum(OutboundMessage.objects.values_list("parts", flat=True))
+    texts = list(OutboundMessage.objects.values_list("text", flat=True))
+    assert (found.longest or found.samples[0]).parts == max(
+        OutboundMessage.objects.values_list("parts", flat=True)
+    )
+    assert found.longest is None or found.longest.text in texts
+
+
+def test_the_page_asks_as_much_of_the_database_for_many_as_for_few(
+    dispatcher, django_assert_max_num_queries
+):
+    slot = SlotFactory.create(date=in_days(4), capacity=None)
+    BookingFactory.create_batch(60, slot=slot)
+    with django_assert_max_num_queries(30):
+        dispatcher.get(url(Batch, "add"), {"day": slot.date.isoformat()})
+
+
+# The list and the page of one
+
+
+def test_the_list_and_the_page_ask_as_much_for_many_as_for_few(
+    dispatcher, django_assert_max_num_queries
+):
+    for _ in range(5):
+        batches.start(
+            Booking.objects.filter(pk__in=[b.pk for b in BookingFactory.create_batch(4)]),
+            nonce=f"nonce-{Batch.objects.count()}",
+            user=UserFactory.create(),
+            sender="447700900000",
+            name="chosen",
+        )
+    ask_waiting(11)
+    with django_assert_max_num_queries(16):
+        html = dispatcher.get(url(Batch, "changelist")).content.decode()
+    assert html.count("chosen") >= 5
+    with django_assert_max_num_queries(16):
+        page = dispatcher.get(url(Batch, "change", Batch.objects.order_by("pk")[2].pk))
+    progress = page.context["progress"]
+    assert (progress.total, progress.asked, progress.waiting) == (4, 3, 1)
+
+
+def test_buttons_pause_resume_and_cancel_and_are_written_down(dispatcher):
+    confirm(dispatcher, choose(dispatcher, BookingFactory.create_batch(2)))
+    batch = Batch.objects.get()
+    for word, state in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
+        page = dispatcher.post(url(Batch, word, batch.pk), follow=True)
+        batch.refresh_from_db()
+        assert batch.state == state
+        assert state in page.content.decode()
+    again = dispatcher.post(url(Batch, "resume", batch.pk), follow=True)
+    assert "Nothing was done: it is cancelled already." in again.content.decode()
+    kinds = list(StaffAct.objects.order_by("pk").values_list("kind", flat=True))
+    assert kinds == [ActKind.ASKED_MANY, ActKind.PAUSED, ActKind.RESUMED, ActKind.CANCELLED]
+    assert set(batch.entries.values_list("left_out", flat=True)) == {
+        "The batch was cancelled before its turn."
+    }

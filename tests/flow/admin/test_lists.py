@@ -9,6 +9,8 @@ from django.utils import timezone
 
 from bookings.models import (
     ActKind,
+    Batch,
+    BatchEntry,
     Booking,
     BookingState,
     Circuit,
@@ -68,6 +70,9 @@ def wanted() -> Booking:
     user = UserFactory.create()
     act = {"kind": ActKind.REVEALED, "user": user, "booking": booking}
     StaffAct.objects.create(msisdn=booking.msisdn, **act)
+    batch = Batch.objects.create(nonce="nonce", sender=notification.virtual_number, user=user)
+    settled = {"notification": notification, "settled_at": notification.created_at}
+    BatchEntry.objects.create(batch=batch, booking=booking, **settled)
     return booking
 
 

@@ -14,6 +14,7 @@ from django.utils.html import escape
 from bookings.admin.navigation import navigation
 from bookings.models import (
     ActKind,
+    Batch,
     Booking,
     Circuit,
     Notification,
@@ -146,7 +147,7 @@ def test_ops_change_no_booking_and_no_slot():
     )
     assert ops.post(url(Slot, "change", slot.pk), {"capacity": 0}).status_code == 403
     assert ops.post(url(Booking, "add"), new_booking(slot)).status_code == 403
-    assert ops.post(url(Booking, "notify"), {"bookings": booking.pk}).status_code == 403
+    assert ops.post(url(Batch, "add"), {"bookings": booking.pk}).status_code == 403
     choose(ops, [booking])
     assert [list(model.objects.values()) for model in models] == stored
 
@@ -312,10 +313,7 @@ def test_a_confirmation_for_no_booking_texts_nobody(key, dispatcher):
     booking = BookingFactory.create()
     fields = {"bookings": f"{booking.pk},{key}"}
     assert (
-        "1 customer will be texted"
-        in dispatcher.post(url(Booking, "notify"), fields).content.decode()
+        "1 customer will be texted" in dispatcher.post(url(Batch, "add"), fields).content.decode()
     )
-    assert (
-        "0 customers will be texted"
-        in dispatcher.post(url(Booking, "notify"), {"bookings": key}).content.decode()
-    )
+    page = dispatcher.post(url(Batch, "add"), {"bookings": key}, follow=True)
+    assert "nobody can be notified" in page.content.decode()

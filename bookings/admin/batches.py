@@ -1,0 +1,248 @@
+"""Batches: the page that shows what asking many would come to, and how far each has come."""
+
+import secrets
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from unfold.decorators import display
+
+from bookings import batches
+from bookings.admin.columns import (
+    booking_link,
+    moment_column,
+    name_column,
+    show_our_number,
+    user_column,
+)
+from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
+from bookings.admin.picking import NONCE, Picked, picked, senders
+from bookings.batches import progress
+from bookings.batches.previewing import preview
+from bookings.history import visible
+from bookings.models import Batch, BatchEntry, BatchState
+from bookings.outbox.claiming import is_quiet
+
+_LABELS = {
+    BatchState.RUNNING: "success",
+    BatchState.PAUSED: "warning",
+    BatchState.CANCELLED: "danger",
+}
+_TURNS = {
+    "pause": (batches.pause, "Paused. Nothing more of this batch is sent until you resume it."),
+    "resume": (batches.resume, "It goes on."),
+    "cancel": (
+        batches.cancel,
+        "Cancelled. What was handed over already stays: those customers can still answer.",
+    ),
+}
+
+
+@admin.register(Batch)
+class BatchAdmin(HistoryAdminMixin, KeptAdmin):
+    empty_says = (
+        "Nobody has asked many customers at once yet. Tick bookings in their list and choose"
+        " “Notify customers”."
+    )
+    started_at = moment_column("created_at", "started")
+    by = user_column("user", "by")
+    list_display = ["title", "started_at", "by", "state_shown", "bookings", "asked", "waiting"]
+    list_display += ["left_out"]
+    list_select_related = ["user"]
+    list_filter = ["state", "created_at", "user"]
+    list_per_page = 20
+    search_fields = ["name", "user__username"]
+    search_help_text = "Where its bookings came from, or who started it"
+
+    class Media:
+        css = {"all": ["bookings/batches.css"]}
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("bookings.notify_booking")
+
+    # The list
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        shown = super().get_changelist_instance(request)
+        rows = list(shown.result_list)
+        counts = progress.count_entries([batch.pk for batch in rows])
+        for batch in rows:
+            batch.progress = counts.get(batch.pk, progress.Progress())
+        shown.result_list = rows
+        return shown
+
+    @display(description="batch", ordering="pk")
+    def title(self, batch: Any) -> str:
+        return visible(str(batch))
+
+    @display(description="state", ordering="state", label=_LABELS)
+    def state_shown(self, batch: Batch) -> tuple[str, str]:
+        return batch.state, batch.get_state_display()
+
+    @display(description="bookings")
+    def bookings(self, batch: Any) -> int:
+        return int(batch.progress.total)
+
+    @display(description="asked")
+    def asked(self, batch: Any) -> int:
+        return int(batch.progress.asked)
+
+    @display(description="waiting")
+    def waiting(self, batch: Any) -> int:
+        return int(batch.progress.waiting)
+
+    @display(description="left out")
+    def left_out(self, batch: Any) -> int:
+        return int(batch.progress.left_out)
+
+    # Starting one
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """What it would come to; with the nonce of that page, and its main button, the start."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        chosen = picked(request.POST if request.method == "POST" else request.GET)
+        if problem := chosen.problem(batches.MOST_BOOKINGS):
+            self.message_user(request, problem, messages.WARNING)
+            return redirect("admin:bookings_booking_changelist")
+        nonce = request.POST.get("nonce", "")
+        is_confirmed = request.POST.get("confirmed") == "yes" and NONCE.fullmatch(nonce)
+        if is_confirmed and request.POST.get("sender") in senders():
+            return self._start(request, chosen)
+        return self.confirmation(request, chosen)
+
+    def confirmation(self, request: HttpRequest, chosen: Picked) -> HttpResponse:
+        """The page that shows everything before anything is sent."""
+        numbers = senders()
+        sender = request.POST.get("sender", "")
+        sender = sender if sender in numbers else numbers[0]
+        is_plain = request.POST.get("plain") == "yes"
+        nonce = request.POST.get("nonce", "")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Notify customers",
+            "subtitle": chosen.name,
+            "opts": self.opts,
+            "media": self.media,
+            "chosen": chosen,
+            "found": preview(chosen.bookings, sender=sender, is_plain=is_plain),
+            "is_plain": is_plain,
+            "with_reminder": request.POST.get("reminder") == "yes",
+            "nonce": nonce if NONCE.fullmatch(nonce) else secrets.token_urlsafe(18),
+            "sender": sender,
+            "senders": [(number, show_our_number(number)) for number in numbers],
+        }
+        return TemplateResponse(request, "admin/bookings/batch/confirm.html", context)
+
+    def _start(self, request: HttpRequest, chosen: Picked) -> HttpResponse:
+        user: Any = request.user
+        batch = batches.start(
+            chosen.bookings,
+            nonce=request.POST["nonce"],
+            user=user,
+            sender=request.POST["sender"],
+            name=chosen.name,
+            is_plain=request.POST.get("plain") == "yes",
+            with_reminder=request.POST.get("reminder") == "yes",
+        )
+        return redirect("admin:bookings_batch_change", batch.pk)
+
+    # One batch
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        if request.method not in {"GET", "HEAD"} or not self.has_view_permission(request):
+            raise PermissionDenied
+        batch = self.get_object(request, object_id)
+        if batch is None:
+            return redirect("admin:bookings_batch_changelist")
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Batch",
+            "subtitle": str(batch),
+            "opts": self.opts,
+            "media": self.media,
+            "original": batch,
+            "batch": batch,
+            "progress": progress.of(batch),
+            "quiet_until": _quiet_until(),
+            "may_turn": self.has_add_permission(request),
+            "sender": show_our_number(batch.sender),
+        }
+        return TemplateResponse(request, "admin/bookings/batch/progress.html", context)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.turn_view)
+        turns = [
+            path(f"<int:pk>/{word}/", view, {"word": word}, name=f"bookings_batch_{word}")
+            for word in _TURNS
+        ]
+        return [*turns, *super().get_urls()]
+
+    def turn_view(self, request: HttpRequest, pk: int, word: str) -> HttpResponse:
+        """Pause, resume or cancel. Twice does nothing the second time."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        user: Any = request.user
+        turn, sentence = _TURNS[word]
+        batch = get_object_or_404(Batch, pk=pk)
+        if turn(batch, user):
+            self.message_user(request, sentence, messages.SUCCESS)
+        else:
+            now = Batch.objects.get(pk=pk).get_state_display()
+            self.message_user(request, f"Nothing was done: it is {now} already.", messages.INFO)
+        return redirect(reverse("admin:bookings_batch_change", args=[pk]))
+
+
+@admin.register(BatchEntry)
+class BatchEntryAdmin(HistoryAdminMixin, KeptAdmin):
+    """The bookings of batches: who was asked, and who not and why."""
+
+    empty_says = "No booking was part of a batch yet."
+    booking_link = booking_link
+    settled = moment_column("settled_at", "seen to")
+    why = name_column("left_out", "left out because")
+    fields = ["batch", "booking_link", "settled", "why"]
+    list_display = ["row", "batch_link", "booking_link", "question", "settled", "why"]
+    list_display_links = ["row"]
+    list_select_related = ["batch", "booking", "notification__booking"]
+    list_filter = [("left_out", admin.EmptyFieldListFilter)]
+    phone_fields = ("booking__msisdn",)
+    search_fields = ["booking__reference", "left_out"]
+    search_help_text = "Reference, phone number, or why it was left out"
+
+    @display(description="row", ordering="pk")
+    def row(self, entry: BatchEntry) -> int:
+        return entry.pk
+
+    @display(description="batch", ordering="batch")
+    def batch_link(self, entry: BatchEntry) -> str:
+        address = reverse("admin:bookings_batch_change", args=[entry.batch_id])
+        return format_html('<a class="link" href="{}">{}</a>', address, visible(str(entry.batch)))
+
+    @display(description="question")
+    def question(self, entry: BatchEntry) -> str:
+        if entry.notification is None:
+            return "" if entry.settled_at else "waits"
+        address = reverse("admin:bookings_notification_change", args=[entry.notification_id])
+        state = entry.notification.get_state_display()
+        return format_html('<a class="link" href="{}">{}</a>', address, state)
+
+
+def _quiet_until() -> str:
+    """When the quiet hours end, on a clock; "" outside of them."""
+    if settings.QUIET_HOURS is None or not is_quiet(timezone.now()):
+        return ""
+    return f"{settings.QUIET_HOURS[1]:%H:%M}"

@@ -1,0 +1,190 @@
+"""What a batch would come to if it were started now. A few queries for all of it, and some for each slot."""
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from bookings import options, plans, texts
+from bookings.batches.asking import ASKED_ALREADY
+from bookings.batches.timing import Timing, count_ahead, timing
+from bookings.models import Booking, Consent, Notification, Slot
+from bookings.models.fields import country_of
+from bookings.outbox.spending import price_per_part
+
+_SHOWN_TEXTS = 3
+
+
+@dataclass(slots=True)
+class Preview:
+    """Whom a batch would ask, in which words and at what price; whom not, and why."""
+
+    timing: Timing
+    total: int = 0
+    asked: int = 0
+    notices: int = 0  # all digits of the customer are taken: told without options
+    parts: int = 0
+    cost: Decimal = Decimal()  # in the account's currency
+    spared_parts: int = 0  # with plain characters, by who would otherwise get more
+    spared_cost: Decimal = Decimal()
+    dearest: int = 0  # the most parts of a text that plain characters would make shorter
+    costly: list[tuple[str, str]] = field(default_factory=list)  # a character, and where it stands
+    samples: list[plans.Plan] = field(default_factory=list)
+    longest: plans.Plan | None = None
+    left_out: list[tuple[str, list[Booking]]] = field(default_factory=list)
+
+
+def preview(bookings: QuerySet[Booking], *, sender: str, is_plain: bool = False) -> Preview:
+    """What starting it now would do; writes nothing. All counts are exact for this moment."""
+    now = timezone.now()
+    rows = list(bookings.select_related("slot").order_by("pk"))
+    reasons = _reasons(rows, bookings, now)
+    asked = [booking for booking in rows if booking.pk not in reasons]
+    first_digits = _first_digits(asked, options.digits_taken(bookings, now))
+    found = Preview(
+        timing=timing([booking.slot.cutoff_at for booking in asked], now, ahead=count_ahead()),
+        total=len(rows),
+        asked=len(asked),
+        notices=list(first_digits.values()).count(None),
+        left_out=_grouped(rows, reasons),
+    )
+    wording = _Wording(sender, now)
+    for booking in asked:
+        first = first_digits[booking.pk]
+        measured = wording.measure(booking, first)
+        price = _price(booking)
+        parts = measured.plain_parts if is_plain else measured.parts
+        found.parts += parts
+        found.cost += price * parts
+        if measured.is_dearer:
+            found.spared_parts += measured.parts - measured.plain_parts
+            found.spared_cost += price * (measured.parts - measured.plain_parts)
+            found.dearest = max(found.dearest, measured.parts)
+    found.costly = _costly(wording.costly(), asked)
+    found.samples = [
+        wording.word(booking, first_digits[booking.pk], is_plain=is_plain)
+        for booking in asked[:_SHOWN_TEXTS]
+    ]
+    longest = wording.longest(is_plain=is_plain)
+    shown = {plan.booking.pk for plan in found.samples}
+    found.longest = longest if longest and longest.booking.pk not in shown else None
+    return found
+
+
+def _price(booking: Booking) -> Decimal:
+    return price_per_part(country_of(booking.msisdn) if settings.SMS_PRICES else "")
+
+
+def _reasons(
+    rows: Iterable[Booking], bookings: QuerySet[Booking], now: dt.datetime
+) -> dict[int, str]:
+    """Why these are left out, by the booking's id."""
+    mine = bookings.order_by()
+    opted_out = set(
+        Consent.objects.opted_out()
+        .filter(msisdn__in=mine.values("msisdn"))
+        .values_list("msisdn", flat=True)
+    )
+    questions = Notification.objects.open().filter(closes_at__gt=now, booking__in=mine.values("pk"))
+    waiting = set(questions.values_list("booking", flat=True))
+    found = {}
+    for booking in rows:
+        reason = ASKED_ALREADY if booking.pk in waiting else ""
+        is_out = booking.msisdn in opted_out
+        if reason := reason or plans.why_not_asked(booking, now, is_opted_out=is_out):
+            found[booking.pk] = reason
+    return found
+
+
+def _grouped(rows: Iterable[Booking], reasons: dict[int, str]) -> list[tuple[str, list[Booking]]]:
+    groups: dict[str, list[Booking]] = defaultdict(list)
+    for booking in rows:
+        if booking.pk in reasons:
+            groups[reasons[booking.pk]].append(booking)
+    return sorted(groups.items(), key=lambda group: -len(group[1]))
+
+
+def _first_digits(asked: Iterable[Booking], taken: dict[str, set[int]]) -> dict[int, int | None]:
+    """The block of digits that each will get: parcels of one customer are asked one after the other."""
+    found = {}
+    for booking in asked:
+        first = options.first_block(taken[booking.msisdn])
+        found[booking.pk] = first
+        if first is not None:
+            taken[booking.msisdn].add(first)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A text as it is, and in plain characters."""
+
+    as_it_is: plans.Plan
+    plain: plans.Plan
+    parts: int
+    plain_parts: int
+
+    @property
+    def is_dearer(self) -> bool:
+        return self.plain_parts < self.parts
+
+
+class _Wording:
+    """Texts of many bookings. Those that differ in nothing but references of one length are measured once."""
+
+    def __init__(self, sender: str, now: dt.datetime) -> None:
+        self._sender, self._now = sender, now
+        self._offered: dict[int, list[Slot]] = {}
+        self._measured: dict[tuple[object, ...], _Measured] = {}
+
+    def measure(self, booking: Booking, first: int | None) -> _Measured:
+        """How long its text is; `first` is the first digit, or None for a notice."""
+        reference = booking.reference
+        length = len(reference) if texts.is_gsm7(reference) else reference
+        kind = (booking.slot_id, booking.language, first, length)
+        if kind not in self._measured:
+            plan = self.word(booking, first)
+            plain = self.word(booking, first, is_plain=True)
+            self._measured[kind] = _Measured(plan, plain, plan.parts, plain.parts)
+        return self._measured[kind]
+
+    def word(self, booking: Booking, first: int | None, *, is_plain: bool = False) -> plans.Plan:
+        if booking.slot_id not in self._offered:
+            self._offered[booking.slot_id] = options.offered_slots(booking, self._now)
+        offered = self._offered[booking.slot_id]
+        return plans.word(
+            booking, offered, first, sender=self._sender, now=self._now, is_plain=is_plain
+        )
+
+    def longest(self, *, is_plain: bool) -> plans.Plan | None:
+        """The text that takes the most parts, and of those the longest."""
+        known = self._measured.values()
+        worded = [each.plain if is_plain else each.as_it_is for each in known]
+        return max(worded, key=lambda plan: (plan.parts, len(plan.text)), default=None)
+
+    def costly(self) -> list[str]:
+        """The characters that make texts dearer, and need not."""
+        known = self._measured.values()
+        dearer = [each.as_it_is.text for each in known if each.is_dearer]
+        return texts.costly_characters("".join(dearer))
+
+
+def _costly(characters: Sequence[str], asked: Sequence[Booking]) -> list[tuple[str, str]]:
+    """Each of these characters, and where staff find it."""
+    if not characters:
+        return []
+    references = "".join(booking.reference for booking in asked)
+    places = (
+        (settings.COMPANY_NAME, "the company's name"),
+        (settings.COMPANY_PHONE, "the company's phone number"),
+        (references, "references"),
+    )
+    return [
+        (char, next((name for words, name in places if char in words), "the template"))
+        for char in characters
+    ]

@@ -1,0 +1,219 @@
+"""A batch is asked by the senders, stops when it is told to, and never says what is not true any more."""
+
+import datetime as dt
+
+import pytest
+
+from bookings import batches, dispatch
+from bookings.batches import ask_waiting
+from bookings.batches import progress as progress_of
+from bookings.batches.timing import timing
+from bookings.invariants import find_contradictions
+from bookings.models import (
+    Batch,
+    BatchEntry,
+    BatchState,
+    Booking,
+    MessageState,
+    Notification,
+    NotificationState,
+    OutboundMessage,
+    SlotOption,
+)
+from bookings.notifications import ask_afresh
+from bookings.outbox.claiming import claim
+from bookings.outbox.sending import gateway, hand_over
+from tests.factories import BookingFactory, SlotFactory, UserFactory
+from tests.flow.clock import clock_at, wall
+from tests.processes import VIRTUAL_NUMBER
+
+pytestmark = pytest.mark.django_db
+
+TUE, THU = dt.date(2026, 11, 24), dt.date(2026, 11, 26)
+
+
+@pytest.fixture(autouse=True)
+def clock(time_machine):
+    return clock_at(time_machine, "2026-11-23 10:00")
+
+
+def parcels(count, date=THU, **fields):
+    slot = SlotFactory.create(date=date, capacity=None)
+    return BookingFactory.create_batch(count, slot=slot, **fields)
+
+
+def start(bookings, **fields) -> Batch:
+    return batches.start(
+        Booking.objects.filter(pk__in=[booking.pk for booking in bookings]),
+        nonce=f"nonce-{Batch.objects.count()}",
+        user=UserFactory.create(),
+        sender=VIRTUAL_NUMBER,
+        **fields,
+    )
+
+
+def test_a_draining_sender_asks_and_sends_all_of_a_batch(drain):
+    batch = start(parcels(25))
+    assert len(drain()) == 25
+    found = progress_of.of(batch)
+    assert (found.total, found.waiting, found.asked, found.handed_over) == (25, 0, 25, 25)
+    assert list(find_contradictions()) == []
+
+
+def test_a_batch_goes_on_where_a_crash_left_it(network, drain):
+    batch = start(parcels(5))
+    ask_waiting(2)
+    assert progress_of.of(batch).waiting == 3
+    assert len(drain()) == 5
+    keys = OutboundMessage.objects.values_list("idempotency_key", flat=True)
+    entries = batch.entries.values_list("booking", flat=True)
+    assert set(keys) == {f"batch:{batch.pk}:{booking}" for booking in entries}
+
+
+def test_a_booking_on_which_our_software_fails_holds_up_no_other(monkeypatch, drain):
+    first, *_ = chosen = parcels(3)
+    batch = start(chosen)
+    OutboundMessage.objects.create(  # a key that was used before: nobody expects that
+        idempotency_key=f"batch:{batch.pk}:{first.pk}",
+        kind="staff",
+        msisdn=first.msisdn,
+        sender=VIRTUAL_NUMBER,
+        text="x",
+        gateway="simulator",
+    )
+    assert len(drain()) == 2
+    assert "Ask this customer by hand" in batch.entries.get(booking=first).left_out
+
+
+def test_a_booking_that_was_cancelled_since_is_left_out_and_says_why(drain):
+    gone, kept = parcels(2)
+    batch = start([gone, kept])
+    dispatch.cancel(gone)
+    assert len(drain()) == 1
+    assert batch.entries.get(booking=gone).left_out == "The booking is cancelled."
+    assert progress_of.of(batch).reasons == [("The booking is cancelled.", 1)]
+
+
+# Paused and cancelled
+
+
+def test_while_paused_nobody_is_asked_and_nothing_of_it_is_handed_over(drain):
+    batch, other = start(parcels(4)), start(parcels(1, date=TUE))
+    ask_waiting(2)
+    batches.pause(batch, UserFactory.create())
+    assert len(drain()) == 1
+    assert other.entries.get().notification is not None
+    assert progress_of.of(batch).queued == 2
+    batches.resume(batch, UserFactory.create())
+    assert len(drain()) == 4
+
+
+def test_what_is_cancelled_is_withdrawn_and_what_was_handed_over_stays(drain, reply):
+    gone, *_ = chosen = parcels(4)
+    batch = start(chosen)
+    ask_waiting(1)
+    drain_one = drain()  # all are asked and sent
+    assert len(drain_one) == 4
+    second = start(parcels(4, date=TUE))
+    ask_waiting(2)
+    assert batches.cancel(second, UserFactory.create())
+    assert not batches.cancel(second, UserFactory.create())
+    assert batches.cancel(batch, UserFactory.create())
+    assert drain() == []
+    assert Notification.objects.open().count() == 4
+    assert reply(gone.msisdn, "2").outcome == "moved"
+    withdrawn = Notification.objects.filter(state=NotificationState.WITHDRAWN)
+    assert withdrawn.count() == 2
+    assert not SlotOption.objects.filter(notification__in=withdrawn, is_held=True).exists()
+    assert progress_of.of(second).left_out == 2
+    assert progress_of.of(second).cancelled == 2
+    assert list(find_contradictions()) == []
+
+
+def test_a_text_that_was_asked_at_the_moment_of_the_cancellation_is_withdrawn_by_the_sweep(drain):
+    batch = start(parcels(1))
+    ask_waiting()
+    Batch.objects.update(state=BatchState.CANCELLED, ended_at=dt.datetime.now(dt.UTC))
+    assert drain() == []
+    assert OutboundMessage.objects.get().state == MessageState.CANCELLED
+    assert progress_of.of(batch).cancelled == 1
+
+
+# The clock
+
+
+def test_f12_a_batch_of_1950_sends_nothing_after_2000_and_new_dates_the_next_morning(
+    clock, network, drain, settings
+):
+    settings.QUIET_HOURS = (dt.time(20), dt.time(8))
+    settings.COMPANY_NAME = "Al\u2019s"
+    clock("2026-11-23 19:50")
+    night = SlotFactory.create(
+        date=TUE, window_start=dt.time(22), window_end=dt.time(23), capacity=None
+    )
+    batch = start(BookingFactory.create_batch(40, slot=night), is_plain=True, with_reminder=True)
+    ask_waiting(30)
+    early = _send(15)
+    clock("2026-11-23 20:00")
+    assert drain() == []
+    clock("2026-11-24 00:01")
+    assert drain() == []
+    clock("2026-11-24 07:59")
+    assert drain() == []
+    clock("2026-11-24 08:00")
+    sent = [form["text"] for form in drain()]
+    late = [text for text in sent if "a reminder of" not in text]
+    assert (len(early), len(late)) == (15, 25)
+    assert len(sent) - len(late) == 15  # half-way was in the night: now those are reminded
+    assert all("1 (tomorrow Tue 24 Nov)" in message.text for message in early)
+    assert all("1 (today Tue 24 Nov), 2 (tomorrow Wed" in text and "Al's" in text for text in late)
+    assert progress_of.of(batch).handed_over == 40
+    assert BatchEntry.objects.filter(notification__state=NotificationState.OPEN).count() == 40
+    assert Notification.objects.open().exclude(remind_at=None).count() == 25
+    assert list(find_contradictions()) == []
+
+
+def _send(most):
+    """What the pace lets out in a moment."""
+    messages = claim(most).messages
+    for message in messages:
+        hand_over(message, gateway())
+    return messages
+
+
+def test_a_question_that_is_asked_afresh_takes_the_place_of_the_old_one(clock):
+    batch = start(parcels(1, date=TUE), with_reminder=True)
+    ask_waiting()
+    first = Notification.objects.get()
+    OutboundMessage.objects.update(valid_until=wall("2026-11-23 09:59"))
+    ask_afresh()
+    fresh = Notification.objects.get(batch_entry__batch=batch)
+    assert fresh != first
+    assert fresh.state == NotificationState.OPEN
+    assert fresh.remind_at is not None
+
+
+@pytest.mark.parametrize(
+    ("now", "rate", "count", "expected"),
+    [
+        ("2026-11-23 10:00", 25, 300, (300, 0, 0, 0)),
+        ("2026-11-23 19:50", 1, 3000, (600, 2400, 0, 0)),
+        ("2026-11-23 21:00", 25, 10, (0, 10, 0, 0)),
+        ("2026-11-23 10:00", 0.01, 600, (360, 143, 97, 0)),
+        ("2026-11-26 20:40", 0.01, 50, (0, 0, 0, 50)),
+    ],
+)
+def test_timing_counts_who_goes_today_and_why_others_do_not(
+    now, rate, count, expected, settings, clock
+):
+    settings.QUIET_HOURS = (dt.time(20), dt.time(8))
+    settings.SMS_RATE_PER_SECOND, settings.SMS_RATE_PER_NUMBER = rate, None
+    closes = wall("2026-12-05 21:00") if expected[3] == 0 else wall("2026-11-26 21:00")
+    found = timing([closes] * count, wall(now))
+    assert (found.today, found.quiet, found.slow, found.closed) == expected
+
+
+def test_what_waits_already_goes_first(settings):
+    settings.QUIET_HOURS, settings.SMS_RATE_PER_SECOND = None, 1
+    found = timing([wall("2026-11-26 21:00")], wall("2026-11-23 10:00"), ahead=59)
+    assert found.ends_at == wall("2026-11-23 10:01")

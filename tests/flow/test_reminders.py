@@ -1,0 +1,148 @@
+"""Whoever stays silent is reminded once, half-way to the close; whoever has answered, or was moved, never."""
+
+import datetime as dt
+
+import pytest
+
+from bookings import batches, dispatch
+from bookings.invariants import find_contradictions
+from bookings.models import Booking, Kind, MessageState, Notification, OutboundMessage
+from bookings.reminders import remind
+from bookings.texts import count_parts
+from tests.factories import BookingFactory, SlotFactory, UserFactory
+from tests.flow.clock import clock_at
+from tests.processes import VIRTUAL_NUMBER
+
+pytestmark = pytest.mark.django_db
+
+THU = dt.date(2026, 11, 26)  # its questions close on Wed 25 Nov 21:00
+
+
+@pytest.fixture(autouse=True)
+def clock(time_machine):
+    return clock_at(time_machine, "2026-11-23 10:00")
+
+
+@pytest.fixture
+def booking(drain):
+    """Asked on Monday at 10:00 with a reminder: half-way is Tuesday at 15:30."""
+    booking = BookingFactory.create(slot=SlotFactory.create(date=THU))
+    batches.start(
+        Booking.objects.filter(pk=booking.pk),
+        nonce="nonce",
+        user=UserFactory.create(),
+        sender=VIRTUAL_NUMBER,
+        with_reminder=True,
+    )
+    assert len(drain()) == 1
+    return booking
+
+
+def test_a_silent_customer_is_reminded_once_with_the_same_digits(booking, clock, drain):
+    clock("2026-11-24 15:29")
+    assert drain() == []
+    clock("2026-11-24 15:31")
+    (form,) = drain()
+    assert "a reminder of your parcel" in form["text"]
+    assert "1 (Thu 26 Nov), 2 (Fri 27 Nov) or 3 (post office)" in form["text"]
+    assert count_parts(form["text"]) <= 2
+    clock("2026-11-24 18:00")
+    assert drain() == []
+    assert list(find_contradictions()) == []
+
+
+def test_a_reminder_can_be_answered(booking, clock, drain, reply):
+    clock("2026-11-24 15:31")
+    drain()
+    assert reply(booking.msisdn, "2").outcome == "moved"
+
+
+def test_f5_2_then_3_then_3_again_are_two_moves_three_acknowledgements_and_no_reminder(
+    booking, clock, drain, reply
+):
+    outcomes, told = [], []
+    for hour, text in ((11, "2"), (12, "3"), (13, "3")):
+        clock(f"2026-11-23 {hour}:00")
+        outcomes.append(reply(booking.msisdn, text).outcome)
+        told += [form["text"] for form in drain()]
+    assert outcomes == ["moved", "moved", "already"]
+    assert booking.slot_changes.count() == 2
+    assert len(told) == 3
+    assert "is moved to Fri 27 Nov" in told[0]
+    assert "is moved to the post office" in told[1]
+    assert "is already planned for the post office" in told[2]
+    clock("2026-11-24 15:31")
+    assert drain() == []
+    assert not OutboundMessage.objects.filter(kind=Kind.REMINDER).exists()
+
+
+@pytest.mark.parametrize("text", ["1", "what is this?", "thanks", "STOP"])
+def test_nobody_who_has_written_is_reminded(text, booking, clock, drain, reply):
+    reply(booking.msisdn, text)
+    drain()
+    clock("2026-11-24 15:31")
+    assert drain() == []
+
+
+def test_a_reminder_that_waits_is_dropped_when_the_customer_writes(booking, clock, reply, drain):
+    clock("2026-11-24 15:31")
+    remind()
+    assert OutboundMessage.objects.get(kind=Kind.REMINDER).state == MessageState.QUEUED
+    reply(booking.msisdn, "1")
+    assert OutboundMessage.objects.get(kind=Kind.REMINDER).state == MessageState.CANCELLED
+    assert len(drain()) == 1
+
+
+@pytest.mark.parametrize("how", ["moved", "moved and back", "cancelled", "phone"])
+def test_nobody_is_reminded_after_a_change_by_dispatch(how, booking, clock, drain):
+    other = SlotFactory.create(date=THU + dt.timedelta(days=4))
+    clock("2026-11-24 15:31")
+    remind()
+    match how:
+        case "moved":
+            dispatch.move(booking, other)
+        case "moved and back":
+            first = booking.slot
+            dispatch.move(booking, other)
+            dispatch.move(booking, first)
+        case "cancelled":
+            dispatch.cancel(booking)
+        case "phone":
+            dispatch.change_phone(booking, "447700900555")
+    assert drain() == []
+    assert not Notification.objects.open().exists()
+
+
+def test_a_reminder_waits_for_the_end_of_the_quiet_hours(booking, clock, drain, settings):
+    settings.QUIET_HOURS = (dt.time(15), dt.time(17))
+    clock("2026-11-24 15:31")
+    assert drain() == []
+    clock("2026-11-24 17:00")
+    assert len(drain()) == 1
+
+
+def test_a_reminder_is_not_sent_with_less_than_half_an_hour_to_the_close(booking, clock, drain):
+    clock("2026-11-25 20:31")
+    assert drain() == []
+    assert not OutboundMessage.objects.filter(kind=Kind.REMINDER).exists()
+
+
+def test_a_reminder_offers_only_what_can_still_be_had(booking, clock, drain):
+    friday = Notification.objects.get().options.get(digit=2).slot
+    friday.capacity = 0
+    friday.save()
+    clock("2026-11-24 15:31")
+    (form,) = drain()
+    assert "Reply 1 (Thu 26 Nov) or 3 (post office) before" in form["text"]
+
+
+def test_nobody_is_reminded_of_a_batch_that_was_cancelled(booking, clock, drain):
+    batches.cancel(booking.batch_entries.get().batch, UserFactory.create())
+    clock("2026-11-24 15:31")
+    assert drain() == []
+
+
+def test_what_was_asked_on_the_simulator_is_reminded_of_on_no_real_phone(booking, clock, drain):
+    OutboundMessage.objects.update(gateway="simulator")
+    clock("2026-11-24 15:31")
+    assert drain() == []

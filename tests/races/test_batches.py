@@ -1,0 +1,89 @@
+"""Several senders at one batch, and a batch that is stopped while it is being asked."""
+
+import pytest
+
+from bookings import batches
+from bookings.batches import ask_waiting
+from bookings.models import Batch, Booking, MessageState, Notification, OutboundMessage
+from bookings.outbox.claiming import claim
+from bookings.outbox.sending import start_call
+from bookings.reminders import remind
+from tests.factories import BookingFactory, SlotFactory, UserFactory, in_days
+from tests.processes import VIRTUAL_NUMBER
+from tests.races.together import at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROUNDS = 5
+
+
+def start(count: int, **fields) -> Batch:
+    slot = SlotFactory.create(date=in_days(4), capacity=None)
+    keys = [booking.pk for booking in BookingFactory.create_batch(count, slot=slot)]
+    return batches.start(
+        Booking.objects.filter(pk__in=keys),
+        nonce="nonce",
+        user=UserFactory.create(),
+        sender=VIRTUAL_NUMBER,
+        **fields,
+    )
+
+
+@pytest.mark.parametrize("attempt", range(ROUNDS))
+def test_two_senders_at_once_ask_nobody_twice_and_leave_nobody_out(attempt):
+    batch = start(6)
+    assert at_once(ask_waiting, ask_waiting) == [6, 6]
+    assert OutboundMessage.objects.count() == Notification.objects.count() == 6
+    assert set(batch.entries.values_list("left_out", flat=True)) == {""}
+    assert batch.entries.exclude(notification=None).count() == 6
+
+
+@pytest.mark.parametrize("attempt", range(ROUNDS))
+def test_a_page_that_is_confirmed_twice_at_once_starts_one_batch(attempt):
+    keys = [booking.pk for booking in BookingFactory.create_batch(3)]
+    user = UserFactory.create()
+    act = lambda: batches.start(  # noqa: E731
+        Booking.objects.filter(pk__in=keys), nonce="same", user=user, sender=VIRTUAL_NUMBER
+    )
+    first, second = at_once(act, act)
+    assert first == second
+    assert Batch.objects.get().entries.count() == 3
+
+
+@pytest.mark.parametrize("attempt", range(ROUNDS))
+def test_a_batch_that_is_cancelled_while_it_is_asked_has_nothing_waiting_after_the_sweep(attempt):
+    batch, user = start(6), UserFactory.create()
+    failures = at_once(ask_waiting, lambda: batches.cancel(batch, user))
+    assert not [each for each in failures if isinstance(each, Exception)], failures
+    batches.withdraw_cancelled()
+    assert not OutboundMessage.objects.queued().exists()
+    assert not Notification.objects.open().exists()
+    assert not batch.entries.waiting().exists()
+
+
+@pytest.mark.parametrize("attempt", range(ROUNDS))
+def test_a_text_is_handed_over_or_withdrawn_when_its_batch_is_cancelled(attempt, settings):
+    settings.QUIET_HOURS = None
+    batch, user = start(1), UserFactory.create()
+    ask_waiting()
+    (message,) = claim(1).messages
+    at_once(lambda: start_call(message), lambda: batches.cancel(batch, user))
+    message.refresh_from_db()
+    question = Notification.objects.get()
+    was_called = message.call_started_at is not None
+    assert was_called == (question.handed_over_at is not None) == (question.state == "open")
+    assert was_called == (message.state != MessageState.CANCELLED)
+
+
+@pytest.mark.parametrize("attempt", range(ROUNDS))
+def test_two_senders_at_once_remind_once(attempt, settings):
+    settings.QUIET_HOURS = None
+    batch = start(1, with_reminder=True)
+    ask_waiting()
+    question = batch.entries.get().notification
+    assert question is not None
+    question.handed_over_at = question.remind_at = question.created_at
+    question.save()
+    found = at_once(remind, remind)
+    assert not [each for each in found if isinstance(each, Exception)], found
+    assert OutboundMessage.objects.filter(kind="reminder").count() == 1
