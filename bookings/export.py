@@ -51,8 +51,8 @@ def _show_slot(date: dt.date | None, start: dt.time, end: dt.time, place: str) -
     return f"{date} {start:%H:%M}-{end:%H:%M}{where}"
 
 
-def _seconds(came: dt.datetime, handed_over: dt.datetime | None) -> str:
-    return "" if handed_over is None else f"{(handed_over - came).total_seconds():.1f}"
+def _seconds(came: dt.datetime, handed_over: dt.datetime | None) -> float | None:
+    return None if handed_over is None else round((handed_over - came).total_seconds(), 1)
 
 
 _COLUMNS: dict[Any, list[_Column]] = {
@@ -90,10 +90,11 @@ _COLUMNS: dict[Any, list[_Column]] = {
 
 #: What makes a spreadsheet run a cell: in any width, also after blanks.
 _FORMULA = re.compile(r"[\s\0]*[=+\-@\t\r\n\0\uff1d\uff0b\uff0d\uff20]")
-#: Words that a spreadsheet takes for a number or a date when it opens a CSV, and shows as something else.
+#: Words that a spreadsheet takes for a number or a date when it opens a CSV, and shows as something else. An ISO date
+#: stays the day that it is.
 _MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _CHANGED = re.compile(
-    rf"\s*(0\d+|\d{{12,}}|\d+(\.\d*)?e\d+|\d+\s*[./:-]\s*\d.*|\d+[ -]?{_MONTH}.*|{_MONTH}[ -]?\d+"
+    rf"(?!\d{{4}}-\d\d-\d\d\b)\s*(0\d+|\d{{12,}}|\d+(\.\d*)?e\d+|\d+\s*[./:-]\s*\d.*|\d+[ -]?{_MONTH}.*|{_MONTH}[ -]?\d+"
     r"|true|false)\s*",
     re.IGNORECASE,
 )

@@ -77,6 +77,7 @@ class Concern(models.Model):
 
     class Meta:
         ordering = ["pk"]
+        verbose_name, verbose_name_plural = "thing that needs a person", "needs attention"
         indexes = [
             models.Index(fields=["raised_at"], name="concern_waits", condition=Q(settled_at=None)),
             models.Index(fields=["msisdn", "-id"], name="concern_by_customer"),
