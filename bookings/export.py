@@ -94,7 +94,8 @@ _FORMULA = re.compile(r"[\s\0]*[=+\-@\t\r\n\0\uff1d\uff0b\uff0d\uff20]")
 #: stays the day that it is.
 _MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _CHANGED = re.compile(
-    rf"(?!\d{{4}}-\d\d-\d\d\b)\s*(0\d+|\d{{12,}}|\d+(\.\d*)?e\d+|\d+\s*[./:-]\s*\d.*|\d+[ -]?{_MONTH}.*|{_MONTH}[ -]?\d+"
+    r"(?!\d{4}-\d\d-\d\d\b)"
+    rf"\s*(0\d+|\d{{12,}}|\d+(\.\d*)?e\d+|\d+\s*[./:-]\s*\d.*|\d+[ -]?{_MONTH}.*|{_MONTH}[ -]?\d+"
     r"|true|false)\s*",
     re.IGNORECASE,
 )
