@@ -75,7 +75,8 @@ def _patiently(write: Callable[[], T]) -> T:
             with _taking_turns():
                 return write()
         except (OperationalError, InterfaceError):
-            connection.close_if_unusable_or_obsolete()
+            if not connection.in_atomic_block:  # one that was cut is opened anew
+                connection.close_if_unusable_or_obsolete()
             time.sleep(1)
     return write()
 
