@@ -126,10 +126,10 @@ def test_what_is_missing_is_asked_for_and_nothing_is_lost(given, sentence, dispa
 def test_the_page_makes_no_more_queries_for_more_deliveries(
     dispatcher, wanted, django_assert_max_num_queries
 ):
-    with django_assert_max_num_queries(25):
+    with django_assert_max_num_queries(28):
         open_page(dispatcher, BookingFactory.create_batch(1))
     many = BookingFactory.create_batch(15)
-    with django_assert_max_num_queries(25):
+    with django_assert_max_num_queries(28):
         open_page(dispatcher, many)
 
 

@@ -187,7 +187,10 @@ def test_the_language_is_one_that_there_are_texts_in(dispatcher):
     slot = SlotFactory.create()
     page = dispatcher.post(url(Booking, "add"), new_booking(slot, language="xx"))
     assert "Select a valid choice" in errors(page)
-    assert page.context["adminform"].form.fields["language"].choices == [("en", "English")]
+    assert page.context["adminform"].form.fields["language"].choices == [
+        *(("de", "German"), ("en", "English"), ("es", "Spanish"), ("fr", "French")),
+        *(("nl", "Dutch"), ("pl", "Polish")),
+    ]
 
 
 def test_an_imported_language_without_texts_of_ours_is_kept(dispatcher):

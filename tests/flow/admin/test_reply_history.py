@@ -205,7 +205,9 @@ def test_a_row_shows_what_was_said_where_it_stands_and_how_long_it_took(ops):
 
 def test_replies_are_filtered_by_everything_that_ops_ask(ops):
     user = UserFactory.create()
-    notification = NotificationFactory.create(booking__language="en")
+    notification = NotificationFactory.create(
+        booking__language="en", booking__msisdn="447700909876"
+    )
     at = dt.datetime(2026, 3, 14, 23, 30, tzinfo=dt.UTC)
     option = notification.options.get(digit=3)
     wanted = InboundMessageFactory.create(
