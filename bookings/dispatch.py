@@ -122,6 +122,7 @@ def reinstate(booking: Booking) -> None:
         current = lock_booking(booking)
         if not current.is_scheduled:
             _check_open(_locked(current.slot))
+            withdraw(current, "planned again")
             current.state, current.cancelled_at, current.cancelled_by = (
                 BookingState.SCHEDULED,
                 None,

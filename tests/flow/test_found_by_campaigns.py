@@ -7,6 +7,7 @@ import time_machine
 from django.db import OperationalError, connection
 from django.utils import timezone
 
+from bookings import dispatch
 from bookings.gateways import PartResult, SendResult, Verdict
 from bookings.invariants import find_contradictions
 from bookings.models import MessageState, OutboundMessage, SendAttempt, Spending
@@ -77,3 +78,15 @@ def test_the_answer_to_a_start_is_no_contradiction(network, reply, drain):
         reply(asked.msisdn, "START")
         assert len(drain()) == 1
         assert list(find_contradictions()) == []
+
+
+def test_nobody_is_told_that_a_delivery_is_off_once_it_is_planned_again(network, reply, drain):
+    """The answer to a late digit said so, and still waited (campaign `states`)."""
+    asked = NotificationFactory.create()
+    dispatch.cancel(asked.booking)
+    reply(asked.msisdn, "2")
+    assert "is cancelled" in OutboundMessage.objects.queued().get(in_reply_to__isnull=False).text
+    dispatch.reinstate(asked.booking)
+    assert not OutboundMessage.objects.queued().filter(in_reply_to__isnull=False).exists()
+    drain()
+    assert not [post for post in network.posts if "is cancelled" in post.form["text"]]
