@@ -237,7 +237,8 @@ def test_the_pages_that_ask_before_something_is_done_show_them_as_text(stored, s
             }""",
             action,
         )
-        staff.wait_for_selector("form.confirm")
+        staff.wait_for_selector(".confirm")
+        staff.evaluate("document.querySelectorAll('details').forEach(all => { all.open = true; })")
         words = seen(staff, complaints)
         assert all(shown(inbound.text) in words for inbound in stored)
 
