@@ -271,10 +271,10 @@ def address_of() -> Callable[[str], str]:
     rows = {model.__name__.lower(): model._default_manager.first() for model in tables}
 
     def fill(address: str) -> str:
-        about = re.match(r"/admin/\w+/(\w+)/<|/(notification)s/", address)
-        table = (about[1] or about[2]) if about else "booking"
+        about = re.match(r"/admin/.*?(\w+)/<|/(notification)s/", address)
+        table = (about[1] or about[2]) if about else ""
         values = {
-            "id": str(rows[table].pk),
+            "id": str(rows.get(table, rows["booking"]).pk),
             "table": "booking",
             "app": "bookings",
             "type": str(ContentType.objects.get_for_model(Booking).pk),
