@@ -75,15 +75,19 @@ def notify(
             user=user,
             valid_until=planned.valid_until,
         )
+    _log(notification, planned)
+    return notification
+
+
+def _log(notification: Notification, planned: Plan) -> None:
     if planned.options:
-        logger.info("Notification %s: booking %s asked", notification.pk, booking.pk)
+        logger.info("Notification %s: booking %s asked", notification.pk, planned.booking.pk)
     else:
         logger.warning(
             "Notification %s: booking %s told without options, all digits are taken",
             notification.pk,
-            booking.pk,
+            planned.booking.pk,
         )
-    return notification
 
 
 def lock_booking(booking: Booking, *msisdns: str) -> Booking:
