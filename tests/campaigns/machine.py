@@ -1,6 +1,7 @@
 """A Hypothesis machine: each rule is something that can happen, in any order and at any time.
 
-What people do stands in people.py; here stand the senders and their deaths, the network and its webhooks, and time.
+What people do stands in people.py and office.py; here stand the senders and their deaths, the network and its
+webhooks, and time.
 """
 
 import datetime as dt
@@ -10,7 +11,8 @@ from hypothesis.stateful import precondition, rule
 
 from tests.campaigns.model import promise
 from tests.campaigns.network import ANSWERS
-from tests.campaigns.people import People, phone, pick
+from tests.campaigns.office import Office
+from tests.campaigns.people import phone, pick
 from tests.campaigns.posted import Receipt
 from tests.campaigns.promises import Rows
 
@@ -37,7 +39,7 @@ STATUSES = [
 answer = st.sampled_from(["accepted"] * 6 + list(ANSWERS))
 
 
-class Machine(People):
+class Machine(Office):
     """The rules for all that is not people."""
 
     # The network

@@ -83,6 +83,12 @@ class Model:
         has_room = capacity is None or self.load(wanted) < capacity
         return (question.reference, wanted) if has_room else None
 
+    def is_answered(self, msisdn: str, digit: int, now: dt.datetime) -> None:
+        """The customer has written one of the digits of the latest question that printed it."""
+        printed = [q for q in self.of_phone(msisdn) if digit in q.options]
+        if printed and printed[0].was_taken:
+            printed[0].answered_at = now
+
     def move(self, move: Move) -> None:
         if move is not None:
             reference, slot = move
@@ -121,6 +127,23 @@ class Model:
         delivery = self.deliveries[reference]
         truth = None if delivery.is_cancelled else delivery.slot
         promise(slot == truth, f"I3: the text says {slot}, {reference} is in {truth}")
+
+    def check_reminder(
+        self,
+        msisdn: str,
+        told: tuple[str, When, set[int]],
+        claimed_at: dt.datetime,
+        now: dt.datetime,
+    ) -> None:
+        """It repeats a question that is open and not answered, about a delivery that stands where it stood."""
+        reference, slot, digits = told
+        self.check_told((reference, slot))
+        self.check_offers(msisdn, [(reference, digits)], now)
+        asked = [q for q in self.of_phone(msisdn) if q.reference == reference and q.booked == slot]
+        promise(asked, f"true when sent: nobody was asked about {reference} in {slot}")
+        answered_at = next((q.answered_at for q in asked if digits <= q.options.keys()), None)
+        is_silent = answered_at is None or answered_at >= claimed_at
+        promise(is_silent, f"whoever has answered about {reference} is reminded")
 
     def piece_came(self, text: str, number: int, total: int, now: dt.datetime) -> bool:
         """Whether this piece makes a long text whole: all within ten minutes, and once."""

@@ -12,10 +12,14 @@ _CANCELLED = re.compile(r"parcel ([\w-]+) is cancelled")
 _QUESTION = re.compile(
     rf"your parcel ([\w-]+) is planned for {_WHERE}\. Reply (.*) before {_DAY} (\d\d:\d\d)\."
 )
+_REMINDER = re.compile(
+    rf"a reminder of your parcel ([\w-]+), planned for {_WHERE}\. Reply (.*) before {_DAY} \d\d:\d\d\."
+)
 _OPTION = re.compile(
     rf"(\d) \((post office)? ?(today|tomorrow)? ?(?:{_DAY})? ?(?:(\d\d:\d\d)-(\d\d:\d\d))?\)"
 )
 _OFFERED = re.compile(rf"Parcel ([\w-]+): (\d.*?), before {_DAY} \d\d:\d\d")
+_IN_BRACKETS = re.compile(r" \([^)]*\)")
 _DIGIT = re.compile(r"(?:^|, | or )(\d)(?=$|[ ,])")
 
 
@@ -38,11 +42,13 @@ class Question:
 
     reference: str
     msisdn: str
+    booked: When
     options: dict[int, When]
     until: dt.datetime
     asked_at: dt.datetime
     calls: dict[str, bool] = field(default_factory=dict)  # client-ref: the network took it
     ended_at: dt.datetime | None = None  # withdrawn
+    answered_at: dt.datetime | None = None  # by one of its digits, whatever came of it
     is_doubtful: bool = False  # it may have been asked afresh by now
 
     @property
@@ -63,6 +69,7 @@ def read_question(text: str, msisdn: str, now: dt.datetime) -> Question | None:
     return Question(
         reference=reference,
         msisdn=msisdn,
+        booked=booked,
         options={
             int(option[1]): _option(option, booked, now) for option in _OPTION.finditer(options)
         },
@@ -97,6 +104,16 @@ def read_offers(text: str) -> list[tuple[str, set[int]]]:
         (reference, {int(d) for d in _DIGIT.findall(listed)})
         for reference, listed, _ in _OFFERED.findall(text)
     ]
+
+
+def read_reminder(text: str, now: dt.datetime) -> tuple[str, When, set[int]] | None:
+    """The delivery that a reminder is about, where it says that this is planned, and the digits that it repeats."""
+    found = _REMINDER.search(text)
+    if found is None:
+        return None
+    reference, office, day, start, end, options, _ = found.groups()
+    digits = {int(digit) for digit in _DIGIT.findall(_IN_BRACKETS.sub("", options))}
+    return reference, _when(office, day, start, end, now), digits
 
 
 def is_about_texts(text: str) -> bool:

@@ -52,6 +52,7 @@ class Reply(Request):
             case "in":
                 model.opted_out.pop(self.msisdn, None)
             case int(digit):
+                model.is_answered(self.msisdn, digit, world.now)
                 moves = model.possible_moves(self.msisdn, digit, world.now)
                 places = Rows.places()
                 seen = [move for move in moves if move and places[move[0]] == move[1]]

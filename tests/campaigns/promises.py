@@ -25,6 +25,7 @@ _MESSAGES = """SELECT id, ref, kind, state, msisdn, in_reply_to_id, queued_at
     FROM bookings_outboundmessage ORDER BY id"""
 _ATTEMPTS = "SELECT client_ref, state FROM bookings_sendattempt ORDER BY id"
 _OPTED_OUT = "SELECT msisdn FROM bookings_consent WHERE is_opted_out ORDER BY msisdn"
+_CONCERNS = "SELECT id, msisdn, owner_id, settlement FROM bookings_concern ORDER BY id"
 _RECEIPTS = "SELECT count(*) FROM bookings_deliveryreceipt"
 
 
@@ -37,11 +38,12 @@ class Rows:
     messages: list[tuple[int, str, str, str, str, int | None, dt.datetime]]
     attempts: list[tuple[str, str]]
     opted_out: list[tuple[str]]
+    concerns: list[tuple[int, str, int | None, str]]
     receipts: list[tuple[int]]
 
     @classmethod
     def now(cls) -> Self:
-        queries = (_BOOKINGS, _INBOUND, _MESSAGES, _ATTEMPTS, _OPTED_OUT, _RECEIPTS)
+        queries = (_BOOKINGS, _INBOUND, _MESSAGES, _ATTEMPTS, _OPTED_OUT, _CONCERNS, _RECEIPTS)
         with connection.cursor() as cursor:
             return cls(*(_all(cursor, query) for query in queries))
 
@@ -67,6 +69,7 @@ def check(rows: Rows, before: Rows, model: Model, network: Network) -> None:
     _check_inbound(rows, model)
     _check_schedule(rows, model)
     _check_answers(rows)
+    _check_owners(rows)
     _check_sends(rows, network)
     _check_ranks(rows, before, network)
     promise(
@@ -119,6 +122,15 @@ def _check_answers(rows: Rows) -> None:
         for first, fourth in zip(moments, moments[3:], strict=False):
             is_row = fourth - first < DAY and not any(first < at <= fourth for at in chosen)
             promise(not is_row, "row 41: more than three automatic answers in a day")
+
+
+def _check_owners(rows: Rows) -> None:
+    """One customer, one person."""
+    owners: dict[str, set[int]] = {}
+    for _, msisdn, owner, settlement in rows.concerns:
+        if owner is not None and not settlement:
+            owners.setdefault(msisdn, set()).add(owner)
+    promise(all(len(found) == 1 for found in owners.values()), "two people have one customer")
 
 
 def _check_sends(rows: Rows, network: Network) -> None:

@@ -46,6 +46,7 @@ class Scene(RuleBasedStateMachine):
         if kind is not None and issubclass(kind, Exception):
             self.failed_after.append(self.tally["steps"])
         self.tally["moves"] += self.world.moves
+        self.tally["reminders"] += self.world.reminders
         self.tally["texts that the network took"] += len(self.world.read)
         self.world.close()
 

@@ -10,9 +10,20 @@ from unittest.mock import patch
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from bookings import conversation, customers, dispatch, options, outbox
+from bookings import consent, conversation, customers, desk, dispatch, options, outbox, reminders
 from bookings.gateways import InboundSMS
-from bookings.models import Kind, MessageState, OutboundMessage, SendAttempt, Slot, standing
+from bookings.manifest.known import Known, compare
+from bookings.manifest.rows import Row
+from bookings.models import (
+    Booking,
+    Kind,
+    MessageState,
+    OutboundMessage,
+    SendAttempt,
+    Slot,
+    standing,
+)
+from bookings.models.batches import BatchEntryQuerySet, BatchQuerySet
 from bookings.models.messages import InboundMessage, InboundMessageQuerySet, OutboundMessageQuerySet
 from bookings.outbox import claiming, recovery, sending
 from bookings.replies import Choice, NotUnderstood
@@ -104,6 +115,14 @@ def _every_answer_twice() -> AbstractContextManager[Any]:
     return patch.object(outbox, "queue", twice)
 
 
+def _a_row_is_always_news() -> AbstractContextManager[Any]:
+    def anew(row: Row, booking: Booking, cause: str | None) -> Known:
+        booking.imported = booking.imported and {}
+        return compare(row, booking, cause)
+
+    return patch("bookings.manifest.importing.compare", anew)
+
+
 @dataclass(frozen=True)
 class Seeded:
     """A bug, and the rules of the machine that can show it. A rule named twice is drawn twice as often."""
@@ -117,10 +136,11 @@ def _replaced(target: object, name: str, value: object, rules: str) -> Seeded:
 
 
 _ASKING = "ask texts_go_out"
+_BATCH = "book start_batch senders_ask texts_go_out"
 _EVERYTHING_ALLOWED = tuple(Kind)
 
 #: How many of them, the first, are found within a few hundred steps; the others take a thousand or more.
-QUICK = 11
+QUICK = 15
 
 #: By what goes wrong.
 BUGS: dict[str, Seeded] = {
@@ -143,6 +163,24 @@ BUGS: dict[str, Seeded] = {
     "old requests are taken": _replaced(
         authentication, "_check_age", lambda fields, max_age: None, "forge redeliver time_passes"
     ),
+    "a stopped batch sends on": _replaced(
+        BatchQuerySet, "stopped", lambda self, now: self.none(), f"{_BATCH} turn_batch"
+    ),
+    "a stopped batch asks on": _replaced(
+        BatchEntryQuerySet, "to_ask", BatchEntryQuerySet.waiting, f"{_BATCH} turn_batch"
+    ),
+    "two people see to one customer": _replaced(
+        desk, "why_not_mine", lambda concern, user: "", "write_oddly see_to answer"
+    ),
+    "a row that says nothing new undoes a choice": Seeded(
+        _a_row_is_always_news, "a_spreadsheet_comes it_comes_again an_import_goes_on move"
+    ),
+    "a wish by phone leaves texts in the queue": _replaced(
+        consent,
+        "_cancel_waiting",
+        lambda msisdn, is_opted_out: None,
+        "ask a_wish_by_phone sender_freezes sender_wakes",
+    ),
     "an answer of unknown fate is sent again": _replaced(
         recovery,
         "SENT_AGAIN",
@@ -160,5 +198,11 @@ BUGS: dict[str, Seeded] = {
         "MOST_ANSWERS",
         10**6,
         "reply reply reply reply texts_go_out texts_go_out time_passes",
+    ),
+    "whoever chose is reminded": _replaced(
+        reminders,
+        "_is_silent",
+        lambda notification: True,
+        f"{_BATCH} texts_go_out reply reply reply until_a_reminder_is_due until_a_reminder_is_due",
     ),
 }

@@ -61,8 +61,9 @@ class World:
         ] = {}  # when, and whether opted out by then
         self.read: list[OutgoingSMS] = []  # what the phones got, the latest last
         self.circuit_opened_at: dt.datetime | None = None
+        self.stopped_at: dict[int, tuple[dt.datetime, bool]] = {}  # batches, and whether for good
         self.rows = Rows.now()
-        self.moves = 0
+        self.moves = self.reminders = 0
 
     def close(self) -> None:
         self._closing.close()
@@ -214,7 +215,12 @@ class World:
         if told is not None:
             self.model.check_told(told)
         self.model.check_offers(sms.to, phones.read_offers(sms.text), self.now)
-        if "No reply: it comes as planned" in sms.text:
+        self._check_batch(message, claimed_at)
+        if reminder := phones.read_reminder(sms.text, claimed_at):
+            self.reminders += 1
+            self._check_night(claimed_at)
+            self.model.check_reminder(sms.to, reminder, claimed_at, self.now)
+        elif "No reply: it comes as planned" in sms.text:
             self._asks(sms, message, claimed_at)
 
     def _asks(self, sms: OutgoingSMS, message: str, claimed_at: dt.datetime) -> None:
@@ -228,13 +234,27 @@ class World:
         promise(
             question.until - claimed_at >= LEAST_TIME_TO_ANSWER, "a question without time to answer"
         )
-        is_night = not QUIET[1] <= claimed_at.time() < QUIET[0]
-        promise(not (self.is_quiet and is_night), "a question in the quiet hours")
+        self._check_night(claimed_at)
         question = self.model.questions.setdefault(message, question)
         question.asked_at = question.asked_at if question.calls else self.now
         self.model.check_digits(message, question)
         question.calls[sms.client_ref] = False
         self._know_slots(question)
+
+    def _check_night(self, claimed_at: dt.datetime) -> None:
+        is_night = not QUIET[1] <= claimed_at.time() < QUIET[0]
+        promise(not (self.is_quiet and is_night), "a question in the quiet hours")
+
+    def _check_batch(self, message: str, claimed_at: dt.datetime) -> None:
+        """What was claimed before a pause may still leave; of a cancelled batch nothing does."""
+        if not self.stopped_at:
+            return  # a query less for each call
+        rows = OutboundMessage.objects.filter(ref=message)
+        batch = rows.values_list("notification__batch_entry__batch", flat=True).first()
+        if batch in self.stopped_at:
+            stopped_at, for_good = self.stopped_at[batch]
+            is_late = for_good or claimed_at > stopped_at
+            promise(not is_late, "a text of a stopped batch left")
 
     def _know_slots(self, question: phones.Question) -> None:
         """Slots that the product made for an option hold as many as the booked one."""
