@@ -24,7 +24,6 @@ from bookings.models import (
     ConcernKind,
     Consent,
     Kind,
-    MessageState,
     Notification,
     OutboundMessage,
     Settlement,
@@ -34,6 +33,7 @@ from bookings.models import (
 )
 from bookings.models.concerns import ConcernQuerySet
 from bookings.models.fields import as_msisdn
+from bookings.models.messages import IN_OUR_HANDS
 
 #: What is taken stays with whoever took it for so long: after that a colleague may take it over.
 KEPT_FOR = dt.timedelta(hours=1)
@@ -46,7 +46,6 @@ _LIFE = dt.timedelta(hours=24)
 
 #: What is not over when something else about the same delivery is settled.
 _APART = (ConcernKind.WANTS_OUT, ConcernKind.SUSPICIOUS, ConcernKind.BROKEN)
-_IN_OUR_HANDS = (MessageState.QUEUED, MessageState.SENDING, MessageState.UNKNOWN)
 
 
 class CannotAct(Exception):  # noqa: N818  # read as a sentence: "cannot act: Mira has taken this"
@@ -209,7 +208,7 @@ def _locked(concern: Concern) -> Concern:
     booking = concern.booking
     lock_customer(concern.msisdn, *([booking.msisdn] if booking else []))
     to_them = OutboundMessage.objects.filter(msisdn=concern.msisdn)
-    mine = Q(state__in=_IN_OUR_HANDS) | Q(concern__settled_at=None, concern__isnull=False)
+    mine = Q(state__in=IN_OUR_HANDS) | Q(concern__settled_at=None, concern__isnull=False)
     list(to_them.filter(mine).locked().values_list("pk", flat=True))
     list(Consent.objects.filter(msisdn=concern.msisdn).select_for_update())
     same = Q(settled_at=None, msisdn=concern.msisdn)

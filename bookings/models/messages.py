@@ -4,7 +4,7 @@ import secrets
 from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
@@ -33,6 +33,8 @@ ANSWERS = (Kind.ACKNOWLEDGEMENT, Kind.RE_PROMPT, Kind.HELP, Kind.OPT_OUT_CONFIRM
 DESPITE_OPT_OUT = (Kind.HELP, Kind.OPT_OUT_CONFIRMATION)
 #: Ask for an answer: worth nothing shortly before the question closes.
 QUESTIONS = (Kind.NOTIFICATION, Kind.REMINDER)
+#: What has not left us for good: it waits, is being handed over, or nobody knows.
+IN_OUR_HANDS = (MessageState.QUEUED, MessageState.SENDING, MessageState.UNKNOWN)
 #: Sent once more if nobody knows whether the gateway took them.
 SENT_AGAIN = (Kind.NOTIFICATION, Kind.TOLD)
 
@@ -201,19 +203,28 @@ class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
         """What our rule, and no person, said to a reply."""
         return self.filter(in_reply_to=inbound, kind__in=ANSWERS)
 
+    @transaction.atomic(savepoint=False)
     def cancel(self, because: str) -> int:
         """Cancel those of them that still wait; returns how many.
 
         What is being handed over cannot be called back, but it is never tried again.
         """
-        called = Q(
-            state__in=[MessageState.SENDING, MessageState.UNKNOWN], call_started_at__isnull=False
-        )
-        self.filter(called).update(never_again=because)
-        waiting = Q(state=MessageState.QUEUED) | Q(state=MessageState.SENDING, call_started_at=None)
-        return self.filter(waiting).update(
-            state=MessageState.CANCELLED, reason=because, token="", lease_until=None
-        )
+        ours = self.filter(state__in=IN_OUR_HANDS).locked()  # no call begins or ends meanwhile
+        waiting, called = [], []
+        for pk, state, call_started_at in ours.values_list("pk", "state", "call_started_at"):
+            if state == MessageState.QUEUED or (
+                state == MessageState.SENDING and call_started_at is None
+            ):
+                waiting.append(pk)
+            elif call_started_at is not None:
+                called.append(pk)
+        if called:
+            OutboundMessage.objects.filter(pk__in=called).update(never_again=because)
+        if waiting:
+            OutboundMessage.objects.filter(pk__in=waiting).update(
+                state=MessageState.CANCELLED, reason=because, token="", lease_until=None
+            )
+        return len(waiting)
 
 
 class OutboundMessage(models.Model):
