@@ -149,7 +149,8 @@ class _Purse:
     """What may be spent, day by day. Whatever does not fit waits for another day, and so does all behind it."""
 
     def __init__(self, today: dt.date, waiting: Decimal) -> None:
-        self._day, self._cap, left = today, settings.SMS_DAILY_SPEND_CAP, spending.left_of(today)
+        self._day, left = today, spending.left_of(today)
+        self._cap: Decimal = settings.SMS_DAILY_SPEND_CAP or Decimal()
         self.left: Decimal | None = None if left is None else max(left - waiting, Decimal())
 
     def takes(self, cost: Decimal, day: dt.date) -> bool:
