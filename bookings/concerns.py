@@ -23,7 +23,7 @@ from bookings.models import (
 )
 from bookings.models.concerns import ConcernQuerySet
 from bookings.models.fields import as_msisdn
-from bookings.models.messages import SENT_AGAIN
+from bookings.models.messages import SAME_TEXT_FOR, SENT_AGAIN
 from bookings.models.standing import LOST
 
 #: Texts that tell a customer where a delivery stands, and those whose loss a person must know of.
@@ -58,9 +58,14 @@ def kind_of(outcome: Outcome) -> ConcernKind:
 
 
 def raise_for_inbound(inbound: InboundMessage, kind: ConcernKind) -> None:
-    """The concern of a text with an `attention`; if it has none (any more), what was raised for it is overtaken."""
+    """The concern of a text with an `attention`; if it has none (any more), what was raised for it is overtaken.
+
+    The pieces of a text that did not become whole are one thing to see to.
+    """
     if not inbound.attention:
         _overtake(Concern.objects.filter(inbound=inbound))
+        return
+    if inbound.outcome == Outcome.PART and _is_seen_with_another(inbound):
         return
     _raise(
         Concern(
@@ -124,6 +129,13 @@ def overtake_by_opt_out(msisdn: str) -> None:
 def overtake_parts(parts: list[InboundMessage]) -> None:
     """Pieces that became a whole text after all."""
     _overtake(Concern.objects.filter(inbound__in=parts))
+
+
+def _is_seen_with_another(piece: InboundMessage) -> bool:
+    """Another piece of the same text waits for a person, or one saw to that after this piece had come."""
+    others = InboundMessage.objects.of_same_text(piece, SAME_TEXT_FOR)
+    unsettled = Q(settled_at=None) | Q(settled_at__gt=piece.received_at)
+    return Concern.objects.filter(unsettled, inbound__in=others).exists()
 
 
 def _only_booking(inbound: InboundMessage) -> Booking | None:

@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from bookings import consent, dispatch, outbox, texts
+from bookings.dispatch import News
 from bookings.history import moment
 from bookings.history.steps import full_name
 from bookings.models import (
@@ -84,7 +85,7 @@ def apply(concern: Concern, option: SlotOption, user: User, *, seen: int = 0) ->
         _own(current, user)
         _write_down(ActKind.APPLIED, current, user, booking, f"option {option.digit}")
         try:
-            dispatch.tell(booking, user=user, as_wished="moved" if change else "kept")
+            dispatch.tell(booking, News.CHOSEN if change else News.KEPT, user=user)
         except dispatch.CannotTell:
             return False
         _settle(current, user, Settlement.APPLIED, seen=seen)

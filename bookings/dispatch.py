@@ -5,6 +5,7 @@ so that the last text a customer gets tells the truth.
 """
 
 import datetime as dt
+import enum
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,16 @@ class CannotBook(Exception):  # noqa: N818  # read as a sentence: "cannot book: 
 
 class CannotTell(Exception):  # noqa: N818  # read as a sentence: "cannot tell: the customer has opted out"
     """This customer cannot be told by SMS. The text is a sentence for staff."""
+
+
+class News(enum.StrEnum):
+    """What a customer is told of a delivery: the name of its text in templates/sms/."""
+
+    MOVED = "told_moved"
+    PLANNED = "told_planned"  # it is on, or on again
+    CHOSEN = "moved"  # as the customer asked
+    KEPT = "kept"  # as the customer asked
+    OFF = "told_cancelled"  # the only news of a cancelled one
 
 
 #: For how long a text about a change is worth sending, at least.
@@ -113,6 +124,8 @@ def cancel(booking: Booking, *, user: "User | None" = None) -> None:
                 user,
             )
             current.save(update_fields=["state", "cancelled_at", "cancelled_by"])
+            if user is not None:  # kept also when the cancellation is taken back
+                _write_down(ActKind.CALLED_OFF, current, user, str(current.slot))
     booking.refresh_from_db()
 
 
@@ -145,15 +158,13 @@ def change_phone(booking: Booking, msisdn: str) -> None:
 
 def tell(
     booking: Booking,
+    news: News = News.MOVED,
     *,
     user: "User | None" = None,
-    is_moved: bool = True,
-    as_wished: str = "",
 ) -> OutboundMessage:
-    """Queue the text that says where a delivery stands now: moved, planned, or cancelled.
+    """Queue the text that says where a delivery stands now; of a cancelled one, that it is off.
 
-    `as_wished` names the text for a customer who has asked for it (`moved`, `kept`). In one transaction with the
-    change it tells of. Raises CannotTell.
+    In one transaction with the change it tells of. Raises CannotTell.
     """
     with transaction.atomic():
         current = lock_booking(booking)
@@ -163,7 +174,7 @@ def tell(
         where = texts.where(current.slot, current.language)
         return outbox.queue(
             Kind.TOLD,
-            what_is_told(current, where, is_moved=is_moved, as_wished=as_wished),
+            what_is_told(current, where, news),
             key=f"{said}:{new_key()}",
             msisdn=current.msisdn,
             sender=number_for(current.msisdn),
@@ -173,12 +184,10 @@ def tell(
         )
 
 
-def what_is_told(booking: Booking, where: str, *, is_moved: bool, as_wished: str = "") -> str:
+def what_is_told(booking: Booking, where: str, news: News) -> str:
     """The text of `tell`, for a delivery as it stands; `where` is its date, window and place in words."""
-    name = as_wished or ("told_moved" if is_moved else "told_planned")
-    if not booking.is_scheduled:
-        name = "told_cancelled"
-    return texts.render(name, booking.language, reference=booking.reference, where=where)
+    name = news if booking.is_scheduled else News.OFF
+    return texts.render(name.value, booking.language, reference=booking.reference, where=where)
 
 
 def why_not_told(booking: Booking) -> str:
@@ -213,12 +222,13 @@ def _why_not(msisdn: str, *, is_out: bool) -> str:
 
 def told_by_phone(booking: Booking, user: "User") -> None:
     """Write down that a person has told this customer where the delivery stands, and what that was."""
+    told = str(booking.slot) if booking.is_scheduled else TOLD_CANCELLED
+    _write_down(ActKind.TOLD_BY_PHONE, booking, user, told)
+
+
+def _write_down(kind: ActKind, booking: Booking, user: "User", details: str) -> None:
     StaffAct.objects.create(
-        kind=ActKind.TOLD_BY_PHONE,
-        user=user,
-        msisdn=booking.msisdn,
-        booking=booking,
-        details=str(booking.slot) if booking.is_scheduled else TOLD_CANCELLED,
+        kind=kind, user=user, msisdn=booking.msisdn, booking=booking, details=details
     )
 
 

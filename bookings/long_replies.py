@@ -11,13 +11,10 @@ from django.utils import timezone
 
 from bookings import concerns
 from bookings.models import ConcernKind, InboundMessage, Outcome
-from bookings.models.messages import InboundMessageQuerySet
+from bookings.models.messages import SAME_TEXT_FOR, InboundMessageQuerySet
 
 #: How long after its first part a text can become whole.
 WITHIN = dt.timedelta(minutes=10)
-
-#: How long a reference goes on meaning the same text. Phones count to 255 and begin anew.
-_SAME_TEXT_FOR = dt.timedelta(minutes=30)
 
 INCOMPLETE = "Part of a long text that did not become whole within ten minutes."
 LATE = "Part of a long text that came too late to be read with the others."
@@ -52,11 +49,11 @@ def attention_for(inbound: InboundMessage) -> str:
     if inbound.joined_in_id is not None:
         return ""
     before = inbound.received_at - WITHIN
-    return LATE if _waiting(inbound, _SAME_TEXT_FOR).filter(received_at__lt=before).exists() else ""
+    return LATE if _waiting(inbound, SAME_TEXT_FOR).filter(received_at__lt=before).exists() else ""
 
 
 def report_incomplete() -> int:
-    """Hand texts that lack a part after ten minutes to a person. Returns how many parts."""
+    """Hand texts that lack a part after ten minutes to a person, each once. Returns how many parts."""
     incomplete = InboundMessage.objects.filter(
         outcome=Outcome.PART,
         joined_in=None,
@@ -79,9 +76,8 @@ def report_incomplete() -> int:
 
 def _is_repeated(inbound: InboundMessage) -> bool:
     """The gateway tells us again, as another message, of a part that was read: it points to that text."""
-    same = _of_same_text(inbound, _SAME_TEXT_FOR).filter(
-        part_number=inbound.part_number, text=inbound.text
-    )
+    pieces = InboundMessage.objects.of_same_text(inbound, SAME_TEXT_FOR).order_by("pk")
+    same = pieces.filter(part_number=inbound.part_number, text=inbound.text)
     read = same.exclude(joined_in=None, whole="").exclude(joined_in=inbound).first()
     if read is None:
         return False
@@ -91,21 +87,5 @@ def _is_repeated(inbound: InboundMessage) -> bool:
 
 def _waiting(inbound: InboundMessage, within: dt.timedelta) -> InboundMessageQuerySet:
     """The other pieces of the same text that are not yet read."""
-    pieces = _of_same_text(inbound, within).filter(outcome=Outcome.PART, joined_in=None)
-    return pieces.exclude(type="binary")
-
-
-def _of_same_text(inbound: InboundMessage, within: dt.timedelta) -> InboundMessageQuerySet:
-    # Both ways: of two parts at the same instant the later one may have been kept first.
-    received = (inbound.received_at - within, inbound.received_at + within)
-    return (
-        InboundMessage.objects.filter(
-            msisdn=inbound.msisdn,
-            virtual_number=inbound.virtual_number,
-            part_ref=inbound.part_ref,
-            part_total=inbound.part_total,
-            received_at__range=received,
-        )
-        .exclude(pk=inbound.pk)
-        .order_by("pk")
-    )
+    pieces = InboundMessage.objects.of_same_text(inbound, within).order_by("pk")
+    return pieces.filter(outcome=Outcome.PART, joined_in=None).exclude(type="binary")

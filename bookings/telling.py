@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from django.db import models
 
 from bookings import dispatch, notifications
-from bookings.dispatch import CannotTell
+from bookings.dispatch import CannotTell, News
 from bookings.models import Booking
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ class Telling(models.TextChoices):
     NOBODY = "nobody", "They are not told"
 
 
-def tell(booking: Booking, how: Telling, user: "User", *, is_moved: bool) -> None:
+def tell(booking: Booking, how: Telling, user: "User", *, news: News) -> None:
     """Tell the customer where the delivery stands, in the transaction of the change. Raises CannotTell."""
     match how:
         case Telling.SMS:
-            dispatch.tell(booking, user=user, is_moved=is_moved)
+            dispatch.tell(booking, news, user=user)
         case Telling.PHONE:
             dispatch.told_by_phone(booking, user)
         case Telling.ASK:
@@ -36,6 +36,6 @@ def tell(booking: Booking, how: Telling, user: "User", *, is_moved: bool) -> Non
 def example(booking: Booking) -> str:
     """The text about a move whose day is not chosen yet; about a cancelled delivery, that it is on again."""
     if booking.is_scheduled:
-        return dispatch.what_is_told(booking, "[the new day and time]", is_moved=True)
+        return dispatch.what_is_told(booking, "[the new day and time]", News.MOVED)
     again = Booking(reference=booking.reference, language=booking.language)
-    return dispatch.what_is_told(again, "[its day and time]", is_moved=False)
+    return dispatch.what_is_told(again, "[its day and time]", News.PLANNED)

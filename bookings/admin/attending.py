@@ -11,12 +11,12 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect, render
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils import timezone
 
 from bookings import desk, options, texts
 from bookings.admin.guard import is_key
+from bookings.admin.pages import OwnPages
 from bookings.desk import CannotAct
 from bookings.history.steps import full_name
 from bookings.history.thread import thread
@@ -54,23 +54,15 @@ class Offer:
     is_open: bool
 
 
-class Attending:
+class Attending(OwnPages):
     """Mixed into the admin of concerns: its page, and the acts on it."""
 
-    admin_site: Any
-    opts: Any
-    media: Any
-    get_object: Any
-    has_view_permission: Any
-    message_user: Callable[..., None]
-
     def get_urls(self) -> list[URLPattern]:
-        wrap = self.admin_site.admin_view
-        own = [
-            path("<int:pk>/act/", wrap(self.act_view), name="bookings_concern_act"),
-            path("<int:pk>/parts/", wrap(self.parts_view), name="bookings_concern_parts"),
+        return [
+            self.own_path("<int:pk>/act/", self.act_view, "act"),
+            self.own_path("<int:pk>/parts/", self.parts_view, "parts"),
+            *super().get_urls(),
         ]
-        return [*own, *super().get_urls()]  # type: ignore[misc]
 
     def may_act(self, request: HttpRequest) -> bool:
         user: Any = request.user
@@ -131,32 +123,30 @@ class Attending:
         waiting = Concern.objects.waiting().filter(msisdn=concern.msisdn)
         beside = list(waiting.exclude(pk=concern.pk).order_by("pk")[:20])
         offers = [_offer(question) for question in desk.offers(concern)]
-        context = {
-            **self.admin_site.each_context(request),
+        return self.own_page(
+            request,
+            "concern/page.html",
+            f"Needs attention: {concern.get_kind_display()}",
+            status=status,
             **_cost(words, concern.msisdn),
-            "title": f"Needs attention: {concern.get_kind_display()}",
-            "opts": self.opts,
-            "media": self.media,
-            "concern": concern,
-            "original": concern,
-            "owner": full_name(concern.owner),
-            "beside": beside,
-            "seen": max([concern.pk, *(row.pk for row in beside)]),
-            "thread": thread(concern),
-            "offers": offers,
-            "may_act": self.may_act(request),
-            "obstacle": desk.why_not_mine(concern, user),
-            "may_take": desk.may_take_over(concern, user),
-            "is_mine": concern.settled_at is None and concern.owner_id == user.pk,
-            "why_not_answered": desk.why_not_answered(concern),
-            "is_quiet": claiming.is_quiet(timezone.now()),
-            "wants_out": concern.kind == ConcernKind.WANTS_OUT and self.may_opt_out(request),
-            "nonce": secrets.token_urlsafe(18),
-            "words": words,
-            "longest": _LONGEST,
-        }
-        template = "admin/bookings/concern/page.html"
-        return TemplateResponse(request, template, context, status=status)
+            concern=concern,
+            original=concern,
+            owner=full_name(concern.owner),
+            beside=beside,
+            seen=max([concern.pk, *(row.pk for row in beside)]),
+            thread=thread(concern),
+            offers=offers,
+            may_act=self.may_act(request),
+            obstacle=desk.why_not_mine(concern, user),
+            may_take=desk.may_take_over(concern, user),
+            is_mine=concern.settled_at is None and concern.owner_id == user.pk,
+            why_not_answered=desk.why_not_answered(concern),
+            is_quiet=claiming.is_quiet(timezone.now()),
+            wants_out=concern.kind == ConcernKind.WANTS_OUT and self.may_opt_out(request),
+            nonce=secrets.token_urlsafe(18),
+            words=words,
+            longest=_LONGEST,
+        )
 
 
 def _find(pk: int) -> Concern:

@@ -1,17 +1,19 @@
 """Batches: the page that shows what asking many would come to, and how far each has come."""
 
 import secrets
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from unfold.decorators import display
 
 from bookings import batches
@@ -23,20 +25,31 @@ from bookings.admin.columns import (
     user_column,
 )
 from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
+from bookings.admin.pages import OwnPages
 from bookings.admin.picking import NONCE, Picked, picked, senders
 from bookings.batches import progress
-from bookings.batches.previewing import preview
+from bookings.batches.previewing import left_out, preview
 from bookings.history import visible
 from bookings.models import Batch, BatchEntry, BatchState
 from bookings.outbox.claiming import is_quiet
 
+#: A running or paused one with nothing left to do.
+_FINISHED = "finished"
 _LABELS = {
+    _FINISHED: "info",
     BatchState.RUNNING: "success",
     BatchState.PAUSED: "warning",
     BatchState.CANCELLED: "danger",
 }
+#: What the page of a batch has chosen, apart from the bookings.
+_KEPT = ("nonce", "sender", "plain", "reminder")
+#: Of those who are left out, on one page.
+_LEFT_OUT_SHOWN = 500
 _TURNS = {
-    "pause": (batches.pause, "Paused. Nothing more of this batch is sent until you resume it."),
+    "pause": (
+        batches.pause,
+        "Paused. Nobody else is asked, and no text that waits is sent, until you resume it.",
+    ),
     "resume": (batches.resume, "It goes on."),
     "cancel": (
         batches.cancel,
@@ -45,8 +58,28 @@ _TURNS = {
 }
 
 
+class StateFilter(admin.SimpleListFilter):
+    """Where a batch stands, in the words of its column."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [*BatchState.choices, (_FINISHED, _FINISHED)]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        match self.value():
+            case None | "":
+                return queryset
+            case "finished":
+                return queryset.finished()
+            case BatchState.CANCELLED:
+                return queryset.filter(state=BatchState.CANCELLED)
+        return queryset.going_on().filter(state=self.value())
+
+
 @admin.register(Batch)
-class BatchAdmin(HistoryAdminMixin, KeptAdmin):
+class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     empty_says = (
         "Nobody has asked many customers at once yet. Tick bookings in their list and choose"
         " “Notify customers”."
@@ -56,7 +89,7 @@ class BatchAdmin(HistoryAdminMixin, KeptAdmin):
     list_display = ["title", "started_at", "by", "state_shown", "bookings", "asked", "waiting"]
     list_display += ["left_out"]
     list_select_related = ["user"]
-    list_filter = ["state", "created_at", "user"]
+    list_filter = [StateFilter, "created_at", "user"]
     list_per_page = 20
     search_fields = ["name", "user__username"]
     search_help_text = "Where its bookings came from, or who started it"
@@ -72,18 +105,22 @@ class BatchAdmin(HistoryAdminMixin, KeptAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         shown = super().get_changelist_instance(request)
         rows = list(shown.result_list)
-        counts = progress.count_entries([batch.pk for batch in rows])
+        keys = [batch.pk for batch in rows]
+        counts, finished = progress.count_entries(keys), progress.finished(keys)
         for batch in rows:
             batch.progress = counts.get(batch.pk, progress.Progress())
+            batch.progress.is_finished = batch.pk in finished
         shown.result_list = rows
         return shown
 
     @display(description="batch", ordering="pk")
     def title(self, batch: Any) -> str:
-        return visible(str(batch))
+        return capfirst(visible(str(batch)))
 
     @display(description="state", ordering="state", label=_LABELS)
-    def state_shown(self, batch: Batch) -> tuple[str, str]:
+    def state_shown(self, batch: Any) -> tuple[str, str]:
+        if batch.progress.is_finished:
+            return _FINISHED, _FINISHED
         return batch.state, batch.get_state_display()
 
     @display(description="bookings")
@@ -114,6 +151,8 @@ class BatchAdmin(HistoryAdminMixin, KeptAdmin):
         if problem := chosen.problem(batches.MOST_BOOKINGS):
             self.message_user(request, problem, messages.WARNING)
             return redirect("admin:bookings_booking_changelist")
+        if "left_out" in request.POST:
+            return self._left_out(request, chosen)
         nonce = request.POST.get("nonce", "")
         is_confirmed = request.POST.get("confirmed") == "yes" and NONCE.fullmatch(nonce)
         if is_confirmed and request.POST.get("sender") in senders():
@@ -127,21 +166,35 @@ class BatchAdmin(HistoryAdminMixin, KeptAdmin):
         sender = sender if sender in numbers else numbers[0]
         is_plain = request.POST.get("plain") == "yes"
         nonce = request.POST.get("nonce", "")
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Notify customers",
-            "subtitle": chosen.name,
-            "opts": self.opts,
-            "media": self.media,
-            "chosen": chosen,
-            "found": preview(chosen.bookings, sender=sender, is_plain=is_plain),
-            "is_plain": is_plain,
-            "with_reminder": request.POST.get("reminder") == "yes",
-            "nonce": nonce if NONCE.fullmatch(nonce) else secrets.token_urlsafe(18),
-            "sender": sender,
-            "senders": [(number, show_our_number(number)) for number in numbers],
-        }
-        return TemplateResponse(request, "admin/bookings/batch/confirm.html", context)
+        return self.own_page(
+            request,
+            "batch/confirm.html",
+            "Notify customers",
+            subtitle=capfirst(chosen.name),
+            chosen=chosen,
+            found=preview(chosen.bookings, sender=sender, is_plain=is_plain),
+            is_plain=is_plain,
+            with_reminder=request.POST.get("reminder") == "yes",
+            nonce=nonce if NONCE.fullmatch(nonce) else secrets.token_urlsafe(18),
+            sender=sender,
+            caps={"hour": settings.SMS_PER_NUMBER_HOUR, "day": settings.SMS_PER_NUMBER_DAY},
+            senders=[(number, show_our_number(number)) for number in numbers],
+        )
+
+    def _left_out(self, request: HttpRequest, chosen: Picked) -> HttpResponse:
+        """All who would not be texted for one reason. The way back leads to the page as it was."""
+        reason = request.POST["left_out"]
+        rows = dict(left_out(chosen.bookings)).get(reason, [])
+        kept = {name: request.POST[name] for name in _KEPT if name in request.POST}
+        return self.own_page(
+            request,
+            "batch/left_out.html",
+            "Notify customers",
+            subtitle=capfirst(chosen.name),
+            reason=reason,
+            rows=Paginator(rows, _LEFT_OUT_SHOWN).get_page(request.POST.get("page")),
+            kept=[chosen.field, *kept.items()],
+        )
 
     def _start(self, request: HttpRequest, chosen: Picked) -> HttpResponse:
         user: Any = request.user
@@ -166,25 +219,24 @@ class BatchAdmin(HistoryAdminMixin, KeptAdmin):
         batch = self.get_object(request, object_id)
         if batch is None:
             return redirect("admin:bookings_batch_changelist")
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Batch",
-            "subtitle": str(batch),
-            "opts": self.opts,
-            "media": self.media,
-            "original": batch,
-            "batch": batch,
-            "progress": progress.of(batch),
-            "quiet_until": _quiet_until(),
-            "may_turn": self.has_add_permission(request),
-            "sender": show_our_number(batch.sender),
-        }
-        return TemplateResponse(request, "admin/bookings/batch/progress.html", context)
+        found = progress.of(batch)
+        return self.own_page(
+            request,
+            "batch/progress.html",
+            "Batch",
+            subtitle=capfirst(visible(str(batch))),
+            original=batch,
+            batch=batch,
+            progress=found,
+            state=_FINISHED if found.is_finished else batch.get_state_display(),
+            quiet_until=_quiet_until(),
+            may_turn=self.has_add_permission(request),
+            sender=show_our_number(batch.sender),
+        )
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.turn_view)
         turns = [
-            path(f"<int:pk>/{word}/", view, {"word": word}, name=f"bookings_batch_{word}")
+            self.own_path(f"<int:pk>/{word}/", partial(self.turn_view, word=word), word)
             for word in _TURNS
         ]
         return [*turns, *super().get_urls()]
@@ -201,7 +253,8 @@ class BatchAdmin(HistoryAdminMixin, KeptAdmin):
         if turn(batch, user):
             self.message_user(request, sentence, messages.SUCCESS)
         else:
-            now = Batch.objects.get(pk=pk).get_state_display()
+            is_finished = progress.finished([pk])
+            now = _FINISHED if is_finished else Batch.objects.get(pk=pk).get_state_display()
             self.message_user(request, f"Nothing was done: it is {now} already.", messages.INFO)
         return redirect(reverse("admin:bookings_batch_change", args=[pk]))
 

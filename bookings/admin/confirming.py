@@ -1,4 +1,4 @@
-"""The page that asks once more before an action changes rows."""
+"""The page that asks once more before an action changes rows. It is carried out once, however often it is sent."""
 
 from typing import Any
 
@@ -9,8 +9,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
+from bookings.models import ActKind, StaffAct
+
 #: How many rows one click changes: more would be a slip of the hand.
 MOST_AT_ONCE = 200
+#: What such a page comes to is one of these acts: one since the page was opened makes it an old one.
+_ACTS = (ActKind.RELEASED, ActKind.DROPPED, ActKind.REPLAYED)
 
 
 def page(
@@ -31,11 +35,14 @@ def page(
             f"At most {MOST_AT_ONCE} rows can be changed at once. Nothing was done: tick fewer."
         )
         return _refuse(model_admin, request, sentence)
-    if request.POST.get("confirmed") == "yes":
+    is_confirmed, last = request.POST.get("confirmed") == "yes", _last_act()
+    if is_confirmed and request.POST.get("seen") == last:
         return None
     context = {
         **model_admin.admin_site.each_context(request),
         "title": question,
+        "is_old": is_confirmed,
+        "seen": last,
         "opts": model_admin.opts,
         "media": model_admin.media,
         "rows": rows.order_by("pk"),
@@ -45,6 +52,11 @@ def page(
         "button": button,
     }
     return TemplateResponse(request, "admin/bookings/confirm.html", context)
+
+
+def _last_act() -> str:
+    last = StaffAct.objects.filter(kind__in=_ACTS).values_list("pk", flat=True).first()
+    return str(last or 0)
 
 
 def _refuse(model_admin: Any, request: HttpRequest, sentence: str) -> HttpResponse:

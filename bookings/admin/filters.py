@@ -115,18 +115,21 @@ def _deaf_numbers() -> list[str]:
 
 
 class AttentionFilter(admin.SimpleListFilter):
+    """Whether a text waits for a person. What somebody has seen to waits no more."""
+
     title = "attention"
     parameter_name = "attention"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "needs attention"), ("no", "needs none")]
+        return [("yes", "waits for a person"), ("no", "waits for nobody")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        waiting = Concern.objects.waiting().filter(inbound__isnull=False).values("inbound")
         match self.value():
             case "yes":
-                return queryset.exclude(attention="")
+                return queryset.filter(pk__in=waiting)
             case "no":
-                return queryset.filter(attention="")
+                return queryset.exclude(pk__in=waiting)
         return queryset
 
 

@@ -6,7 +6,6 @@ from django import forms
 from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.crypto import salted_hmac
 from django.utils.translation import get_language_info
 from unfold.widgets import (
     UnfoldAdminSelectWidget,
@@ -15,7 +14,9 @@ from unfold.widgets import (
 )
 
 from bookings import dispatch, telling, texts
+from bookings.admin.seen import seen_word
 from bookings.admin.slots import SLOT_LOAD
+from bookings.dispatch import News
 from bookings.history import CANCELLED, REINSTATED
 from bookings.models import Booking, InboundMessage, Notification, OutboundMessage, Slot
 from bookings.models.fields import mask_msisdn
@@ -59,9 +60,10 @@ class BookingForm(forms.ModelForm):
         booking = self.instance
         self.slot_was = booking.slot if booking.pk else None
         self.msisdn_was, self.was_scheduled = booking.msisdn, booking.is_scheduled
-        self.initial.update(seen=self._as_stored(), cancelled=not self.was_scheduled)
+        self.initial["cancelled"] = not self.was_scheduled
         self._offer_choices()
         if booking.pk:
+            self.initial["seen"] = seen_word(booking)
             self._ask_for_a_new_number()
             self._offer_telling()
 
@@ -98,7 +100,7 @@ class BookingForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         super().clean()
         seen = self.cleaned_data.get("seen")
-        if self.instance.pk and seen and seen != self._as_stored():
+        if self.instance.pk and seen and seen != self.initial["seen"]:
             self.add_error(
                 None,
                 f"This booking changed while you had it open: it is now on {self.slot_was}."
@@ -123,12 +125,6 @@ class BookingForm(forms.ModelForm):
     def telling(self) -> Telling:
         """How the customer learns of it; a page that does not say so tells nobody."""
         return Telling(self.cleaned_data.get("told") or Telling.NOBODY)
-
-    def _as_stored(self) -> str:
-        """What the page shows, as a word that does not tell the number."""
-        slot = self.slot_was.pk if self.slot_was else ""
-        stored = f"{slot}-{self.msisdn_was}-{self.was_scheduled}"
-        return salted_hmac("bookings.admin.seen", stored).hexdigest()
 
     @property
     def _is_moved(self) -> bool:
@@ -198,7 +194,8 @@ class BookingForm(forms.ModelForm):
         if not self._is_cancelled and not self.was_scheduled:
             dispatch.reinstate(booking)
         if self.is_changed:
-            telling.tell(booking, self.telling, user, is_moved=self._is_moved)
+            news = News.MOVED if self._is_moved else News.PLANNED
+            telling.tell(booking, self.telling, user, news=news)
 
 
 def _choosable(current: Slot | None) -> Any:

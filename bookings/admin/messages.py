@@ -163,7 +163,7 @@ class InboundMessageAdmin(
         *("received", "customer", "words", "how_read", "outcome_shown", "moved", "answered"),
     ]
     list_display_links = ["received"]
-    list_select_related = ["booking"]
+    list_select_related = ["booking", "concern"]
     actions = ["run_again", "export_csv", "export_xlsx"]
     phone_fields = ("msisdn",)
     search_fields = ["booking__reference", "booking__customer_name", "text", "gateway_message_id"]

@@ -9,21 +9,21 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import F, Max, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils import timezone
-from django.utils.crypto import salted_hmac
 
 from bookings import dispatch, telling, texts
 from bookings.admin.columns import show_day
 from bookings.admin.guard import is_key
+from bookings.admin.pages import OwnPages
+from bookings.admin.seen import seen_word, seen_words
 from bookings.admin.slots import SLOT_LOAD
-from bookings.dispatch import CannotBook, CannotTell
+from bookings.dispatch import CannotBook, CannotTell, News
 from bookings.history import visible
-from bookings.models import Booking, Slot, SlotChange
+from bookings.models import Booking, Slot
 from bookings.notifications import lock_booking
 from bookings.telling import Telling
 
@@ -44,21 +44,14 @@ class Done:
     not_told: list[str] = field(default_factory=list)
 
 
-class MovingMixin:
+class MovingMixin(OwnPages):
     """Two actions on the list of bookings, and the page on which each is confirmed."""
 
-    admin_site: Any
-    opts: Any
-    media: Any
-    message_user: Any
-    has_change_permission: Any
-
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
         return [
-            path("move/", view(self.move_view), name="bookings_booking_move"),
-            path("cancel/", view(self.cancel_view), name="bookings_booking_cancel"),
-            *super().get_urls(),  # type: ignore[misc]
+            self.own_path("move/", self.move_view, "move"),
+            self.own_path("cancel/", self.cancel_view, "cancel"),
+            *super().get_urls(),
         ]
 
     @admin.action(description="Move to another slot …", permissions=["change"])
@@ -98,26 +91,24 @@ class MovingMixin:
         reasons = dispatch.why_not_told_each(open_ones)
         seen = seen_words(open_ones)
         ways = [way for way in Telling if is_move or way != Telling.ASK]
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Move to another slot" if is_move else "Cancel deliveries",
-            "opts": self.opts,
-            "media": self.media,
-            "is_move": is_move,
-            "missing": missing,
-            "lines": [
+        return self.own_page(
+            request,
+            "booking/move.html",
+            "Move to another slot" if is_move else "Cancel deliveries",
+            is_move=is_move,
+            missing=missing,
+            lines=[
                 (booking, _sms(booking, is_move=is_move), reasons[booking.pk], seen[booking.pk])
                 for booking in open_ones
             ],
-            "left_out": len(bookings) - len(open_ones),
-            "without_sms": sum(bool(reason) for reason in reasons.values()),
-            "choices": _choices(open_ones) if is_move else [],
-            "ways": [(way.value, way.label) for way in ways],
-            "way": request.POST.get("told") or Telling.SMS.value,
-            "slot": request.POST.get("slot", ""),
-            "days": _DAYS,
-        }
-        return TemplateResponse(request, "admin/bookings/booking/move.html", context)
+            left_out=len(bookings) - len(open_ones),
+            without_sms=sum(bool(reason) for reason in reasons.values()),
+            choices=_choices(open_ones) if is_move else [],
+            ways=[(way.value, way.label) for way in ways],
+            way=request.POST.get("told") or Telling.SMS.value,
+            slot=request.POST.get("slot", ""),
+            days=_DAYS,
+        )
 
     def _carry_out(self, request: HttpRequest, *, is_move: bool) -> HttpResponse:
         if request.method != "POST":
@@ -185,7 +176,7 @@ def _change_one(booking: Booking, slot: Slot | None, seen: str, how: Telling, us
         current = lock_booking(booking)
         if not current.is_scheduled:
             raise CannotBook("It is cancelled.")
-        if seen != seen_words([current])[current.pk]:
+        if seen != seen_word(current):
             raise CannotBook(f"It changed since the page was opened, and is now on {current.slot}.")
         if slot is None:
             dispatch.cancel(current, user=user)
@@ -193,24 +184,10 @@ def _change_one(booking: Booking, slot: Slot | None, seen: str, how: Telling, us
             raise CannotBook(f"It is on {slot} already.")
         try:
             with transaction.atomic():
-                telling.tell(current, how, user, is_moved=True)
+                telling.tell(current, how, user, news=News.MOVED)
         except CannotTell as error:
             return str(error)
     return "Call them." if how == Telling.NOBODY else ""
-
-
-def seen_words(bookings: Iterable[Booking]) -> dict[int, str]:
-    """How each booking stands, as a word that tells no number. Another move makes it another, also one back."""
-    bookings = list(bookings)
-    moves = SlotChange.objects.filter(booking__in=bookings).order_by().values_list("booking")
-    last = dict(moves.annotate(Max("pk")))
-    stands = {
-        one.pk: f"{one.pk}-{one.slot_id}-{one.msisdn}-{one.state}-{last.get(one.pk)}"
-        for one in bookings
-    }
-    return {
-        pk: salted_hmac("bookings.admin.moving", words).hexdigest() for pk, words in stands.items()
-    }
 
 
 def _sms(booking: Booking, *, is_move: bool) -> str:
@@ -219,7 +196,7 @@ def _sms(booking: Booking, *, is_move: bool) -> str:
         return telling.example(booking)
     off = Booking(reference=booking.reference, language=booking.language, state="cancelled")
     where = texts.where(booking.slot, booking.language)
-    return dispatch.what_is_told(off, where, is_moved=False)
+    return dispatch.what_is_told(off, where, News.OFF)
 
 
 @dataclass(frozen=True, slots=True)

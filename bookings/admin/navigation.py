@@ -6,7 +6,10 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
-from bookings.models import Circuit
+from bookings.models import Circuit, Concern
+
+#: More are not counted.
+_MOST_COUNTED = 99
 
 #: (title, icon, model) by heading.
 _LISTS = {
@@ -55,15 +58,22 @@ def _item(title: str, icon: str, link: str, *, is_shown: bool = True) -> dict[st
 
 def _list(request: HttpRequest, title: str, icon: str, model: str) -> dict[str, Any]:
     app_label, name = model.split(".")
-    item = _item(
-        title,
-        icon,
-        reverse(f"admin:{app_label}_{name}_changelist"),
-        is_shown=request.user.has_perm(f"{app_label}.view_{name}"),
-    )
+    may_see = request.user.has_perm(f"{app_label}.view_{name}")
+    address = reverse(f"admin:{app_label}_{name}_changelist")
+    item = _item(title, icon, address, is_shown=may_see)
     if name == "circuit" and Circuit.current().opened_at:
         item |= {"badge": "open", "badge_variant": "danger"}
+    if name == "concern" and may_see and (waiting := _waiting()):
+        item |= {"badge": waiting, "badge_variant": "warning"}
     return item
+
+
+def _waiting() -> str:
+    """How many things wait for a person, as `7` or `99+`; "" if there is none."""
+    count = Concern.objects.waiting().order_by()[: _MOST_COUNTED + 1].count()
+    if count > _MOST_COUNTED:
+        return f"{_MOST_COUNTED}+"
+    return str(count or "")
 
 
 def _notify_form(request: HttpRequest) -> dict[str, Any]:

@@ -26,6 +26,11 @@ class Picked:
     def problem(self, most: int) -> str:
         """Why no batch can be made of them, as a sentence; "" if one can."""
         count = self.bookings.order_by()[: most + 1].count()
+        if not count and not self.field[1]:
+            return (
+                "Nobody is chosen yet, so nobody can be notified. Tick the bookings in this list,"
+                " then choose “Notify customers …” above it."
+            )
         if not count:
             return "No booking was found for that, so nobody can be notified."
         if count > most:

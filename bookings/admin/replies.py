@@ -81,11 +81,13 @@ class ReplyHistory:
 
     @display(description="customer's words", ordering="text")
     def words(self, inbound: Any) -> str:
-        """The beginning of them, and why a person must look at it."""
+        """The beginning of them, and why a person must look at it, or had to."""
         said = show_text(Truncator(inbound.said).chars(_LISTED_WORDS))
         if not inbound.attention:
             return said
-        why = show_text(inbound.attention)
+        why, concern = show_text(inbound.attention), getattr(inbound, "concern", None)
+        if concern is not None and concern.settled_at is not None:
+            return format_html('{}<div class="detail">Seen to: {}</div>', said, why)
         return format_html('{}<div class="detail needs">Needs attention: {}</div>', said, why)
 
     @display(description="acknowledgement")

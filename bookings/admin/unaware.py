@@ -1,19 +1,20 @@
 """The call list: whose customers do not know of a delivery of a day, and that somebody has told them now."""
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 
 from bookings import dispatch, reach
 from bookings.admin.columns import show_day
+from bookings.admin.pages import OwnPages
+from bookings.admin.seen import seen_word, seen_words
 from bookings.history import visible
 from bookings.models import Booking
 from bookings.models.schedule import EARLIEST, LATEST
@@ -26,22 +27,14 @@ if TYPE_CHECKING:
 _LINKED = 5
 
 
-class UnawareMixin:
+class UnawareMixin(OwnPages):
     """The pages of the list, under the bookings."""
 
-    admin_site: Any
-    opts: Any
-    media: Any
-    message_user: Any
-    has_view_permission: Any
-    has_change_permission: Any
-
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
         return [
-            path("unaware/", view(self.unaware_view), name="bookings_booking_unaware"),
-            path("<int:pk>/told/", view(self.told_view), name="bookings_booking_told"),
-            *super().get_urls(),  # type: ignore[misc]
+            self.own_path("unaware/", self.unaware_view, "unaware"),
+            self.own_path("<int:pk>/told/", self.told_view, "told"),
+            *super().get_urls(),
         ]
 
     def unaware_view(self, request: HttpRequest) -> HttpResponse:
@@ -55,20 +48,20 @@ class UnawareMixin:
         if day is None:
             self.message_user(request, "That is no date, so this is tomorrow.", messages.WARNING)
         day = day or today + dt.timedelta(days=1)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Who does not know",
-            "opts": self.opts,
-            "media": self.media,
-            "day": day,
-            "day_shown": show_day(day),
-            "days": [_linked(today + dt.timedelta(days=ahead), today) for ahead in range(_LINKED)],
-            "unreached": reach.unreached(day),
-            "has_deliveries": Booking.objects.scheduled().on(day).exists(),
-            "may_tell": self.has_change_permission(request),
-            "patience": reach.PATIENCE.seconds // 60,
-        }
-        return TemplateResponse(request, "admin/bookings/booking/unaware.html", context)
+        unreached = reach.unreached(day)
+        seen = seen_words(one.booking for one in unreached)
+        return self.own_page(
+            request,
+            "booking/unaware.html",
+            "Who does not know",
+            day=day,
+            day_shown=show_day(day),
+            days=[_linked(today + dt.timedelta(days=ahead), today) for ahead in range(_LINKED)],
+            unreached=[(one, seen[one.booking.pk]) for one in unreached],
+            has_deliveries=Booking.objects.scheduled().on(day).exists(),
+            may_tell=self.has_change_permission(request),
+            patience=reach.PATIENCE.seconds // 60,
+        )
 
     def told_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Somebody has told this customer by phone what the list said; written down once."""
@@ -80,7 +73,7 @@ class UnawareMixin:
         with transaction.atomic():
             current = lock_booking(booking)
             name = visible(current.reference)
-            if request.POST.get("slot") != str(current.slot_id) or not current.is_scheduled:
+            if request.POST.get("seen") != seen_word(current) or not current.is_scheduled:
                 now = f"on {current.slot}" if current.is_scheduled else "cancelled"
                 sentence = f"{name} changed meanwhile: it is now {now}. Tell the customer that."
                 level = messages.WARNING

@@ -36,7 +36,7 @@ def _ask(entry: BatchEntry) -> None:
     """Ask, unless another sender has just done so, or the batch was stopped."""
     booking = lock_booking(entry.booking)
     mine = BatchEntry.objects.to_ask().filter(pk=entry.pk).select_for_update(of=("self",))
-    if not mine.exists():
+    if mine.first() is None:  # not exists(): that would lock the batch too, and its buttons wait
         return
     try:
         with transaction.atomic():

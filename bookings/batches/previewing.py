@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from bookings import options, plans, texts
 from bookings.batches.asking import ASKED_ALREADY
-from bookings.batches.timing import Timing, count_ahead, timing
+from bookings.batches.timing import Planned, Timing, Walk, count_ahead
 from bookings.models import Booking, Consent, Notification, Slot
 from bookings.models.fields import country_of
 from bookings.outbox.spending import price_per_part
@@ -42,12 +42,13 @@ class Preview:
 def preview(bookings: QuerySet[Booking], *, sender: str, is_plain: bool = False) -> Preview:
     """What starting it now would do; writes nothing. All counts are exact for this moment."""
     now = timezone.now()
-    rows = list(bookings.select_related("slot").order_by("pk"))
+    rows = _rows(bookings)
     reasons = _reasons(rows, bookings, now)
     asked = [booking for booking in rows if booking.pk not in reasons]
     first_digits = _first_digits(asked, options.digits_taken(bookings, now))
+    walk = Walk({booking.msisdn for booking in asked}, now, count_ahead())
     found = Preview(
-        timing=timing([booking.slot.cutoff_at for booking in asked], now, ahead=count_ahead()),
+        timing=walk.found,
         total=len(rows),
         asked=len(asked),
         notices=list(first_digits.values()).count(None),
@@ -55,16 +56,9 @@ def preview(bookings: QuerySet[Booking], *, sender: str, is_plain: bool = False)
     )
     wording = _Wording(sender, now)
     for booking in asked:
-        first = first_digits[booking.pk]
-        measured = wording.measure(booking, first)
-        price = _price(booking)
-        parts = measured.plain_parts if is_plain else measured.parts
-        found.parts += parts
-        found.cost += price * parts
-        if measured.is_dearer:
-            found.spared_parts += measured.parts - measured.plain_parts
-            found.spared_cost += price * (measured.parts - measured.plain_parts)
-            found.dearest = max(found.dearest, measured.parts)
+        measured = wording.measure(booking, first_digits[booking.pk])
+        cost = _count(found, booking, measured, is_plain=is_plain)
+        walk.take(Planned(booking.msisdn, booking.slot.cutoff_at, cost))
     found.costly = _costly(wording.costly(), asked)
     found.samples = [
         wording.word(booking, first_digits[booking.pk], is_plain=is_plain)
@@ -76,8 +70,27 @@ def preview(bookings: QuerySet[Booking], *, sender: str, is_plain: bool = False)
     return found
 
 
-def _price(booking: Booking) -> Decimal:
-    return price_per_part(country_of(booking.msisdn) if settings.SMS_PRICES else "")
+def left_out(bookings: QuerySet[Booking]) -> list[tuple[str, list[Booking]]]:
+    """Who would not be texted if it were started now, by reason: what most have in common comes first."""
+    rows = _rows(bookings)
+    return _grouped(rows, _reasons(rows, bookings, timezone.now()))
+
+
+def _rows(bookings: QuerySet[Booking]) -> list[Booking]:
+    return list(bookings.select_related("slot").order_by("pk"))
+
+
+def _count(found: Preview, booking: Booking, measured: "_Measured", *, is_plain: bool) -> Decimal:
+    """Add the text of one booking to the sums; returns what it costs."""
+    price = price_per_part(country_of(booking.msisdn) if settings.SMS_PRICES else "")
+    parts = measured.plain_parts if is_plain else measured.parts
+    found.parts += parts
+    found.cost += price * parts
+    if measured.is_dearer:
+        found.spared_parts += measured.parts - measured.plain_parts
+        found.spared_cost += price * (measured.parts - measured.plain_parts)
+        found.dearest = max(found.dearest, measured.parts)
+    return price * parts
 
 
 def _reasons(

@@ -1,17 +1,20 @@
 """How far batches have come: a few queries, however many they are and however large."""
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Count, Q
+from django.db.models import Count, Max, Q
 
 from bookings.models import (
+    Batch,
     BatchEntry,
     InboundMessage,
     Kind,
     MessageState,
+    Notification,
     OutboundMessage,
     Outcome,
 )
@@ -25,6 +28,9 @@ _WAITS = (MessageState.QUEUED, MessageState.CANCELLED)
 class Progress:
     """Bookings of a batch by how far each has come. Whoever answered was handed a text before, and so on."""
 
+    is_finished: bool = False  # nothing is left to ask, to hand over or to remind of
+    last_at: dt.datetime | None = None  # when we last did something for it
+    to_remind: int = 0  # their customers may still be reminded
     total: int = 0
     waiting: int = 0  # not asked yet
     left_out: int = 0
@@ -46,19 +52,34 @@ def count_entries(batches: Collection[Any]) -> dict[int, Progress]:
         total=Count("pk"),
         waiting=Count("pk", filter=Q(settled_at=None)),
         left_out=Count("pk", filter=~Q(left_out="")),
+        last=Max("settled_at"),
     )
     return {
         pk: Progress(
-            total=total, waiting=waiting, left_out=left_out, asked=total - waiting - left_out
+            total=total,
+            waiting=waiting,
+            left_out=left_out,
+            asked=total - waiting - left_out,
+            last_at=last,
         )
-        for pk, total, waiting, left_out in counted
+        for pk, total, waiting, left_out, last in counted
     }
 
 
+def finished(batches: Collection[Any]) -> set[Any]:
+    """Which of these batches have nothing left to do."""
+    return set(Batch.objects.filter(pk__in=batches).finished().values_list("pk", flat=True))
+
+
 def of(batch: Any) -> Progress:
-    """All there is to know of one batch, in four queries."""
+    """All there is to know of one batch, in a few queries."""
     progress = count_entries([batch.pk]).get(batch.pk, Progress())
-    states = _states(batch)
+    progress.is_finished = bool(finished([batch.pk]))
+    if batch.with_reminder:
+        open_ones = Notification.objects.open().filter(batch_entry__batch=batch)
+        progress.to_remind = open_ones.filter(remind_at__isnull=False).count()
+    states, called_at = _texts(batch)
+    progress.last_at = max(filter(None, (progress.last_at, called_at)), default=None)
     progress.queued = states[MessageState.QUEUED]
     progress.cancelled = states[MessageState.CANCELLED]
     progress.handed_over = sum(n for state, n in states.items() if state not in _WAITS)
@@ -77,8 +98,14 @@ def of(batch: Any) -> Progress:
     return progress
 
 
-def _states(batch: Any) -> Counter[str]:
-    asked = OutboundMessage.objects.filter(
-        notification__batch_entry__batch=batch, kind=Kind.NOTIFICATION
-    )
-    return Counter(dict(asked.order_by().values_list("state").annotate(count=Count("pk"))))
+def _texts(batch: Any) -> tuple[Counter[str], dt.datetime | None]:
+    """Its questions by state, and when the last text of it, question or reminder, began to leave us."""
+    texts = OutboundMessage.objects.filter(notification__batch_entry__batch=batch)
+    rows = texts.order_by().values_list("kind", "state")
+    states: Counter[str] = Counter()
+    called = []
+    for kind, state, count, at in rows.annotate(count=Count("pk"), at=Max("call_started_at")):
+        called.append(at)
+        if kind == Kind.NOTIFICATION:
+            states[state] += count
+    return states, max(filter(None, called), default=None)

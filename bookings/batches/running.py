@@ -59,20 +59,20 @@ def start(
 
 
 def pause(batch: Batch, user: "User") -> bool:
-    """Ask nobody else, and hand over none of its texts. False if it was not running."""
+    """Ask nobody else, and hand over none of its texts. False if it was not running, or is finished."""
     return _turn(batch, user, BatchState.RUNNING, BatchState.PAUSED, ActKind.PAUSED)
 
 
 def resume(batch: Batch, user: "User") -> bool:
-    """Go on where it was paused. False if it was not."""
+    """Go on where it was paused. False if it was not, or is finished."""
     return _turn(batch, user, BatchState.PAUSED, BatchState.RUNNING, ActKind.RESUMED)
 
 
 def cancel(batch: Batch, user: "User") -> bool:
-    """Leave out who was not asked yet, and withdraw what was not handed over. False if it was cancelled before."""
+    """Leave out who was not asked yet, and withdraw what was not handed over. False if nothing was left to do."""
     now = timezone.now()
     with transaction.atomic():
-        going_on = Batch.objects.filter(pk=batch.pk).exclude(state=BatchState.CANCELLED)
+        going_on = Batch.objects.going_on().filter(pk=batch.pk)
         if not going_on.update(state=BatchState.CANCELLED, ended_at=now):
             return False
         # Waits for whoever is asking one of them at this moment, and leaves that one as it is.
@@ -113,7 +113,7 @@ def _texts(batch: Batch) -> OutboundMessageQuerySet:
 
 @transaction.atomic
 def _turn(batch: Batch, user: "User", before: BatchState, after: BatchState, act: ActKind) -> bool:
-    turned = Batch.objects.filter(pk=batch.pk, state=before).update(state=after)
+    turned = Batch.objects.going_on().filter(pk=batch.pk, state=before).update(state=after)
     if turned:
         _record(act, batch, user)
         ring()

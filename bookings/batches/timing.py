@@ -1,19 +1,38 @@
-"""When the texts of a batch would leave, at the rate that is allowed and outside the quiet hours."""
+"""When the texts of a batch would leave: at the allowed rate, outside the quiet hours, within the caps."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from django.conf import settings
 from django.utils import timezone
 
 from bookings.models import OutboundMessage
+from bookings.outbox import caps, spending
 from bookings.plans import LEAST_TIME_TO_ANSWER
 
 #: Nobody is asked further ahead.
 _MOST_DAYS = 30
 #: More are not counted: by then it takes the better part of an hour anyway.
 _MOST_COUNTED = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A text that would be sent."""
+
+    msisdn: str
+    closes_at: dt.datetime
+    cost: Decimal = Decimal()
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What waits in the outbox before a new text."""
+
+    texts: int = 0
+    cost: Decimal = Decimal()  # counted only where a day's spending has a cap
 
 
 @dataclass(slots=True)
@@ -23,55 +42,130 @@ class Timing:
     rate: float  # texts in a second
     ahead: int  # texts that wait already
     ends_at: dt.datetime  # when the last one leaves
+    money: Decimal | None = None  # what may still be spent today; None: no cap
     today: int = 0
     quiet: int = 0  # another day, because of the quiet hours
     slow: int = 0  # another day, because of the rate
+    dear: int = 0  # another day, because today's money is spent by then
+    capped: int = 0  # another day, because their numbers have had enough for one
+    paused: int = 0  # later today, because their numbers have had enough for an hour
     closed: int = 0  # never: too little time is left to answer when it is their turn
 
 
-def count_ahead() -> int:
-    """How many texts wait in the outbox before a new one."""
-    return OutboundMessage.objects.queued()[:_MOST_COUNTED].count()
+def count_ahead() -> Ahead:
+    """What waits already."""
+    queued = OutboundMessage.objects.queued()
+    has_cap = settings.SMS_DAILY_SPEND_CAP is not None
+    cost = spending.estimate_all(queued) if has_cap else Decimal()
+    return Ahead(queued[:_MOST_COUNTED].count(), cost)
 
 
-def timing(closes: Sequence[dt.datetime], now: dt.datetime, *, ahead: int = 0) -> Timing:
-    """When texts for questions that close at these moments would leave, one after the other."""
-    rate = allowed_rate()
-    found = Timing(rate=rate, ahead=ahead, ends_at=now)
-    today = timezone.localdate(now)
-    turns = _turns(now, dt.timedelta(seconds=1 / rate))
-    for _ in range(ahead):
-        next(turns)
-    for place, closes_at in enumerate(closes, start=ahead + 1):
-        turn = next(turns)
-        if turn > closes_at - LEAST_TIME_TO_ANSWER:
-            found.closed += 1
-            continue
-        found.ends_at = turn
-        if timezone.localdate(turn) == today:
-            found.today += 1
-        elif timezone.localdate(now + dt.timedelta(seconds=place / rate)) == today:
-            found.quiet += 1
+def timing(texts: Sequence[Planned], now: dt.datetime, ahead: Ahead | None = None) -> Timing:
+    """When these texts would leave, one after the other, if nothing else came in between."""
+    walk = Walk({text.msisdn for text in texts}, now, ahead or Ahead())
+    for text in texts:
+        walk.take(text)
+    return walk.found
+
+
+class Walk:
+    """Goes through texts to these numbers in their order, as the senders will, and counts what it has `found`."""
+
+    def __init__(self, msisdns: set[str], now: dt.datetime, ahead: Ahead) -> None:
+        self._now, self._today = now, timezone.localdate(now)
+        self.found = Timing(rate=allowed_rate(), ahead=ahead.texts, ends_at=now)
+        self._turns = _Turns(now, dt.timedelta(seconds=1 / self.found.rate))
+        for _ in range(ahead.texts):
+            self._turns.next()
+        self._purse = _Purse(self._today, ahead.cost)
+        self.found.money = self._purse.left
+        self._counts = caps.Counts(msisdns, now)
+        self._place = ahead.texts
+        self._is_spent = False  # today's money, before the day was over
+
+    def take(self, text: Planned) -> None:
+        """The next text."""
+        self._place += 1
+        turn = self._turn(text)
+        free_at, why = self._counts.free_at(text.msisdn, turn)
+        leaves = next(_open_hours(free_at))[0] if why else turn
+        if leaves > text.closes_at - LEAST_TIME_TO_ANSWER:
+            self.found.closed += 1
+            return
+        self._counts.add(text.msisdn, leaves)
+        self.found.ends_at = max(self.found.ends_at, leaves)
+        self._count(leaves, is_capped=bool(why))
+
+    def _turn(self, text: Planned) -> dt.datetime:
+        """When it is its turn, and there is money for it. What comes too late costs none."""
+        turn = self._turns.next()
+        while turn <= text.closes_at - LEAST_TIME_TO_ANSWER:
+            day = timezone.localdate(turn)
+            if self._purse.takes(text.cost, day):
+                break
+            self._is_spent = self._is_spent or day == self._today
+            self._turns.skip_to(_wall(day + dt.timedelta(days=1), dt.time()))
+            turn = self._turns.next()
+        return turn
+
+    def _count(self, leaves: dt.datetime, *, is_capped: bool) -> None:
+        by_rate = self._now + dt.timedelta(seconds=self._place / self.found.rate)
+        if timezone.localdate(leaves) == self._today:
+            self.found.today += 1
+            self.found.paused += is_capped
+        elif is_capped:
+            self.found.capped += 1
+        elif self._is_spent:
+            self.found.dear += 1
+        elif timezone.localdate(by_rate) == self._today:
+            self.found.quiet += 1
         else:
-            found.slow += 1
-    return found
+            self.found.slow += 1
+
+
+class _Turns:
+    """The moments at which one text after another may leave."""
+
+    def __init__(self, now: dt.datetime, step: dt.timedelta) -> None:
+        self._hours, self._step = _open_hours(now), step
+        self._turn, self._end = next(self._hours)
+        self._never = now + dt.timedelta(days=_MOST_DAYS)
+
+    def next(self) -> dt.datetime:
+        while self._turn + self._step > self._end:
+            start, self._end = next(
+                self._hours, (self._never, dt.datetime.max.replace(tzinfo=dt.UTC))
+            )
+            self._turn = max(self._turn, start)
+        self._turn += self._step
+        return self._turn
+
+    def skip_to(self, moment: dt.datetime) -> None:
+        """The next one is not before then."""
+        self._turn = max(self._turn, moment)
+
+
+class _Purse:
+    """What may be spent, day by day. Whatever does not fit waits for another day, and so does all behind it."""
+
+    def __init__(self, today: dt.date, waiting: Decimal) -> None:
+        self._day, left = today, spending.left_of(today)
+        self._cap: Decimal = settings.SMS_DAILY_SPEND_CAP or Decimal()
+        self.left: Decimal | None = None if left is None else max(left - waiting, Decimal())
+
+    def takes(self, cost: Decimal, day: dt.date) -> bool:
+        if self.left is None:
+            return True
+        left = self.left if day == self._day else self._cap
+        self._day, is_enough = day, cost <= left
+        self.left = left - cost if is_enough else left
+        return is_enough
 
 
 def allowed_rate() -> float:
     """Texts in a second from one number of ours."""
     rates = (settings.SMS_RATE_PER_SECOND, settings.SMS_RATE_PER_NUMBER)
     return min(float(rate) for rate in rates if rate)
-
-
-def _turns(now: dt.datetime, step: dt.timedelta) -> Iterator[dt.datetime]:
-    """The moments at which one text after another may leave."""
-    for start, end in _open_hours(now):
-        turn = start + step
-        while turn <= end:
-            yield turn
-            turn += step
-    while True:
-        yield now + dt.timedelta(days=_MOST_DAYS)
 
 
 def _open_hours(now: dt.datetime) -> Iterator[tuple[dt.datetime, dt.datetime]]:

@@ -2,18 +2,31 @@
 
 from collections.abc import Iterator
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
-from bookings.models import Concern, InboundMessage, Settlement
+from bookings.models import Concern, InboundMessage, Outcome, Settlement
+from bookings.models.messages import SAME_TEXT_FOR
 
 
 def what_needs_a_person_is_in_the_queue() -> Iterator[str]:
-    lacking = InboundMessage.objects.needing_attention().filter(concern=None).order_by("pk")
-    for inbound in lacking.values_list("pk", flat=True):
+    lacking = InboundMessage.objects.needing_attention().filter(concern=None)
+    lacking = lacking.exclude(Q(outcome=Outcome.PART) & _has_piece_in_the_queue())
+    for inbound in lacking.order_by("pk").values_list("pk", flat=True):
         yield f"I12 inbound message {inbound}: it needs a person, and stands in no queue"
     done = Concern.objects.waiting().filter(inbound__attention="", inbound__isnull=False)
     for concern in done.values_list("pk", flat=True):
         yield f"I12 concern {concern}: it waits, and its message needs nobody"
+
+
+def _has_piece_in_the_queue() -> Exists:
+    """One concern stands for all the pieces of a text that did not become whole."""
+    received = OuterRef("received_at")
+    same = {
+        f"inbound__{name}": OuterRef(name)
+        for name in ("msisdn", "virtual_number", "part_ref", "part_total")
+    }
+    near = (received - SAME_TEXT_FOR, received + SAME_TEXT_FOR)
+    return Exists(Concern.objects.filter(**same, inbound__received_at__range=near))
 
 
 def settled_concerns_say_by_whom() -> Iterator[str]:

@@ -9,11 +9,10 @@ from typing import Any, TypeAlias
 
 from django.core.exceptions import ValidationError
 
-from bookings.manifest import phones
+from bookings.manifest import dates, phones
 from bookings.manifest.sheets import ManifestError, cells_of
 from bookings.models import Place, Slot
 from bookings.models.fields import check_reference
-from bookings.models.schedule import EARLIEST, LATEST
 
 REQUIRED = ("reference", "customer_name", "phone", "date", "window_start", "window_end")
 OPTIONAL = ("place", "language", "notes", "capacity")
@@ -199,39 +198,14 @@ def _phone(cells: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _window(cells: Mapping[str, str]) -> Window:
-    date, start, end = _date(cells), _time("window_start", cells), _time("window_end", cells)
+    date = dates.read_date(cells.get("date", ""))
+    start, end = (
+        dates.read_time(cells.get(name, ""), name.replace("_", " "))
+        for name in ("window_start", "window_end")
+    )
     if end <= start:
         raise ValueError(f"The window must end after it starts: {start:%H:%M} to {end:%H:%M}.")
     return Window(date, start, end, _place(cells))
-
-
-def _date(cells: Mapping[str, str]) -> dt.date:
-    text = cells.get("date", "")
-    is_written_so = re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII)
-    try:
-        date = dt.date.fromisoformat(text if is_written_so else "")
-    except ValueError:
-        raise ValueError(_no("date", text, "2026-11-24")) from None
-    if not EARLIEST <= date <= LATEST:
-        raise ValueError(_no("date", text, "2026-11-24"))
-    return date
-
-
-def _time(name: str, cells: Mapping[str, str]) -> dt.time:
-    text = cells.get(name, "")
-    found = re.fullmatch(r"(\d{1,2}:\d\d)(?::00)?", text, re.ASCII)
-    try:
-        return dt.time.fromisoformat(found[1].zfill(5) if found else "")
-    except ValueError:
-        raise ValueError(_no(name.replace("_", " "), text, "09:00")) from None
-
-
-def _no(what: str, text: str, example: str) -> str:
-    return (
-        f"{text[:40]!r} is no {what}: write it like {example}."
-        if text
-        else f"The {what} is missing."
-    )
 
 
 def _place(cells: Mapping[str, str]) -> str:

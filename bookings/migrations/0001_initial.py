@@ -431,7 +431,7 @@ class Migration(migrations.Migration):
             name='StaffAct',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('revealed', 'saw a whole number'), ('exported', 'exported a list'), ('closed_circuit', 'closed the circuit'), ('released', 'released held texts'), ('dropped', 'cancelled held texts'), ('replayed', 'ran the rule again'), ('took', 'took over what needs a person'), ('applied', 'chose an option for the customer'), ('answered', 'wrote to the customer'), ('told_by_phone', 'told the customer by phone'), ('set_aside', 'set it aside: not for us'), ('consent', 'recorded a wish about texts'), ('imported', 'imported a manifest'), ('asked_many', 'asked many customers'), ('paused', 'paused a batch'), ('resumed', 'resumed a batch'), ('cancelled', 'cancelled a batch')], max_length=20)),
+                ('kind', models.CharField(choices=[('revealed', 'saw a whole number'), ('exported', 'exported a list'), ('closed_circuit', 'closed the circuit'), ('released', 'released held texts'), ('dropped', 'cancelled held texts'), ('replayed', 'ran the rule again'), ('took', 'took over what needs a person'), ('applied', 'chose an option for the customer'), ('answered', 'wrote to the customer'), ('told_by_phone', 'told the customer by phone'), ('set_aside', 'set it aside: not for us'), ('consent', 'recorded a wish about texts'), ('imported', 'imported a manifest'), ('asked_many', 'asked many customers'), ('paused', 'paused a batch'), ('resumed', 'resumed a batch'), ('cancelled', 'cancelled a batch'), ('called_off', 'cancelled a delivery')], max_length=20)),
                 ('msisdn', models.CharField(blank=True, help_text='Shown masked.', max_length=40, verbose_name='about the number')),
                 ('details', models.CharField(blank=True, help_text='Where, which rows, how many.', max_length=500)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
@@ -703,6 +703,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='staffact',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['revealed', 'exported', 'closed_circuit', 'released', 'dropped', 'replayed', 'took', 'applied', 'answered', 'told_by_phone', 'set_aside', 'consent', 'imported', 'asked_many', 'paused', 'resumed', 'cancelled'])), name='staff_act_kind_is_known'),
+            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['revealed', 'exported', 'closed_circuit', 'released', 'dropped', 'replayed', 'took', 'applied', 'answered', 'told_by_phone', 'set_aside', 'consent', 'imported', 'asked_many', 'paused', 'resumed', 'cancelled', 'called_off'])), name='staff_act_kind_is_known'),
         ),
     ]

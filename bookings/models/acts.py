@@ -26,6 +26,7 @@ class ActKind(models.TextChoices):
     PAUSED = "paused", "paused a batch"
     RESUMED = "resumed", "resumed a batch"
     CANCELLED = "cancelled", "cancelled a batch"
+    CALLED_OFF = "called_off", "cancelled a delivery"
 
 
 class StaffAct(models.Model):

@@ -8,8 +8,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from bookings.models.fields import is_one_of
-from bookings.models.notifications import Notification
+from bookings.models.notifications import Notification, NotificationState
 from bookings.models.schedule import Booking
+from bookings.models.standing import MessageState
 
 
 class BatchState(models.TextChoices):
@@ -17,6 +18,9 @@ class BatchState(models.TextChoices):
     PAUSED = "paused", "paused"
     CANCELLED = "cancelled", "cancelled"
 
+
+#: What a batch can still hold back, or is just being handed over.
+_IN_HAND = (MessageState.QUEUED, MessageState.SENDING)
 
 #: For so long something of a cancelled batch may still have to be withdrawn.
 WINDING_UP = dt.timedelta(days=1)
@@ -32,6 +36,31 @@ class BatchQuerySet(models.QuerySet["Batch"]):
     def stopped(self, now: dt.datetime) -> "BatchQuerySet":
         """Those whose queued texts stay where they are."""
         return self.filter(state=BatchState.PAUSED) | self.just_cancelled(now)
+
+    def going_on(self) -> "BatchQuerySet":
+        """Those with something left to do, paused or not: somebody to ask or to remind, or a text to hand over.
+
+        The others are finished, or cancelled.
+        """
+        return self.exclude(state=BatchState.CANCELLED).filter(_has_something_left())
+
+    def finished(self) -> "BatchQuerySet":
+        """Those with nothing left to do. They stay as they are: their customers can still answer."""
+        return self.exclude(state=BatchState.CANCELLED).exclude(_has_something_left())
+
+
+def _has_something_left() -> Q:
+    """Looked up from what waits, which is little and has indexes, not batch by batch."""
+    entries = BatchEntry.objects.order_by()
+    left = (
+        entries.waiting(),
+        entries.filter(notification__outbound_messages__state__in=_IN_HAND),
+        entries.filter(
+            notification__state=NotificationState.OPEN, notification__remind_at__isnull=False
+        ),
+    )
+    to_ask, to_hand_over, to_remind = (Q(pk__in=rows.values("batch")) for rows in left)
+    return to_ask | to_hand_over | to_remind
 
 
 class Batch(models.Model):

@@ -1,5 +1,6 @@
 """Every SMS in and out."""
 
+import datetime as dt
 import secrets
 from typing import Any
 
@@ -62,6 +63,9 @@ class Outcome(models.TextChoices):
 #: What stands in the place of a text that was erased, and how a number begins that was: the country code of nobody.
 FORGOTTEN, NOBODY = "[forgotten]", "999"
 
+#: How long the reference of a long text goes on meaning the same text. Phones count to 255 and begin anew.
+SAME_TEXT_FOR = dt.timedelta(minutes=30)
+
 #: The customer made a valid choice.
 CHOSEN = (Outcome.MOVED, Outcome.KEPT, Outcome.ALREADY)
 
@@ -94,6 +98,20 @@ class InboundMessageQuerySet(models.QuerySet["InboundMessage"]):
 
     def needing_attention(self) -> "InboundMessageQuerySet":
         return self.exclude(attention="")
+
+    def of_same_text(
+        self, piece: "InboundMessage", within: dt.timedelta
+    ) -> "InboundMessageQuerySet":
+        """The other pieces of the long text that this one is of, received so near to it."""
+        # Both ways: of two parts at the same instant the later one may have been kept first.
+        received = (piece.received_at - within, piece.received_at + within)
+        return self.filter(
+            msisdn=piece.msisdn,
+            virtual_number=piece.virtual_number,
+            part_ref=piece.part_ref,
+            part_total=piece.part_total,
+            received_at__range=received,
+        ).exclude(pk=piece.pk)
 
     def with_answers(self) -> "InboundMessageQuerySet":
         """With what our rule said to each: `answer_text`, `answer_state`, `answer_at` (handed over), or None."""

@@ -27,19 +27,27 @@ class Counts:
 
     def take(self, pk: int, msisdn: str) -> bool:
         """Count this message, if it is within the caps of its number; else let it wait until it is."""
+        due_at, reason = self.free_at(msisdn, self._now)
+        if not reason:
+            self.add(msisdn, self._now)
+            return True
+        OutboundMessage.objects.queued().filter(pk=pk).update(due_at=due_at, reason=reason)
+        logger.info("Message %s: %s", pk, reason)
+        return False
+
+    def free_at(self, msisdn: str, moment: dt.datetime) -> tuple[dt.datetime, str]:
+        """When this number may get one more text, from this moment on, and why not sooner; "" if it may then."""
         texts = self._texts[msisdn]
         waits = [
             (texts[-most] + window, f"Waits: this number got {most} texts in {name}.")
             for most, window, name in _caps()
-            if len(texts) >= most and texts[-most] > self._now - window
+            if len(texts) >= most and texts[-most] > moment - window
         ]
-        if not waits:
-            texts.append(self._now)
-            return True
-        due_at, reason = max(waits)
-        OutboundMessage.objects.queued().filter(pk=pk).update(due_at=due_at, reason=reason)
-        logger.info("Message %s: %s", pk, reason)
-        return False
+        return max(waits, default=(moment, ""))
+
+    def add(self, msisdn: str, moment: dt.datetime) -> None:
+        """It gets one at this moment, not before those that were counted."""
+        self._texts[msisdn].append(moment)
 
 
 def _caps() -> Sequence[tuple[int, dt.timedelta, str]]:

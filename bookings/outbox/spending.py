@@ -10,16 +10,19 @@ import re
 from decimal import Decimal
 
 from django.conf import settings
-from django.db.models import F
-from django.db.models.functions import Round
+from django.db.models import F, Min, Sum
+from django.db.models.functions import Left, Round
 from django.utils import timezone
 
 from bookings.models import Spending
 from bookings.models.fields import country_of
+from bookings.models.messages import OutboundMessageQuerySet
 
 logger = logging.getLogger(__name__)
 
 _DECIMALS = 8
+#: So many digits of a number tell its country.
+_DIGITS = 7
 _DAYS_LOOKED_AT = 7
 #: A balance for less than so many days of spending is low.
 _DAYS_LEFT = 2
@@ -38,6 +41,21 @@ def price_per_part(country: str) -> Decimal:
 def estimate(parts: int, msisdn: str) -> Decimal:
     """What a text of so many parts to this number is counted with, in the account's currency."""
     return price_per_part(country_of(msisdn)) * parts
+
+
+def estimate_all(messages: OutboundMessageQuerySet) -> Decimal:
+    """What all of these are counted with together."""
+    if not settings.SMS_PRICES:
+        return price_per_part("") * (messages.aggregate(parts=Sum("parts"))["parts"] or 0)
+    groups = messages.order_by().annotate(begins=Left("msisdn", _DIGITS)).values_list("begins")
+    summed = groups.annotate(parts=Sum("parts"), example=Min("msisdn"))
+    return sum((estimate(parts, example) for _, parts, example in summed), Decimal())
+
+
+def left_of(day: dt.date) -> Decimal | None:
+    """What the day's cap leaves to be spent; None if there is no cap."""
+    cap: Decimal | None = settings.SMS_DAILY_SPEND_CAP
+    return None if cap is None else max(cap - Spending.of(day).amount, Decimal())
 
 
 def has_room(parts: int, msisdn: str) -> bool:

@@ -1,15 +1,19 @@
 """A batch is asked by the senders, stops when it is told to, and never says what is not true any more."""
 
 import datetime as dt
+from decimal import Decimal
 
 import pytest
+from django.utils import timezone
 
 from bookings import batches, dispatch
 from bookings.batches import ask_waiting
 from bookings.batches import progress as progress_of
-from bookings.batches.timing import timing
+from bookings.batches.previewing import preview
+from bookings.batches.timing import Ahead, Planned, timing
 from bookings.invariants import find_contradictions
 from bookings.models import (
+    ActKind,
     Batch,
     BatchEntry,
     BatchState,
@@ -19,6 +23,8 @@ from bookings.models import (
     NotificationState,
     OutboundMessage,
     SlotOption,
+    Spending,
+    StaffAct,
 )
 from bookings.notifications import ask_afresh
 from bookings.outbox.claiming import claim
@@ -118,7 +124,7 @@ def test_what_is_cancelled_is_withdrawn_and_what_was_handed_over_stays(drain, re
     ask_waiting(2)
     assert batches.cancel(second, UserFactory.create())
     assert not batches.cancel(second, UserFactory.create())
-    assert batches.cancel(batch, UserFactory.create())
+    assert not batches.cancel(batch, UserFactory.create())  # nothing of it is left to cancel
     assert drain() == []
     assert Notification.objects.open().count() == 4
     assert reply(gone.msisdn, "2").outcome == "moved"
@@ -137,6 +143,147 @@ def test_a_text_that_was_asked_at_the_moment_of_the_cancellation_is_withdrawn_by
     assert drain() == []
     assert OutboundMessage.objects.get().state == MessageState.CANCELLED
     assert progress_of.of(batch).cancelled == 1
+
+
+# Finished
+
+
+def state_of(batch) -> tuple[bool, bool]:
+    """Whether it goes on, and whether it is finished."""
+    this = Batch.objects.filter(pk=batch.pk)
+    return this.going_on().exists(), this.finished().exists()
+
+
+GOES_ON, FINISHED, NEITHER = (True, False), (False, True), (False, False)
+
+
+def test_a_batch_is_finished_once_its_last_text_has_left(clock, drain):
+    batch, user = start(parcels(3)), UserFactory.create()
+    assert state_of(batch) == GOES_ON
+    ask_waiting()
+    assert state_of(batch) == GOES_ON
+    clock("2026-11-23 10:05")
+    assert len(drain()) == 3
+    clock("2026-11-23 11:00")
+    assert state_of(batch) == FINISHED
+    found = progress_of.of(batch)
+    assert (found.is_finished, found.last_at) == (True, wall("2026-11-23 10:05"))
+    assert [turn(batch, user) for turn in (batches.pause, batches.resume, batches.cancel)] == [
+        False
+    ] * 3
+    batch.refresh_from_db()
+    assert batch.state == BatchState.RUNNING
+    assert not StaffAct.objects.exclude(kind=ActKind.ASKED_MANY).exists()
+
+
+def test_a_batch_that_left_everybody_out_is_finished(clock):
+    batch = start(parcels(1, msisdn="442079460000"))
+    clock("2026-11-23 10:05")
+    ask_waiting()
+    assert state_of(batch) == FINISHED
+    assert progress_of.of(batch).last_at == wall("2026-11-23 10:05")
+
+
+def test_a_text_that_is_queued_once_more_makes_its_batch_go_on(drain):
+    batch = start(parcels(1))
+    drain()
+    assert state_of(batch) == FINISHED
+    OutboundMessage.objects.update(state=MessageState.QUEUED)
+    assert state_of(batch) == GOES_ON
+    assert batches.pause(batch, UserFactory.create())
+    assert state_of(batch) == GOES_ON  # paused, and something is left to resume
+
+
+def test_a_batch_goes_on_until_its_reminders_have_left(clock, drain):
+    batch = start(parcels(2), with_reminder=True)
+    drain()
+    assert state_of(batch) == GOES_ON
+    assert progress_of.of(batch).to_remind == 2
+    clock("2026-11-24 16:00")  # half-way to Wed 25 Nov 21:00
+    assert len(drain()) == 2
+    assert state_of(batch) == FINISHED
+    assert progress_of.of(batch).to_remind == 0
+
+
+def test_a_cancelled_batch_is_not_called_finished(drain):
+    batch = start(parcels(1))
+    batches.cancel(batch, UserFactory.create())
+    assert state_of(batch) == NEITHER
+
+
+# What the caps leave for today
+
+
+@pytest.fixture
+def money(settings):
+    """A cap, and the prices that the fake network asks for."""
+    settings.SMS_PRICE_PER_PART, settings.SMS_DAILY_SPEND_CAP = Decimal("0.0333"), Decimal("1.00")
+
+
+def previewed(bookings):
+    keys = [booking.pk for booking in bookings]
+    return preview(Booking.objects.filter(pk__in=keys), sender=VIRTUAL_NUMBER)
+
+
+def test_the_preview_says_how_many_the_days_cap_on_spending_leaves_for_today(
+    clock, queued, drain, money
+):
+    today = dt.date(2026, 11, 23)
+    Spending.objects.create(day=today, amount=Decimal("0.40"))
+    queued()
+    chosen = parcels(10)
+    found = previewed(chosen)
+    parts = found.parts // 10
+    assert found.timing.money == Decimal("0.5667")
+    left = int(Decimal("0.5667") / (parts * Decimal("0.0333")))
+    assert 0 < left < 10
+    assert (found.timing.today, found.timing.dear) == (left, 10 - left)
+    assert timezone.localdate(found.timing.ends_at) > today
+
+    start(chosen)
+    assert len(drain()) == left + 1
+    assert Spending.of(today).amount <= Decimal("1.00")
+    clock("2026-11-24 08:00")
+    assert len(drain()) == 10 - left
+
+
+def test_a_text_that_is_dearer_than_a_whole_days_cap_never_leaves(settings, money):
+    settings.SMS_DAILY_SPEND_CAP = Decimal("0.01")
+    found = previewed(parcels(2)).timing
+    assert (found.today, found.dear, found.closed) == (0, 0, 2)
+
+
+def test_without_a_cap_on_spending_nothing_is_said_of_it(settings):
+    settings.SMS_DAILY_SPEND_CAP = None
+    found = previewed(parcels(3)).timing
+    assert (found.money, found.today, found.dear) == (None, 3, 0)
+
+
+def test_what_waits_is_counted_by_the_price_of_its_country(settings, queued, money):
+    settings.SMS_PRICES = {"GB": Decimal("0.04"), "FR": Decimal("0.10")}
+    queued(parts=2, msisdn="447700900123")
+    queued(parts=3, msisdn="33612345678")
+    assert previewed(parcels(1)).timing.money == Decimal("0.62")
+
+
+def test_the_preview_says_how_many_are_more_than_one_number_gets_in_a_day(settings, drain):
+    settings.SMS_PER_NUMBER_DAY = 2
+    chosen = parcels(4, msisdn="447700900777")
+    found = previewed(chosen).timing
+    assert (found.today, found.capped, found.paused) == (2, 2, 0)
+    start(chosen)
+    assert len(drain()) == 2
+
+
+def test_the_preview_says_how_many_wait_for_the_hour_of_their_number(settings, clock, drain):
+    settings.SMS_PER_NUMBER_HOUR = 1
+    chosen = parcels(2, msisdn="447700900777")
+    found = previewed(chosen).timing
+    assert (found.today, found.capped, found.paused) == (2, 0, 1)
+    start(chosen)
+    assert len(drain()) == 1
+    clock("2026-11-23 11:01")
+    assert len(drain()) == 1
 
 
 # The clock
@@ -209,11 +356,13 @@ def test_timing_counts_who_goes_today_and_why_others_do_not(
     settings.QUIET_HOURS = (dt.time(20), dt.time(8))
     settings.SMS_RATE_PER_SECOND, settings.SMS_RATE_PER_NUMBER = rate, None
     closes = wall("2026-12-05 21:00") if expected[3] == 0 else wall("2026-11-26 21:00")
-    found = timing([closes] * count, wall(now))
+    texts = [Planned(f"4477{number:08d}", closes) for number in range(count)]
+    found = timing(texts, wall(now))
     assert (found.today, found.quiet, found.slow, found.closed) == expected
 
 
 def test_what_waits_already_goes_first(settings):
     settings.QUIET_HOURS, settings.SMS_RATE_PER_SECOND = None, 1
-    found = timing([wall("2026-11-26 21:00")], wall("2026-11-23 10:00"), ahead=59)
+    texts = [Planned("447700900123", wall("2026-11-26 21:00"))]
+    found = timing(texts, wall("2026-11-23 10:00"), Ahead(59))
     assert found.ends_at == wall("2026-11-23 10:01")

@@ -7,16 +7,17 @@ import pytest
 import time_machine
 from django.core.management import call_command
 
-from bookings import acknowledgements, history, long_replies, sweep
+from bookings import acknowledgements, desk, history, long_replies, sweep
 from bookings.models import (
     Booking,
+    Concern,
     InboundMessage,
     MessageState,
     OutboundMessage,
     Outcome,
     SlotChange,
 )
-from tests.factories import STRANGER, NotificationFactory
+from tests.factories import STRANGER, NotificationFactory, UserFactory
 from tests.processes import VIRTUAL_NUMBER
 
 pytestmark = pytest.mark.django_db
@@ -157,6 +158,41 @@ def test_a_text_that_lacks_a_part_after_ten_minutes_is_for_a_person(asked, clock
     sweep.sweep()
     assert fresh(part)[0].attention == long_replies.INCOMPLETE
     assert long_replies.report_incomplete() == 0  # harmless to repeat
+
+
+def test_the_parts_of_a_text_that_lacks_one_are_one_thing_to_see_to(asked, clock, send_part):
+    send_part(1, "option ", total=4)
+    clock.shift(dt.timedelta(minutes=9))
+    send_part(2, "2, ", total=4)
+    clock.shift(dt.timedelta(minutes=1, seconds=1))
+    sweep.sweep()
+    send_part(3, "thanks", total=4)  # too late for the first
+    clock.shift(dt.timedelta(minutes=9))
+    sweep.sweep()
+    assert InboundMessage.objects.exclude(attention="").count() == 3
+    assert Concern.objects.get().inbound == InboundMessage.objects.get(part_number=1)
+    call_command("check_invariants")
+
+
+def test_a_part_that_comes_after_a_person_saw_to_the_others_is_shown_to_one_again(
+    asked, clock, send_part
+):
+    send_part(1, "option ")
+    clock.shift(dt.timedelta(minutes=11))
+    sweep.sweep()
+    desk.set_aside(Concern.objects.get(), UserFactory.create())
+    clock.shift(dt.timedelta(minutes=1))
+    late = send_part(2, "2")
+    assert Concern.objects.waiting().get().inbound == late
+    call_command("check_invariants")
+
+
+def test_each_of_two_texts_that_lack_a_part_is_seen_to(asked, clock, send_part):
+    send_part(1, "option ")
+    send_part(1, "number ", ref="8")
+    clock.shift(dt.timedelta(minutes=11))
+    sweep.sweep()
+    assert Concern.objects.waiting().count() == 2
 
 
 def test_a_part_that_comes_later_acts_no_more_and_is_for_a_person(asked, clock, send_part):

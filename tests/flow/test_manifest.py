@@ -3,11 +3,13 @@
 import csv
 import datetime as dt
 import io
+from typing import Any
 
 import pytest
 import tablib
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from openpyxl import Workbook
 
 from bookings import dispatch
 from bookings.manifest import ManifestError, Remark, Row, import_rows, read
@@ -183,9 +185,9 @@ def test_where_no_zero_is_written_in_front_none_can_be_lost(settings):
         ({"reference": ""}, "reference is missing"),
         ({"reference": "R" * 41}, "longer than 40"),
         ({"name": "N" * 121}, "longer than 120"),
-        ({"date": "24/11/2026"}, "'24/11/2026' is no date: write it like 2026-11-24."),
         ({"date": "20261124"}, "is no date"),
         ({"date": "2026-02-30"}, "is no date"),
+        ({"date": "soon"}, "'soon' is no date: write it like 2026-11-24 or 24 Nov 2026."),
         ({"date": ""}, "The date is missing."),
         ({"start": "9am"}, "'9am' is no window start: write it like 09:00."),
         ({"end": "24:00"}, "is no window end"),
@@ -194,6 +196,85 @@ def test_where_no_zero_is_written_in_front_none_can_be_lost(settings):
 )
 def test_a_bad_cell_is_refused_with_the_reason(changed, words):
     assert words in refused(*row(**changed))
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        *("2026-11-24", "2026/11/24", "2026.11.24", "24.11.2026", "24 Nov 2026", "24 nov. 2026"),
+        *(
+            "24 November 2026",
+            "24th November, 2026",
+            "Tue 24 Nov 2026",
+            "Tuesday, 24 NOVEMBER 2026",
+        ),
+        *("24-Nov-2026", "24/Nov/2026", "24. November 2026"),
+    ],
+)
+def test_a_date_with_one_reading_is_taken(date):
+    assert taken(*row(date=date)).window.date == dt.date(2026, 11, 24)
+
+
+def test_dots_put_the_day_first():
+    assert taken(*row(date="4.11.2026")).window.date == dt.date(2026, 11, 4)
+
+
+TWO_WAYS = "does not say whether the day or the month comes first. Is it "
+
+
+@pytest.mark.parametrize(
+    ("date", "words"),
+    [
+        (
+            "04/11/2026",
+            f"{TWO_WAYS}4 November 2026 or 11 April 2026? Write 2026-11-04 or 2026-04-11.",
+        ),
+        ("4-11-2026", f"{TWO_WAYS}4 November 2026 or 11 April 2026?"),
+        ("24/11/2026", f"{TWO_WAYS}24 November 2026? Write 2026-11-24."),
+        ("11/24/2026", f"{TWO_WAYS}24 November 2026? Write 2026-11-24."),
+        ("04/04/2026", f"{TWO_WAYS}4 April 2026? Write 2026-04-04."),
+        ("31/31/2026", "is no date"),
+        ("24/11/26", "is no date"),
+        ("24 Nov 26", "is no date"),
+        ("24 Nov", "is no date"),
+        ("24.13.2026", "is no date"),
+        ("31 Feb 2026", "is no date"),
+        ("24 Smarch 2026", "is no date"),
+        ("Foo 24 Nov 2026", "is no date"),
+        ("Wed 24 Nov 2026", "contradicts itself: 24 November 2026 is a Tuesday."),
+        ("46350", "is no date"),
+        ("2026-11-24 10:30:00", "is no date"),
+        ("24 Nov 1026", "is no date"),
+        ("2026-11/24", "is no date"),
+    ],
+)
+def test_a_date_that_two_people_could_read_differently_is_refused_and_says_how_to_write_it(
+    date, words
+):
+    said = refused(*row(date=date))
+    assert said.startswith("row 2: ")
+    assert words in said
+
+
+@pytest.mark.parametrize("start", ["9:00", "09:00", "09:00:00", "9:00:00"])
+def test_a_time_with_a_colon_is_taken(start):
+    assert taken(*row(start=start)).window.start == dt.time(9)
+
+
+@pytest.mark.parametrize("start", ["9.00", "9.30", "9h", "0900", "9", "09:00:30", "9:0", "9:00 pm"])
+def test_a_time_without_one_reading_is_refused(start):
+    assert "is no window start: write it like 09:00." in refused(*row(start=start))
+
+
+@pytest.mark.parametrize("style", ["dd/mm/yyyy", "mm-dd-yy", "yyyy-mm-dd"])
+def test_a_cell_that_excel_holds_as_a_date_is_that_date_however_it_is_shown(style):
+    book = Workbook()
+    sheet: Any = book.active
+    sheet.append(HEADER)
+    sheet.append(["A1", "Ann", "07700 900001", dt.date(2026, 11, 4), dt.time(9), dt.time(12)])
+    sheet["D2"].number_format = style
+    book.save(content := io.BytesIO())
+    assert value_in(content.getvalue()).window.date == dt.date(2026, 11, 4)
 
 
 @pytest.mark.parametrize(

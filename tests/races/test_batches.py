@@ -4,7 +4,14 @@ import pytest
 
 from bookings import batches
 from bookings.batches import ask_waiting
-from bookings.models import Batch, Booking, MessageState, Notification, OutboundMessage
+from bookings.models import (
+    Batch,
+    Booking,
+    MessageState,
+    Notification,
+    OutboundMessage,
+    StaffAct,
+)
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import start_call
 from bookings.reminders import remind
@@ -48,6 +55,53 @@ def test_a_page_that_is_confirmed_twice_at_once_starts_one_batch(attempt):
     first, second = at_once(act, act)
     assert first == second
     assert Batch.objects.get().entries.count() == 3
+
+
+@pytest.mark.parametrize("attempt", range(ROUNDS))
+def test_once_a_batch_is_paused_nobody_is_asked_but_whose_turn_it_was(attempt, settings):
+    settings.QUIET_HOURS, settings.SMS_RATE_PER_SECOND = None, 1000
+    batch, user = start(8), UserFactory.create()
+
+    def pause() -> int:
+        assert batches.pause(batch, user)
+        return Notification.objects.count()
+
+    *looked_at, asked = at_once(ask_waiting, ask_waiting, pause)
+    assert not [each for each in looked_at if isinstance(each, Exception)], looked_at
+    assert Notification.objects.count() <= asked + 2  # each sender was at one
+    assert ask_waiting() == 0
+    assert claim(10).messages == []
+
+    assert batches.resume(batch, user)
+    ask_waiting()
+    assert len(claim(10).messages) == Notification.objects.count() == 8
+
+
+@pytest.mark.parametrize("attempt", range(ROUNDS))
+def test_once_a_batch_is_cancelled_nobody_is_asked_but_whose_turn_it_was(attempt):
+    batch, user = start(8), UserFactory.create()
+
+    def cancel() -> int:
+        assert batches.cancel(batch, user)
+        return Notification.objects.count()
+
+    *looked_at, asked = at_once(ask_waiting, ask_waiting, cancel)
+    assert not [each for each in looked_at if isinstance(each, Exception)], looked_at
+    assert Notification.objects.count() <= asked + 2
+    left_out = batch.entries.exclude(left_out="").count()
+    assert left_out + Notification.objects.count() == 8
+
+
+@pytest.mark.parametrize("attempt", range(ROUNDS))
+def test_of_a_pause_and_a_cancellation_at_once_the_cancellation_stands(attempt):
+    batch, user = start(3), UserFactory.create()
+    found = at_once(lambda: batches.pause(batch, user), lambda: batches.cancel(batch, user))
+    assert found[1] is True, found
+    batch.refresh_from_db()
+    assert batch.state == "cancelled"
+    acts = StaffAct.objects.filter(kind__in=["paused", "cancelled"])
+    assert acts.count() == sum(found)
+    assert not batch.entries.waiting().exists()
 
 
 @pytest.mark.parametrize("attempt", range(ROUNDS))

@@ -1,9 +1,11 @@
 """A wish given by phone against a sender at the same instant."""
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 
 from bookings import consent
-from bookings.models import MessageState
+from bookings.models import MessageState, SendAttempt
 from bookings.notifications import notify
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import start_call
@@ -11,6 +13,8 @@ from tests.factories import BookingFactory, UserFactory
 from tests.races.together import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+CUSTOMER = "447700900123"
 
 
 @pytest.mark.parametrize("round_", range(5))
@@ -28,3 +32,28 @@ def test_after_a_recorded_opt_out_nothing_is_handed_over(round_):
     assert claim(5).messages == []
     message.refresh_from_db()
     assert message.state == MessageState.CANCELLED
+
+
+@pytest.mark.parametrize("round_", range(5))
+def test_once_the_page_says_that_it_is_recorded_no_call_begins(round_):
+    """Through the page, while one sender claims and another is about to call."""
+    claimed_before = notify(BookingFactory.create(msisdn=CUSTOMER)).outbound_messages.get()
+    (at_hand,) = claim(1).messages
+    notify(BookingFactory.create(msisdn=CUSTOMER))
+    staff = Client()
+    staff.force_login(UserFactory.create(is_superuser=True))
+    wish = {"number": f"+{CUSTOMER}", "wish": "out", "words": "called", "confirmed": "yes"}
+    address = reverse("admin:bookings_consentchange_record")
+
+    def record() -> tuple[int, int]:
+        return staff.post(address, wish).status_code, SendAttempt.objects.count()
+
+    recorded, attempt, claimed = at_once(record, lambda: start_call(at_hand), lambda: claim(5))
+    assert not isinstance(claimed, Exception), claimed
+    assert not isinstance(attempt, Exception), attempt
+    assert [start_call(each) for each in claimed.messages] == [None] * len(claimed.messages)
+    assert recorded == (302, int(attempt is not None))
+    assert claim(5).messages == []
+    claimed_before.refresh_from_db()
+    assert (claimed_before.state == MessageState.SENDING) == (attempt is not None)
+    assert bool(claimed_before.never_again) == (attempt is not None)

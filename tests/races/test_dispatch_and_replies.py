@@ -5,6 +5,7 @@ from django.test import Client
 
 from bookings import dispatch
 from bookings.admin import moving
+from bookings.admin.seen import seen_words
 from bookings.dispatch import CannotBook
 from bookings.manifest import import_rows, read
 from bookings.models import Booking, InboundMessage, OutboundMessage, Outcome, Slot, SlotChange
@@ -114,7 +115,7 @@ def test_two_dispatchers_who_move_many_at_once_do_not_overfill_a_slot(round_):
     vans = [BookingFactory.create_batch(8) for _ in users]
 
     def act(van, user):
-        return moving.change(van, wanted, moving.seen_words(van), Telling.SMS, user)
+        return moving.change(van, wanted, seen_words(van), Telling.SMS, user)
 
     said = at_once(
         *[lambda van=van, user=user: act(van, user) for van, user in zip(vans, users, strict=True)]

@@ -1,11 +1,14 @@
 """Asking many customers at once: the page that shows it before anything is sent, and starting the batch."""
 
 import re
+from decimal import Decimal
+from html import unescape
 
 import pytest
 from django.test import Client
 
 from bookings import batches
+from bookings.admin import batches as batch_pages
 from bookings.batches import ask_waiting
 from bookings.models import (
     ActKind,
@@ -135,6 +138,14 @@ def test_an_address_that_names_nothing_says_so(query, dispatcher):
     assert "nobody can be notified" in page.content.decode()
 
 
+def test_the_button_above_the_list_says_how_a_batch_is_begun(dispatcher):
+    page = dispatcher.get(url(Batch, "add"), follow=True)
+    assert page.redirect_chain[-1][0] == url(Booking, "changelist")
+    assert (
+        "Tick the bookings in this list, then choose “Notify customers …”" in page.content.decode()
+    )
+
+
 def test_too_many_at_once_are_refused_in_a_sentence(dispatcher, monkeypatch):
     monkeypatch.setattr(batches, "MOST_BOOKINGS", 2)
     page = choose(dispatcher, BookingFactory.create_batch(3)).url
@@ -255,7 +266,98 @@ def test_the_page_asks_as_much_of_the_database_for_many_as_for_few(
         dispatcher.get(url(Batch, "add"), {"day": slot.date.isoformat()})
 
 
+def test_the_page_says_what_the_caps_hold_back(dispatcher, settings):
+    settings.SMS_PRICE_PER_PART, settings.SMS_DAILY_SPEND_CAP = Decimal("0.05"), Decimal("0.20")
+    settings.SMS_PER_NUMBER_DAY = 1
+    slot = SlotFactory.create(date=in_days(4), capacity=None)
+    two = BookingFactory.create_batch(2, msisdn=PHONE, slot=slot)
+    page = choose(dispatcher, [*two, *BookingFactory.create_batch(8, slot=slot)])
+    html, timing = page.content.decode(), page.context["found"].timing
+    assert f"<b>{timing.dear}</b> will not go out today: the day" in html
+    assert "cap on spending leaves 0.20 for today" in html
+    assert "<b>1</b> will not go out today: one number gets no more than 1 text in a day" in html
+    assert timing.today + timing.dear + timing.capped + timing.closed == 10
+
+
+def test_all_who_are_left_out_can_be_seen_in_pages(dispatcher, monkeypatch):
+    monkeypatch.setattr(batch_pages, "_LEFT_OUT_SHOWN", 60)
+    slot = SlotFactory.create(date=in_days(4), capacity=None)
+    deaf = BookingFactory.create_batch(101, msisdn="442079460000", slot=slot)
+    page = choose(dispatcher, [*deaf, BookingFactory.create(slot=slot)])
+    html = page.content.decode()
+    assert "The first 100 of 101." in html
+    (reason,) = re.findall(r'name="left_out" value="([^"]*)">Show all 101', html)
+
+    fields = hidden_fields(html) | {"left_out": unescape(reason), "reminder": "yes"}
+    shown = [
+        dispatcher.post(url(Batch, "add"), fields | {"page": number}).content.decode()
+        for number in (1, 2)
+    ]
+
+    links = [re.findall(r'class="link" href="[^"]*/booking/(\d+)/', one) for one in shown]
+    assert list(map(len, links)) == [60, 41]
+    assert {int(key) for keys in links for key in keys} == {booking.pk for booking in deaf}
+    back = hidden_fields(shown[0])
+    assert (back["nonce"], back["bookings"]) == (fields["nonce"], fields["bookings"])
+    assert 'name="reminder" value="yes"' in shown[0]
+    assert not Batch.objects.exists()
+
+
+def test_a_reason_that_nobody_has_shows_nobody(dispatcher):
+    fields = hidden_fields(choose(dispatcher, [BookingFactory.create()]).content.decode())
+    page = dispatcher.post(url(Batch, "add"), fields | {"left_out": "<b>x</b>", "page": "x"})
+    assert "0 will not be texted: &lt;b&gt;x" in page.content.decode()
+
+
 # The list and the page of one
+
+
+def test_a_batch_that_is_finished_says_so_and_offers_nothing(dispatcher, drain):
+    confirm(dispatcher, choose(dispatcher, [BookingFactory.create()]))
+    batch = Batch.objects.get()
+    address = url(Batch, "change", batch.pk)
+    html = dispatcher.get(address).content.decode()
+    assert "1 chosen booking: running" in html
+    assert "Pause</button>" in html
+    drain()
+    html = dispatcher.get(address).content.decode()
+    assert "1 chosen booking: finished" in html
+    assert ". Finished " in html
+    assert not re.search("(Pause|Resume|Cancel what has not left yet)</button>", html)
+    page = dispatcher.post(url(Batch, "pause", batch.pk), follow=True)
+    assert "Nothing was done: it is finished already." in page.content.decode()
+
+
+def test_the_list_is_filtered_by_the_state_that_it_shows(dispatcher, drain):
+    for _ in range(2):
+        confirm(dispatcher, choose(dispatcher, [BookingFactory.create()]))
+    drain()
+    for _ in range(3):
+        confirm(dispatcher, choose(dispatcher, [BookingFactory.create()]))
+    done, *_, paused, cancelled = Batch.objects.order_by("pk")
+    batches.pause(paused, UserFactory.create())
+    batches.cancel(cancelled, UserFactory.create())
+    listed = {
+        state: dispatcher.get(url(Batch, "changelist"), {"state": state}).context["cl"].result_list
+        for state in ("running", "paused", "cancelled", "finished")
+    }
+    assert {state: len(rows) for state, rows in listed.items()} == {
+        "running": 1,
+        "paused": 1,
+        "cancelled": 1,
+        "finished": 2,
+    }
+    assert done in listed["finished"]
+
+
+def test_a_name_begins_a_heading_with_a_capital(dispatcher):
+    slot = SlotFactory.create(date=in_days(4))
+    BookingFactory.create(slot=slot)
+    page = dispatcher.get(url(Batch, "add"), {"day": slot.date.isoformat()})
+    assert page.context["subtitle"].startswith("Deliveries of ")
+    batch = confirm(dispatcher, page).context["batch"]
+    assert ">Deliveries of " in dispatcher.get(url(Batch, "change", batch.pk)).content.decode()
+    assert "Deliveries of " in dispatcher.get(url(Batch, "changelist")).content.decode()
 
 
 def test_the_list_and_the_page_ask_as_much_for_many_as_for_few(
@@ -270,10 +372,10 @@ def test_the_list_and_the_page_ask_as_much_for_many_as_for_few(
             name="chosen",
         )
     ask_waiting(11)
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(18):
         html = dispatcher.get(url(Batch, "changelist")).content.decode()
-    assert html.count("chosen") >= 5
-    with django_assert_max_num_queries(16):
+    assert html.count("Chosen") == 5
+    with django_assert_max_num_queries(18):
         page = dispatcher.get(url(Batch, "change", Batch.objects.order_by("pk")[2].pk))
     progress = page.context["progress"]
     assert (progress.total, progress.asked, progress.waiting) == (4, 3, 1)

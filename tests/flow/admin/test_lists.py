@@ -217,9 +217,19 @@ def test_what_lies_ahead_comes_before_what_is_past(superuser):
 def test_what_needs_attention_is_filtered(superuser):
     model = apps.get_model("bookings.InboundMessage")
     InboundMessageFactory.create()
-    wanted = InboundMessageFactory.create(attention="Wrote without an open question.")
+    wanted = ConcernFactory.create().inbound
+    settled = ConcernFactory.create(
+        settled_at=timezone.now(), settlement="overtaken", inbound__attention="Answered too late."
+    ).inbound
     page = superuser.get(url(model, "changelist"), {"attention": "yes"})
     assert list(page.context["cl"].result_list) == [wanted]
+    assert "Needs attention: <bdi" in page.content.decode()
+    others = superuser.get(url(model, "changelist"), {"attention": "no"})
+    assert settled in others.context["cl"].result_list
+    assert wanted not in others.context["cl"].result_list
+    html = others.content.decode()
+    assert re.search(r"Seen to: <bdi[^>]*>Answered too late", html)
+    assert "Needs attention: <bdi" not in html
 
 
 @pytest.mark.parametrize(("room", "place"), [("free", [5, None]), ("full", [1]), ("closed", [0])])

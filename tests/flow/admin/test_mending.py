@@ -19,7 +19,7 @@ from tests.flow.admin.pages import login, url
 
 pytestmark = pytest.mark.django_db
 
-CONFIRMED = {"confirmed": "yes"}
+CONFIRMED = {"confirmed": "yes", "seen": "0"}  # nobody has mended anything before
 
 
 def act(client: Client, action: str, rows, **more):
@@ -89,6 +89,20 @@ def test_the_page_that_asks_carries_what_is_needed_to_confirm(held, ops):
     again = {name: [value for key, value in fields if key == name] for name, _ in fields}
     assert again["confirmed"] == ["yes"]
     ops.post(url(OutboundMessage, "changelist"), again)
+    assert not OutboundMessage.objects.filter(is_held=True).exists()
+
+
+@pytest.mark.parametrize("action", ["release_held", "drop_held"])
+def test_a_page_that_is_sent_again_when_the_texts_are_held_again_asks_once_more(action, held, ops):
+    act(ops, "release_held", held, **CONFIRMED)
+    OutboundMessage.objects.update(is_held=True)
+
+    page = act(ops, action, held, **CONFIRMED).content.decode()
+
+    assert "Nothing was done: this page was sent before" in page
+    assert OutboundMessage.objects.filter(is_held=True).count() == 2
+    (seen,) = re.findall(r'name="seen" value="(\d+)"', page)
+    act(ops, action, held, confirmed="yes", seen=seen)
     assert not OutboundMessage.objects.filter(is_held=True).exists()
 
 

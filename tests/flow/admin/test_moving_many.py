@@ -7,6 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from bookings import dispatch
 from bookings.models import (
     Booking,
     BookingState,
@@ -111,6 +112,21 @@ def test_many_are_cancelled(told, texts, acts, dispatcher):
     assert ("has not been told. Call them" in html) == (told == "nobody")
 
 
+def test_a_cancelling_page_that_comes_again_after_the_delivery_is_on_again_does_nothing(dispatcher):
+    booking = BookingFactory.create()
+    fields = fields_of(open_page(dispatcher, [booking], "cancel_bookings"))
+    carry_out(dispatcher, fields, "cancel", told="sms")
+    dispatch.reinstate(booking)
+
+    html = carry_out(dispatcher, fields, "cancel", told="sms")
+
+    assert "changed since the page was opened" in html
+    booking.refresh_from_db()
+    assert booking.is_scheduled
+    assert OutboundMessage.objects.filter(text__contains="is cancelled").count() == 1
+    assert StaffAct.objects.get().kind == "called_off"
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [({"told": "sms"}, "Choose a slot first"), ({"slot": "yes"}, "Choose how")],
@@ -149,6 +165,17 @@ def test_the_form_texts_who_was_asked_and_shows_the_words(dispatcher, wanted):
     assert "is moved to" in OutboundMessage.objects.get().text
     html = dispatcher.get(url(Booking, "change", booking.pk)).content.decode()
     assert "Customer told by SMS" in html
+
+
+def test_a_form_that_comes_again_after_a_move_there_and_back_changes_nothing(dispatcher, wanted):
+    booking = BookingFactory.create()
+    before, form = booking.slot, form_of(booking, slot=wanted.pk)
+    dispatcher.post(url(Booking, "change", booking.pk), form)
+    dispatch.move(booking, before)
+    page = dispatcher.post(url(Booking, "change", booking.pk), form)
+    assert "changed while you had it open" in " ".join(map(str, page.context["errors"]))
+    booking.refresh_from_db()
+    assert booking.slot == before
 
 
 def test_a_delivery_that_is_on_again_is_told_so(dispatcher):

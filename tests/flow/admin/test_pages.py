@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.html import escape
 
+from bookings import desk
 from bookings.admin.navigation import navigation
 from bookings.models import (
     ActKind,
@@ -24,6 +25,7 @@ from bookings.models import (
 )
 from tests.factories import (
     BookingFactory,
+    ConcernFactory,
     InboundMessageFactory,
     NotificationFactory,
     UserFactory,
@@ -209,6 +211,32 @@ def test_an_open_circuit_is_seen_from_every_page(rf, admin_user):
     Circuit.objects.create(pk=1, opened_at=timezone.now(), reason="No balance")
     badges = [item.get("badge") for heading in navigation(request) for item in heading["items"]]
     assert [badge for badge in badges if badge] == ["open"]
+
+
+def badge_of_the_queue(user) -> tuple[str, int]:
+    """What stands beside Needs attention for somebody, and how many queries that took."""
+    request = RequestFactory().get("/admin/")
+    request.user = user
+    with CaptureQueriesContext(connection) as queries:
+        shown = [item for heading in navigation(request) for item in heading["items"]]
+    asked = [query for query in queries if "bookings_concern" in query["sql"]]
+    (item,) = [item for item in shown if item["title"] == "Needs attention"]
+    return item.get("badge", ""), len(asked)
+
+
+def test_how_much_waits_for_a_person_is_seen_from_every_page(admin_user):
+    assert badge_of_the_queue(admin_user) == ("", 1)
+    waiting = ConcernFactory.create_batch(3)
+    assert badge_of_the_queue(admin_user) == ("3", 1)
+    desk.set_aside(waiting[0], admin_user)
+    assert badge_of_the_queue(admin_user) == ("2", 1)
+    ConcernFactory.create_batch(98)
+    assert badge_of_the_queue(admin_user) == ("99+", 1)
+
+
+def test_who_may_not_see_what_waits_is_not_told_how_much_it_is():
+    ConcernFactory.create()
+    assert badge_of_the_queue(UserFactory.create()) == ("", 0)
 
 
 # The circuit

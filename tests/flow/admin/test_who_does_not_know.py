@@ -1,11 +1,14 @@
 """The call list of a day: who does not know of a delivery, why, and who was told by phone."""
 
 import datetime as dt
+import re
 
 import pytest
 from django.urls import reverse
 
 from bookings import dispatch, reach
+from bookings.admin.seen import seen_word
+from bookings.dispatch import News
 from bookings.models import Booking, Circuit, Consent, Kind, MessageState, StaffAct
 from tests.factories import (
     BookingFactory,
@@ -121,7 +124,7 @@ def test_who_was_told_that_it_is_off_does_not_know_that_it_is_on_again(clock):
     clock("2026-11-23 16:20")
     dispatch.reinstate(booking)
     assert list(reasons()) == ["AB12"]
-    again = dispatch.tell(booking, is_moved=False)
+    again = dispatch.tell(booking, News.PLANNED)
     assert "is planned for Tue 24 Nov" in again.text
     again.state = MessageState.DELIVERED
     again.save()
@@ -137,9 +140,8 @@ def test_a_text_to_the_number_of_before_told_nobody():
 
 def post_told(client, booking, **fields):
     address = reverse("admin:bookings_booking_told", args=[booking.pk])
-    return client.post(
-        address, {"slot": booking.slot_id, "day": "2026-11-24"} | fields, follow=True
-    )
+    seen = {"seen": seen_word(booking), "day": "2026-11-24"}
+    return client.post(address, seen | fields, follow=True)
 
 
 def test_told_by_phone_takes_it_off_the_list_and_is_written_down_once(dispatcher):
@@ -156,11 +158,22 @@ def test_told_by_phone_takes_it_off_the_list_and_is_written_down_once(dispatcher
 
 def test_what_changed_during_the_call_is_not_written_down_as_told(dispatcher):
     booking = booked("AB12")
-    old = booking.slot_id
+    seen = seen_word(booking)
     dispatch.move(booking, SlotFactory.create(date=TOMORROW, window_end=dt.time(13)))
-    page = post_told(dispatcher, booking, slot=old)
+    page = post_told(dispatcher, booking, seen=seen)
     assert "changed meanwhile: it is now on Tue 24 Nov 2026 09:00-13:00" in page.content.decode()
     assert not StaffAct.objects.exists()
+
+
+def test_told_by_phone_that_is_sent_again_after_a_move_there_and_back_tells_of_no_call(dispatcher):
+    booking = booked("AB12")
+    before, html = booking.slot, dispatcher.get(reverse(UNAWARE)).content.decode()
+    (seen,) = re.findall(r'name="seen" value="(\w+)"', html)
+    post_told(dispatcher, booking, seen=seen)
+    dispatch.move(booking, SlotFactory.create(date=TOMORROW, window_end=dt.time(13)))
+    dispatch.move(booking, before)
+    assert "changed meanwhile" in post_told(dispatcher, booking, seen=seen).content.decode()
+    assert StaffAct.objects.count() == 1
 
 
 def test_what_is_no_date_shows_tomorrow_and_a_day_without_deliveries_says_so(dispatcher):
