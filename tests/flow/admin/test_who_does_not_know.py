@@ -1,6 +1,7 @@
 """The call list of a day: who does not know of a delivery, why, and who was told by phone."""
 
 import datetime as dt
+import re
 
 import pytest
 from django.urls import reverse
@@ -183,3 +184,8 @@ def test_queries_do_not_grow_with_the_day(django_assert_max_num_queries):
     fill(20)
     with django_assert_max_num_queries(9):
         reach.count_unreached(TOMORROW)
+
+
+def test_the_sidebar_shows_this_list_as_open_and_no_other(dispatcher):
+    page = dispatcher.get(reverse(UNAWARE)).text
+    assert re.findall(r'<a href="([^"]+)" class="[^"]* active"', page) == [reverse(UNAWARE)]
