@@ -92,6 +92,7 @@ class BookingForm(forms.ModelForm):
         if languages is not None:
             codes = {*texts.languages(), self.instance.language}
             languages.choices = [(code, _language_name(code)) for code in sorted(codes)]
+            languages.initial = self.instance.language
 
     def clean_msisdn(self) -> str:
         msisdn: str = self.cleaned_data["msisdn"] or self.msisdn_was

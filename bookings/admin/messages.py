@@ -100,7 +100,7 @@ class OutboundMessageAdmin(CostsPage, HeldTexts, ExportMixin, HistoryAdminMixin,
     in_reply_to_link = in_reply_to_link
     fields = [
         *("arrived", "queued", "kind", "booking_link", "phone", "sent_from", "text_shown", "parts"),
-        *("state_shown", "reason", "due", "true_until", "gateway", "in_reply_to_link", "by", "ref"),
+        *("state", "reason", "due", "true_until", "gateway", "in_reply_to_link", "by", "ref"),
     ]
     inlines = [AttemptInline]
     paginator = CappedPaginator

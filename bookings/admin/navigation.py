@@ -44,8 +44,11 @@ _LISTS = {
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """What this member of staff may open, by heading."""
     groups = {title: [_list(request, *entry) for entry in lists] for title, lists in _LISTS.items()}
+    unaware = _unaware(request)
+    if request.path == unaware["link"]:
+        groups["Deliveries"][0]["active"] = False  # the bookings, whose address begins this one
     groups["Deliveries"].insert(0, _notify_form(request))
-    groups["Deliveries"].append(_unaware(request))
+    groups["Deliveries"].append(unaware)
     groups["Staff"].append(_item("Second factor", "phonelink_lock", reverse("second-factor")))
     if settings.SMS_GATEWAY == "simulator":
         groups["Conversation"].append(_item("Simulator", "smartphone", reverse("simulator")))

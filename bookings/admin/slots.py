@@ -64,7 +64,6 @@ class SlotAdmin(KeptAdmin):
     )
     list_before_template = "admin/bookings/slot/weeks_hint.html"
     form = SlotForm
-    fields = ["date", "window_start", "window_end", "place", "capacity"]
     list_display = ["day", "window", "place", "capacity_shown", "deliveries", "room"]
     list_filter = [DayFilter.on("date"), "place", RoomFilter]
     date_hierarchy = "date"
@@ -79,8 +78,12 @@ class SlotAdmin(KeptAdmin):
         loaded: QuerySet[Any] = slots.annotate(load_now=SLOT_LOAD)
         return loaded
 
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        when = ["day", "window"] if obj else ["date", "window_start", "window_end"]
+        return [*when, "place", "capacity"]
+
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return ["date", "window_start", "window_end", "place"] if obj else []
+        return ["day", "window", "place"] if obj else []
 
     @display(description="date", ordering="date")
     def day(self, slot: Slot) -> str:

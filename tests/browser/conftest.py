@@ -2,9 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -30,6 +31,7 @@ def pytest_collection_modifyitems(items):
 def browser():
     # Playwright's loop makes Django think that our own thread is asynchronous.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         yield browser
@@ -66,18 +68,26 @@ def page(browser, live_server, complaints):
     context.close()
 
 
+def switch_to(page: Page, scheme: Literal["light", "dark"]) -> None:
+    """Light or dark, as the system would say it; the page has followed when this returns."""
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+
+
 @pytest.fixture
 def picture(tmp_path):
     """Saves a picture of the page, wide and narrow, by day and by night."""
     folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
 
+    schemes: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
+
     def take(page: Page, name: str) -> None:
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)
+        for scheme in schemes:
+            switch_to(page, scheme)
             for width in (420, 1400):
                 page.set_viewport_size({"width": width, "height": 950})
                 page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
-        page.emulate_media(color_scheme="light")
+        switch_to(page, "light")
 
     return take

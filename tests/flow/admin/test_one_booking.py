@@ -9,6 +9,7 @@ from bookings.models import (
     BookingState,
     Notification,
     NotificationState,
+    OutboundMessage,
     Outcome,
     Place,
     Slot,
@@ -183,6 +184,11 @@ def test_staff_read_that_a_customer_who_knows_of_it_was_not_told(
     assert said == ([] if knows == "nothing" or sentence is None else [sentence])
 
 
+def test_a_new_booking_is_in_english_unless_another_language_is_chosen(dispatcher):
+    page = dispatcher.get(url(Booking, "add")).text
+    assert '<option value="en" selected>' in page
+
+
 def test_the_language_is_one_that_there_are_texts_in(dispatcher):
     slot = SlotFactory.create()
     page = dispatcher.post(url(Booking, "add"), new_booking(slot, language="xx"))
@@ -223,6 +229,21 @@ def test_a_booking_for_a_full_slot_is_refused(dispatcher):
     response = dispatcher.post(url(Booking, "add"), new_booking(slot))
     assert "is full" in errors(response)
     assert not Booking.objects.filter(reference="NEW-1").exists()
+
+
+def test_the_page_of_a_slot_says_when_it_is_as_every_page_does(dispatcher):
+    slot = SlotFactory.create(date="2026-12-01", window_start="09:00", window_end="12:00")
+    page = dispatcher.get(url(Slot, "change", slot.pk)).text
+    assert "Tue 1 Dec 2026" in page
+    assert "09:00-12:00" in page
+    assert "noon" not in page
+
+
+def test_the_page_of_a_text_says_in_words_where_it_stands(superuser):
+    message = OutboundMessageFactory.create(state="unknown")
+    page = superuser.get(url(OutboundMessage, "change", message.pk)).text
+    assert "outcome unknown" in page
+    assert "(&#x27;unknown" not in page
 
 
 def test_only_the_capacity_of_a_slot_can_change(dispatcher):

@@ -196,3 +196,8 @@ def test_queries_do_not_grow_with_the_day(django_assert_max_num_queries):
     fill(20)
     with django_assert_max_num_queries(9):
         reach.count_unreached(TOMORROW)
+
+
+def test_the_sidebar_shows_this_list_as_open_and_no_other(dispatcher):
+    page = dispatcher.get(reverse(UNAWARE)).text
+    assert re.findall(r'<a href="([^"]+)" class="[^"]* active"', page) == [reverse(UNAWARE)]

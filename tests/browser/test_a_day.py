@@ -1,0 +1,219 @@
+"""A dispatcher's day from 07:30 to 17:00, and what ops ask the week after: the simulator's network, a real browser."""
+
+import csv
+import datetime as dt
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import FilePayload, expect
+
+from bookings.invariants import find_contradictions
+from bookings.models import ActKind, StaffAct
+from tests.browser import day
+from tests.browser.day import Desk
+from tests.flow.clock import wall
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def desk(page, picture, settings, time_machine):
+    settings.QUIET_HOURS = (dt.time(20), dt.time(8))
+    settings.SMS_RATE_PER_SECOND = 100.0
+    day.hire("Dana", "Dispatch")
+    day.hire("Omar", "Ops")
+    day.break_some_phones()
+    return Desk(page, lambda text: time_machine.move_to(wall(text)), picture)
+
+
+def test_the_day_of_a_dispatcher_and_the_questions_of_ops(desk, complaints, tmp_path):
+    desk.log_in("Dana", "2026-10-27 07:30")
+    the_manifest_arrives(desk)
+    its_customers_are_to_be_asked(desk)
+    at_eight_the_texts_leave(desk)
+    most_answers_are_clear(desk)
+    one_customer_wants_thursday(desk)
+    one_unclear_reply_means_an_option(desk)
+    another_gets_a_written_answer(desk)
+    a_van_breaks_down(desk)
+    who_does_not_know_about_tomorrow(desk)
+    why_did_812_come_on_thursday(desk)
+    what_did_october_cost(desk)
+    what_did_customers_answer(desk, tmp_path)
+    assert list(find_contradictions()) == []
+    assert complaints == []
+
+
+def the_manifest_arrives(desk: Desk) -> None:
+    page = desk.page
+    desk.choose("Manifests")
+    page.get_by_role("link", name="Import a spreadsheet").click()
+    file = FilePayload(name="wednesday.xlsx", mimeType="", buffer=day.manifest())
+    page.get_by_label("Choose a CSV or XLSX file").set_input_files(file)
+    page.get_by_role("button", name="Look at it first").click()
+    expect(page.get_by_role("heading", name="302 will be imported, 4 rows refused")).to_be_visible()
+    desk.read("0712 is too short for a phone number", "4.477E+11 is a phone number that the")
+    desk.read("2 rows with a phone number that was repaired", "it was read as +44 •••••• 0605")
+    desk.picture("0730-manifest")
+    page.get_by_role("button", name="Import 302 rows").click()
+    expect(page.get_by_role("heading", name="302 imported, 4 rows refused")).to_be_visible()
+
+
+def its_customers_are_to_be_asked(desk: Desk) -> None:
+    page = desk.page
+    desk.set_clock("2026-10-27 07:45")
+    page.get_by_role("link", name="Notify these").click()
+    title = "300 customers will be texted, of 302 chosen"
+    expect(page.get_by_role("heading", name=title)).to_be_visible()
+    desk.read("2 will not be texted", "your parcel V", "Reply 1 (tomorrow Wed 28 Oct)", "SMS parts")
+    desk.picture("0745-preview")
+    page.get_by_role("button", name="Text 300 customers").click()
+    desk.send_all()
+    desk.read("manifest wednesday.xlsx: running", "no text of it leaves before 08:00")
+
+
+def at_eight_the_texts_leave(desk: Desk) -> None:
+    desk.set_clock("2026-10-27 08:00")
+    desk.send_all()
+    figures = desk.page.locator("[data-part=progress]")
+    expect(figures).to_contain_text(re.compile(r"Handed over\s*300"))
+    expect(figures).to_contain_text(re.compile(r"Delivered\s*297\s*Failed\s*2"))
+    expect(figures).to_contain_text(re.compile(r"Left out\s*2"))
+    desk.picture("0800-batch")
+
+
+def most_answers_are_clear(desk: Desk) -> None:
+    for count, (number, words) in enumerate(day.answers()):
+        day.text(number, words)
+        if count % 20 == 0:
+            desk.send_all()
+    day.text(day.STOPS, "STOP")
+    day.text(day.NO_MORE, "please stop texting me")
+    for number, words in ((day.EVENING, "is after six possible?"), (day.DOG, "my dog is ill")):
+        day.text(number, words)
+        desk.send_all()
+        day.text(number, f"I said {words}")
+    desk.send_all()
+
+
+def one_customer_wants_thursday(desk: Desk) -> None:
+    page = desk.page
+    page.goto("/simulator/")
+    page.get_by_label("number").fill("07700 900812")
+    page.keyboard.press("Enter")
+    page.get_by_label("Reply as the customer").fill("2")
+    page.keyboard.press("Enter")
+    phone = page.get_by_role("log", name="Texts")
+    expect(phone.locator(".right .bubble")).to_have_text("2")
+    desk.send_all()
+    expect(phone.locator(".left .bubble").last).to_contain_text("moved to Thu 29 Oct")
+    desk.picture("0820-phone")
+
+
+def one_unclear_reply_means_an_option(desk: Desk) -> None:
+    page = desk.page
+    desk.log_in("Dana", "2026-10-27 09:30")
+    desk.picture("0930-dashboard")
+    desk.choose("Needs attention")
+    desk.read("please stop texting me", "I said is after six possible?", "I said my dog is ill")
+    desk.picture("0930-needs-attention")
+    page.locator("#result_list tr", has_text="after six").get_by_role("link").first.click()
+    desk.read("Open question about V", "is after six possible?")
+    desk.picture("0931-unclear")
+    page.get_by_role("button", name="Apply 2").click()
+    desk.read("The customer is told by SMS.", "my dog is ill")
+    expect(page.locator("#result_list")).not_to_contain_text("after six")
+
+
+def another_gets_a_written_answer(desk: Desk) -> None:
+    page = desk.page
+    page.locator("#result_list tr", has_text="my dog").get_by_role("link").first.click()
+    page.get_by_label("Your words").fill("Get well soon! We come after 14:00, so the vet can wait.")
+    expect(page.locator("#preview")).to_contain_text("Acme: Get well soon!")
+    expect(page.locator("#preview")).to_contain_text("1 SMS part")
+    page.get_by_role("button", name="Send the answer").click()
+    desk.read("Your answer is on its way.")
+    desk.send_all()
+    page.goto(f"/simulator/{day.msisdn(day.DOG)}/")
+    desk.read("Get well soon!", "delivered")
+
+
+def a_van_breaks_down(desk: Desk) -> None:
+    page = desk.page
+    desk.log_in("Dana", "2026-10-27 10:30")
+    desk.choose("Bookings")
+    desk.search("V4-")
+    page.locator("#action-toggle").check()
+    page.locator("select[name=action]").select_option(label="Move to another slot …")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("heading", name="40 deliveries will be moved")).to_be_visible()
+    page.get_by_label("Thu 29 Oct 2026 12:00-16:00").check()
+    desk.picture("1030-van")
+    page.get_by_role("button", name="Move 40 deliveries").click()
+    desk.read("Deliveries moved: 40.")
+    desk.send_all()
+    page.goto(f"/simulator/{day.msisdn(day.VAN_4[0])}/")
+    desk.read("moved to Thu 29 Oct 12:00-16:00", "delivered")
+
+
+def who_does_not_know_about_tomorrow(desk: Desk) -> None:
+    page = desk.page
+    desk.log_in("Dana", "2026-10-27 17:00")
+    desk.choose("Who does not know")
+    heading = page.get_by_role("heading", name="Wed 28 Oct 2026: 5 customers do not know")
+    expect(heading).to_be_visible()
+    row = page.locator("tr", has_text=day.reference(day.OUT_OF_REACH[0]))
+    expect(row).to_contain_text("Its text failed.")
+    desk.read("no receipt says that it arrived", "+44 •••••• 0905")
+    desk.picture("1700-who-does-not-know")
+    row.get_by_role("button", name="show").click()
+    expect(row).to_contain_text("+44 7700 900633")
+    row.get_by_role("button", name="told by phone").click()
+    desk.read(f"{day.reference(day.OUT_OF_REACH[0])}: written down as told by phone.")
+    desk.read("Wed 28 Oct 2026: 4 customers do not know")
+    kinds = {ActKind.REVEALED, ActKind.TOLD_BY_PHONE}
+    acts = StaffAct.objects.filter(kind__in=kinds, user__username="dana")
+    assert set(acts.values_list("kind", flat=True)) == kinds
+
+
+def why_did_812_come_on_thursday(desk: Desk) -> None:
+    page = desk.page
+    desk.log_in("Omar", "2026-11-03 10:00")
+    desk.choose("Bookings")
+    desk.search("812")
+    page.get_by_role("link", name=day.reference(812)).click()
+    why = page.get_by_role("region", name="Why it is on Thu 29 Oct 2026")
+    expect(why).to_contain_text("2")
+    expect(why).to_contain_text("Tue 27 Oct 2026 08:0")
+    story = page.get_by_role("region", name="Everything that happened")
+    for words in ("Reply 1 (tomorrow Wed 28 Oct)", "moved to Thu 29 Oct", "delivered"):
+        expect(story).to_contain_text(words)
+    desk.picture("week-after-812")
+
+
+def what_did_october_cost(desk: Desk) -> None:
+    page = desk.page
+    desk.choose("Outbound messages")
+    page.get_by_role("link", name="Cost by month").click()
+    page.get_by_role("navigation", name="Months").get_by_role("link", name="Oct 2026").click()
+    expect(page.get_by_role("heading", name="What October 2026 cost").last).to_be_visible()
+    texts = int(page.locator("tr.total [data-label=Texts]").inner_text())
+    assert texts > 500
+    desk.picture("week-after-october")
+
+
+def what_did_customers_answer(desk: Desk, folder: Path) -> None:
+    page = desk.page
+    desk.choose("Inbound messages")
+    desk.search("V4-")
+    desk.picture("week-after-replies")
+    with page.expect_download() as started:
+        page.get_by_role("button", name="CSV").click()
+    file = folder / "replies.csv"
+    started.value.save_as(file)
+    about, header, *rows = csv.reader(file.read_text(encoding="utf-8-sig").splitlines())
+    assert "q=V4-" in " ".join(about)
+    assert "outcome" in header
+    assert len(rows) == sum(number in day.VAN_4 for number, _ in day.answers())
+    assert StaffAct.objects.filter(kind=ActKind.EXPORTED, user__username="omar").count() == 1
