@@ -97,9 +97,7 @@ def _withdraw(batch: Batch) -> int:
         batch_entry__batch=batch, handed_over_at=None, closes_at__gt=now
     )
     keys = list(unread.locked().values_list("pk", flat=True))
-    ours = _texts(batch)
-    list(ours.queued().locked().values_list("pk", flat=True))
-    ours.cancel(_CANCELLED)
+    _texts(batch).cancel(_CANCELLED)
     SlotOption.objects.filter(notification__in=keys).update(is_held=False)
     return Notification.objects.filter(pk__in=keys).update(
         state=NotificationState.WITHDRAWN, closed_at=now, withdrawn_because=_CANCELLED

@@ -11,6 +11,7 @@ from hypothesis.stateful import precondition, rule
 
 from bookings import batches, consent, desk, options
 from bookings.admin import moving
+from bookings.admin.seen import seen_words
 from bookings.manifest import slices
 from bookings.models import (
     Batch,
@@ -69,7 +70,7 @@ class Office(People):
         booking = self._booking(number)
         if booking is None:
             return False
-        seen = moving.seen_words([booking])
+        seen = seen_words([booking])
         done = moving.change([booking], slot, seen, how, self._clerk(0))
         return bool(done.count)
 
