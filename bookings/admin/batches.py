@@ -24,6 +24,7 @@ from bookings.admin.columns import (
     show_our_number,
     user_column,
 )
+from bookings.admin.filters import FINISHED, BatchStateFilter
 from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
 from bookings.admin.pages import OwnPages
 from bookings.admin.picking import NONCE, Picked, picked, senders
@@ -33,10 +34,8 @@ from bookings.history import visible
 from bookings.models import Batch, BatchEntry, BatchState
 from bookings.outbox.claiming import is_quiet
 
-#: A running or paused one with nothing left to do.
-_FINISHED = "finished"
 _LABELS = {
-    _FINISHED: "info",
+    FINISHED: "info",
     BatchState.RUNNING: "success",
     BatchState.PAUSED: "warning",
     BatchState.CANCELLED: "danger",
@@ -58,26 +57,6 @@ _TURNS = {
 }
 
 
-class StateFilter(admin.SimpleListFilter):
-    """Where a batch stands, in the words of its column."""
-
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [*BatchState.choices, (_FINISHED, _FINISHED)]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        match self.value():
-            case None | "":
-                return queryset
-            case "finished":
-                return queryset.finished()
-            case BatchState.CANCELLED:
-                return queryset.filter(state=BatchState.CANCELLED)
-        return queryset.going_on().filter(state=self.value())
-
-
 @admin.register(Batch)
 class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     empty_says = (
@@ -89,7 +68,7 @@ class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     list_display = ["title", "started_at", "by", "state_shown", "bookings", "asked", "waiting"]
     list_display += ["left_out"]
     list_select_related = ["user"]
-    list_filter = [StateFilter, "created_at", "user"]
+    list_filter = [BatchStateFilter, "created_at", "user"]
     list_per_page = 20
     search_fields = ["name", "user__username"]
     search_help_text = "Where its bookings came from, or who started it"
@@ -120,7 +99,7 @@ class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     @display(description="state", ordering="state", label=_LABELS)
     def state_shown(self, batch: Any) -> tuple[str, str]:
         if batch.progress.is_finished:
-            return _FINISHED, _FINISHED
+            return FINISHED, FINISHED
         return batch.state, batch.get_state_display()
 
     @display(description="bookings")
@@ -228,7 +207,7 @@ class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
             original=batch,
             batch=batch,
             progress=found,
-            state=_FINISHED if found.is_finished else batch.get_state_display(),
+            state=FINISHED if found.is_finished else batch.get_state_display(),
             quiet_until=_quiet_until(),
             may_turn=self.has_add_permission(request),
             sender=show_our_number(batch.sender),
@@ -254,7 +233,7 @@ class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
             self.message_user(request, sentence, messages.SUCCESS)
         else:
             is_finished = progress.finished([pk])
-            now = _FINISHED if is_finished else Batch.objects.get(pk=pk).get_state_display()
+            now = FINISHED if is_finished else Batch.objects.get(pk=pk).get_state_display()
             self.message_user(request, f"Nothing was done: it is {now} already.", messages.INFO)
         return redirect(reverse("admin:bookings_batch_change", args=[pk]))
 

@@ -13,6 +13,7 @@ from bookings.admin.columns import show_day
 from bookings.admin.guard import is_key
 from bookings.history import visible
 from bookings.models import (
+    BatchState,
     Booking,
     Concern,
     InboundMessage,
@@ -26,6 +27,9 @@ from bookings.models import (
 from bookings.models.fields import can_get_sms
 from bookings.models.standing import LOST
 from bookings.outbox import holding
+
+#: A batch that runs or is paused, with nothing left to do.
+FINISHED = "finished"
 
 #: Manifests that the filter of bookings names.
 _LISTED = 5
@@ -196,6 +200,26 @@ class ValueFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
         return queryset if value is None else queryset.filter(Q((self.parameter_name, value)))
+
+
+class BatchStateFilter(admin.SimpleListFilter):
+    """Where a batch stands, in the words of its column."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [*BatchState.choices, (FINISHED, FINISHED)]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        match self.value():
+            case None | "":
+                return queryset
+            case "finished":
+                return queryset.finished()
+            case BatchState.CANCELLED:
+                return queryset.filter(state=BatchState.CANCELLED)
+        return queryset.going_on().filter(state=self.value())
 
 
 class ManifestFilter(admin.SimpleListFilter):
