@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.contenttypes.models import ContentType
+from django.utils import timezone
 
 from bookings.history.steps import Step, StepKind, Tone, details, full_name, visible
 from bookings.models import ActKind, Booking, ChangeCause, ConsentChange, SlotChange, StaffAct
@@ -27,19 +28,27 @@ def by_staff(booking: Booking) -> Iterator[Step]:
     )
     told = [entry for entry in entries if entry.action_flag != ADDITION]
     yield from map(_logged, told)
-    if booking.cancelled_at is not None and not _is_told(booking.cancelled_at, told):
-        yield Step(
-            at=booking.cancelled_at,
-            kind=StepKind.STAFF,
-            title="Cancelled",
-            who=full_name(booking.cancelled_by),
-            tone=Tone.BAD,
-        )
+    yield from _cancelled(booking, told)
 
 
-def _is_told(cancelled_at: dt.datetime, entries: Iterable[LogEntry]) -> bool:
+def _cancelled(booking: Booking, told: Iterable[LogEntry]) -> Iterator[Step]:
+    """Each cancellation that the admin's log does not tell of; also one that was taken back."""
+    acts = StaffAct.objects.filter(booking=booking, kind=ActKind.CALLED_OFF)
+    calls = [
+        (act.created_at, full_name(act.user)) for act in acts.select_related("user").order_by("pk")
+    ]
+    now_at = booking.cancelled_at
+    if now_at is not None and all(at < now_at for at, _ in calls):  # by nobody of the staff
+        calls.append((now_at, full_name(booking.cancelled_by)))
+    ends = [at for at, _ in calls[1:]] + [timezone.now()]
+    for (at, who), until in zip(calls, ends, strict=False):
+        if not _is_told(at, until, told):
+            yield Step(at=at, kind=StepKind.STAFF, title="Cancelled", who=who, tone=Tone.BAD)
+
+
+def _is_told(at: dt.datetime, until: dt.datetime, entries: Iterable[LogEntry]) -> bool:
     return any(
-        entry.action_time >= cancelled_at and CANCELLED in entry.get_change_message()
+        at <= entry.action_time <= until and CANCELLED in entry.get_change_message()
         for entry in entries
     )
 

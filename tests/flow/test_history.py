@@ -176,6 +176,14 @@ def test_a_cancellation_that_was_taken_back_is_still_told():
     assert titles == ["Cancelled", "Reinstated"]
 
 
+def test_each_cancellation_is_told_also_when_it_was_taken_back():
+    booking, user = BookingFactory.create(), UserFactory.create(username="cora")
+    for _ in range(2):
+        dispatch.cancel(booking, user=user)
+        dispatch.reinstate(booking)
+    assert [step.title for step in history.timeline(booking)].count("Cancelled") == 2
+
+
 def test_every_try_is_told_with_what_came_back():
     failed = {"state": MessageState.FAILED, "reason": "Barred: call instead."}
     booking = BookingFactory.create()
