@@ -10,7 +10,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from bookings import concerns
-from bookings.models import ConcernKind, InboundMessage, Outcome
+from bookings.models import ConcernKind, InboundMessage, Outcome, lock_customer
+from bookings.models.fields import as_msisdn
 from bookings.models.messages import SAME_TEXT_FOR, InboundMessageQuerySet
 
 #: How long after its first part a text can become whole.
@@ -60,18 +61,16 @@ def report_incomplete() -> int:
         attention="",
         received_at__lt=timezone.now() - WITHIN,
     )
-    if not incomplete.exists():  # the usual case takes no lock
-        return 0
-    with transaction.atomic():
-        oldest = incomplete.order_by("received_at").select_for_update(
-            skip_locked=True, of=("self",)
-        )
-        parts = list(oldest[:_AT_ONCE])
-        for part in parts:
-            part.attention = INCOMPLETE
-            part.save(update_fields=["attention"])
-            concerns.raise_for_inbound(part, ConcernKind.UNCLEAR)
-        return len(parts)
+    found = list(incomplete.order_by("received_at").values_list("pk", "msisdn")[:_AT_ONCE])
+    for pk, msisdn in found:
+        with transaction.atomic():
+            lock_customer(as_msisdn(msisdn))  # at this very moment another piece may come
+            part = incomplete.select_for_update(of=("self",)).filter(pk=pk).first()
+            if part is not None:
+                part.attention = INCOMPLETE
+                part.save(update_fields=["attention"])
+                concerns.raise_for_inbound(part, ConcernKind.UNCLEAR)
+    return len(found)
 
 
 def _is_repeated(inbound: InboundMessage) -> bool:
