@@ -5,7 +5,7 @@ so that the last text a customer gets tells the truth.
 """
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -27,7 +27,7 @@ from bookings.models import (
     StaffAct,
 )
 from bookings.models.messages import new_key
-from bookings.notifications import lock_booking, withdraw
+from bookings.notifications import lock_booking, withdraw, withdraw_many
 from bookings.outbox.destinations import why_never
 
 if TYPE_CHECKING:
@@ -141,6 +141,30 @@ def change_phone(booking: Booking, msisdn: str) -> None:
             current.msisdn = msisdn
             current.save(update_fields=["msisdn"])
     booking.msisdn = msisdn
+
+
+def move_many(
+    moves: Sequence[tuple[Booking, Slot]], *, cause: ChangeCause, user: "User | None" = None
+) -> None:
+    """Move bookings to slots that have room for them. The caller holds the locks of all customers and slots."""
+    moves = [(booking, slot) for booking, slot in moves if slot.pk != booking.slot_id]
+    withdraw_many([(booking, f"moved to {slot}") for booking, slot in moves])
+    SlotChange.objects.bulk_create(
+        SlotChange(booking=booking, from_slot=booking.slot, to_slot=slot, cause=cause, user=user)
+        for booking, slot in moves
+    )
+    for booking, slot in moves:
+        booking.slot = slot
+    Booking.objects.bulk_update([booking for booking, _ in moves], ["slot"])
+
+
+def change_phones(changes: Sequence[tuple[Booking, str]]) -> None:
+    """Give bookings other phone numbers. The caller holds the locks of all customers, also of the new numbers."""
+    changes = [(booking, msisdn) for booking, msisdn in changes if msisdn != booking.msisdn]
+    withdraw_many([(booking, "phone number changed") for booking, _ in changes])
+    for booking, msisdn in changes:
+        booking.msisdn = msisdn
+    Booking.objects.bulk_update([booking for booking, _ in changes], ["msisdn"])
 
 
 def tell(

@@ -36,6 +36,7 @@ __all__ = [
     "notify",
     "plan",
     "withdraw",
+    "withdraw_many",
 ]
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,17 @@ def withdraw(booking: Booking, because: str) -> None:
         state = NotificationState.CLOSED if is_past else NotificationState.WITHDRAWN
         notification.end(state, now, "" if is_past else because)
     OutboundMessage.objects.filter(booking=booking).cancel(because)
+
+
+def withdraw_many(bookings: Sequence[tuple[Booking, str]]) -> None:
+    """Do the same about many, each with its reason: most have nothing open. The caller holds all the locks."""
+    of_them = {"booking__in": [booking.pk for booking, _ in bookings]}
+    asked = Notification.objects.open().filter(**of_them).values_list("booking", flat=True)
+    texts = OutboundMessage.objects.cancellable().filter(**of_them)
+    concerned = {*asked, *texts.order_by().values_list("booking", flat=True)}
+    for booking, because in bookings:
+        if booking.pk in concerned:
+            withdraw(booking, because)
 
 
 def close_past() -> int:

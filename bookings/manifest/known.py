@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.utils.text import Truncator
 
 from bookings.manifest.rows import Row, Window
 from bookings.models import Booking, ChangeCause, SlotChange
 from bookings.models.fields import mask_msisdn
+
+_T = TypeVar("_T")
 
 #: Rows that a query or a transaction takes at once: 0.1 s of SQLite's write lock at the most.
 _CHUNK = 500
@@ -40,7 +42,7 @@ class Known:
         return {name: record[name] for name in plain} | {"imported": record}
 
 
-def chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+def chunks(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
     for start in range(0, len(rows), _CHUNK):
         yield rows[start : start + _CHUNK]
 

@@ -201,6 +201,11 @@ class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
         """What our rule, and no person, said to a reply."""
         return self.filter(in_reply_to=inbound, kind__in=ANSWERS)
 
+    def cancellable(self) -> "OutboundMessageQuerySet":
+        """Those that may still be handed over or tried again: `cancel` changes no others."""
+        may_go = [MessageState.QUEUED, MessageState.SENDING, MessageState.UNKNOWN]
+        return self.filter(state__in=may_go)
+
     def cancel(self, because: str) -> int:
         """Cancel those of them that still wait; returns how many.
 
