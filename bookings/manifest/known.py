@@ -33,7 +33,11 @@ class Known:
     booking: Booking
     news: frozenset[str]
     kept: str  # which choice made since is left alone, "" if none
-    change: str = ""  # what it was and will be, for dispatch; "" without news
+
+    @property
+    def change(self) -> str:
+        """What it is and will be, for dispatch; "" without news. Only true until it is done."""
+        return _change(self.row, self.booking, self.news)
 
     def plain_fields(self) -> dict[str, Any]:
         """What is simply written over, and the row as it is remembered."""
@@ -74,12 +78,10 @@ def compare(row: Row, booking: Booking, cause: str | None) -> Known:
         name for name in others if record[name] is not None and record[name] != before.get(name)
     }
     news |= moved
-    return Known(
-        row, booking, frozenset(news), _kept(row, booking, news, cause), _change(row, booking, news)
-    )
+    return Known(row, booking, frozenset(news), _kept(row, booking, news, cause))
 
 
-def _change(row: Row, booking: Booking, news: set[str]) -> str:
+def _change(row: Row, booking: Booking, news: frozenset[str]) -> str:
     """Before and after. Numbers are masked: who reads it may not be allowed to see the whole of them."""
     told = {
         "window": (booking.slot, row.window),
