@@ -16,7 +16,7 @@ import sys
 import time
 from typing import Any
 
-from benchmarks.check_invariants import _fill
+from benchmarks.check_invariants import fill
 from tests.campaigns.stage import DATABASES, Stage
 
 _ROWS = (10_000, 100_000)
@@ -43,7 +43,7 @@ def main() -> int:
         return 0
     database = told.database or ("postgres" if os.environ.get("TEST_DATABASE_URL") else "sqlite")
     with Stage(database, seed=1) as stage:
-        _fill(_SEED, stage.random)
+        fill(_SEED, stage.random)
         _multiply(told.messages)
         print(f"{database}, {told.messages:,} messages", flush=True)
         print("file      rows  seconds  peak MB", flush=True)

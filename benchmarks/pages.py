@@ -38,7 +38,17 @@ _PAGES = {
     "notifications": "/admin/bookings/notification/",
     "outbound messages": "/admin/bookings/outboundmessage/",
     "one outbound message": "/admin/bookings/outboundmessage/{outbound}/change/",
+    "outbound of a day": "/admin/bookings/outboundmessage/?queued_from={day}&queued_to={day}",
+    "outbound not delivered": "/admin/bookings/outboundmessage/?trouble=lost",
+    "what a month cost": "/admin/bookings/outboundmessage/costs/",
     "inbound messages": "/admin/bookings/inboundmessage/",
+    "inbound of a day": "/admin/bookings/inboundmessage/?received_from={day}&received_to={day}",
+    "inbound that moved": "/admin/bookings/inboundmessage/?moved=yes",
+    "inbound, slow answers": "/admin/bookings/inboundmessage/?seconds=60",
+    "inbound, answer failed": "/admin/bookings/inboundmessage/?answer=failed",
+    "inbound, not understood": "/admin/bookings/inboundmessage/?outcome__exact=not_understood",
+    "needs attention": "/admin/bookings/concern/",
+    "who does not know": "/admin/bookings/booking/unaware/?day={day}",
     "receipts": "/admin/bookings/deliveryreceipt/",
     "slot changes": "/admin/bookings/slotchange/",
     "notify form": "/",
@@ -82,6 +92,12 @@ def _fill(bookings: int) -> None:
     for first in range(0, bookings, _AT_ONCE):
         _fill_more(every[first : first + _AT_ONCE], now, chance)
     with connection.cursor() as cursor:
+        cursor.execute(  # as in real life, in the order of their ids
+            "UPDATE bookings_outboundmessage told SET queued_at ="
+            " greatest(told.queued_at, asked.handed_over_at + interval '2 hours')"
+            " FROM bookings_notification asked"
+            " WHERE told.kind = 'told' AND asked.booking_id = told.booking_id"
+        )
         cursor.execute(
             "UPDATE bookings_outboundmessage SET parts = 1 + id % 2,"
             " call_started_at = queued_at + interval '1 second' * (1 + id % 9)"
@@ -185,6 +201,7 @@ def _measure() -> int:
     keys = {
         "booking": Booking.objects.filter(slot_changes__isnull=False).order_by("-pk")[0].pk,
         "outbound": OutboundMessage.objects.order_by("-pk")[1000].pk,
+        "day": dt.datetime.now(dt.UTC).date().isoformat(),
     }
     frame = 0.0
     slow = []

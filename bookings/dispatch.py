@@ -6,7 +6,7 @@ so that the last text a customer gets tells the truth.
 
 import datetime as dt
 import enum
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -28,7 +28,7 @@ from bookings.models import (
     StaffAct,
 )
 from bookings.models.messages import new_key
-from bookings.notifications import lock_booking, withdraw
+from bookings.notifications import lock_booking, withdraw, withdraw_many
 from bookings.outbox.destinations import why_never
 
 if TYPE_CHECKING:
@@ -156,6 +156,30 @@ def change_phone(booking: Booking, msisdn: str) -> None:
     booking.msisdn = msisdn
 
 
+def move_many(
+    moves: Sequence[tuple[Booking, Slot]], *, cause: ChangeCause, user: "User | None" = None
+) -> None:
+    """Move bookings to slots that have room for them. The caller holds the locks of all customers and slots."""
+    moves = [(booking, slot) for booking, slot in moves if slot.pk != booking.slot_id]
+    withdraw_many([(booking, f"moved to {slot}") for booking, slot in moves])
+    SlotChange.objects.bulk_create(
+        SlotChange(booking=booking, from_slot=booking.slot, to_slot=slot, cause=cause, user=user)
+        for booking, slot in moves
+    )
+    for booking, slot in moves:
+        booking.slot = slot
+    Booking.objects.bulk_update([booking for booking, _ in moves], ["slot"])
+
+
+def change_phones(changes: Sequence[tuple[Booking, str]]) -> None:
+    """Give bookings other phone numbers. The caller holds the locks of all customers, also of the new numbers."""
+    changes = [(booking, msisdn) for booking, msisdn in changes if msisdn != booking.msisdn]
+    withdraw_many([(booking, "phone number changed") for booking, _ in changes])
+    for booking, msisdn in changes:
+        booking.msisdn = msisdn
+    Booking.objects.bulk_update([booking for booking, _ in changes], ["msisdn"])
+
+
 def tell(
     booking: Booking,
     news: News = News.MOVED,
@@ -200,16 +224,13 @@ def why_not_texted(msisdn: str) -> str:
     return _why_not(msisdn, is_out=Consent.objects.is_opted_out(msisdn))
 
 
-def why_not_told_each(bookings: Iterable[Booking]) -> dict[int, str]:
-    """The same for many bookings, by the id of each, in one query."""
-    bookings = list(bookings)
-    numbers = {booking.msisdn for booking in bookings}
+def why_not_told_each(bookings: Mapping[int, str]) -> dict[int, str]:
+    """The same for many bookings, by the id of each with its number, in one query."""
+    numbers = set(bookings.values())
     out = set(
         Consent.objects.opted_out().filter(msisdn__in=numbers).values_list("msisdn", flat=True)
     )
-    return {
-        booking.pk: _why_not(booking.msisdn, is_out=booking.msisdn in out) for booking in bookings
-    }
+    return {pk: _why_not(msisdn, is_out=msisdn in out) for pk, msisdn in bookings.items()}
 
 
 def _why_not(msisdn: str, *, is_out: bool) -> str:

@@ -30,12 +30,14 @@ __all__ = [
     "CannotNotify",
     "Plan",
     "PlannedOption",
+    "ask",
     "ask_afresh",
     "close_past",
     "lock_booking",
     "notify",
     "plan",
     "withdraw",
+    "withdraw_many",
 ]
 
 logger = logging.getLogger(__name__)
@@ -57,24 +59,46 @@ def notify(
     Raises CannotNotify, and IntegrityError if the idempotency key was used before.
     """
     with transaction.atomic():
-        booking = lock_booking(booking)
-        _close(Notification.objects.past(timezone.now()).filter(msisdn=booking.msisdn))
-        withdraw(booking, "asked again")
-        planned = plan(booking, slots=slots, sender=sender, is_plain=is_plain)
-        notification = _open(
-            planned, user, has_chosen_options=slots is not None, with_reminder=with_reminder
-        )
-        outbox.queue(
-            Kind.NOTIFICATION,
-            planned.text,
-            key=idempotency_key or f"notification:{notification.pk}",
-            msisdn=booking.msisdn,
-            sender=planned.sender,
-            booking=booking,
-            notification=notification,
+        return ask(
+            lock_booking(booking),
             user=user,
-            valid_until=planned.valid_until,
+            slots=slots,
+            sender=sender,
+            is_plain=is_plain,
+            with_reminder=with_reminder,
+            idempotency_key=idempotency_key,
         )
+
+
+def ask(
+    booking: Booking,
+    *,
+    user: "User | None",
+    sender: str | None,
+    is_plain: bool,
+    with_reminder: bool,
+    idempotency_key: str,
+    slots: Sequence[Slot] | None = None,
+    offers: options.Offers | None = None,
+) -> Notification:
+    """Do what `notify` does, in the transaction of the caller, who holds the locks (`lock_booking`)."""
+    _close(Notification.objects.past(timezone.now()).filter(msisdn=booking.msisdn))
+    withdraw(booking, "asked again")
+    planned = plan(booking, slots=slots, sender=sender, is_plain=is_plain, offers=offers)
+    notification = _open(
+        planned, user, has_chosen_options=slots is not None, with_reminder=with_reminder
+    )
+    outbox.queue(
+        Kind.NOTIFICATION,
+        planned.text,
+        key=idempotency_key or f"notification:{notification.pk}",
+        msisdn=booking.msisdn,
+        sender=planned.sender,
+        booking=booking,
+        notification=notification,
+        user=user,
+        valid_until=planned.valid_until,
+    )
     _log(notification, planned)
     return notification
 
@@ -108,6 +132,17 @@ def withdraw(booking: Booking, because: str) -> None:
         state = NotificationState.CLOSED if is_past else NotificationState.WITHDRAWN
         notification.end(state, now, "" if is_past else because)
     OutboundMessage.objects.filter(booking=booking).cancel(because)
+
+
+def withdraw_many(bookings: Sequence[tuple[Booking, str]]) -> None:
+    """Do the same about many, each with its reason: most have nothing open. The caller holds all the locks."""
+    of_them = {"booking__in": [booking.pk for booking, _ in bookings]}
+    asked = Notification.objects.open().filter(**of_them).values_list("booking", flat=True)
+    texts = OutboundMessage.objects.cancellable().filter(**of_them)
+    concerned = {*asked, *texts.order_by().values_list("booking", flat=True)}
+    for booking, because in bookings:
+        if booking.pk in concerned:
+            withdraw(booking, because)
 
 
 def close_past() -> int:

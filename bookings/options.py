@@ -5,11 +5,11 @@ from collections import defaultdict
 from collections.abc import Sequence, Set
 
 from django.conf import settings
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from bookings.models import (
     Booking,
-    BookingState,
     ClosedDay,
     Notification,
     NotificationState,
@@ -33,6 +33,23 @@ def offered_slots(booking: Booking, now: dt.datetime) -> list[Slot]:
     return choosable([slot for slot in slots if slot is not None], booked, now)
 
 
+class Offers:
+    """What `offered_slots` finds, kept while many customers are asked one after the other.
+
+    An offer takes no place: who answers first gets it, under the slot's lock. So it may be a few seconds old.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[int, list[Slot]] = {}
+
+    def of(self, booking: Booking, now: dt.datetime) -> list[Slot]:
+        """The slots to offer for a booking: looked up for the first that is in its slot."""
+        known = self._found.get(booking.slot_id)
+        found = offered_slots(booking, now) if known is None else [stored(slot) for slot in known]
+        self._found[booking.slot_id] = found
+        return [slot for slot in found if slot.cutoff_at > now]
+
+
 def choosable(slots: Sequence[Slot], booked: Slot, now: dt.datetime) -> list[Slot]:
     """Those that can still be chosen, each once. The booked slot needs no room: the booking is in it."""
     found: list[Slot] = []
@@ -53,22 +70,27 @@ def later_slot(booked: Slot, now: dt.datetime) -> Slot | None:
 
     Never a day that is closed.
     """
-    taken = Count("bookings", filter=Q(bookings__state=BookingState.SCHEDULED))
     closed = ClosedDay.objects.values("date")
     later = Slot.objects.filter(place=Place.DOOR, date__gt=booked.date).exclude(capacity=0)
     roomy = (
-        later.alias(taken=taken)
-        .filter(Q(capacity=None) | Q(capacity__gt=taken))
+        later.filter(Q(capacity=None) | Q(capacity__gt=Coalesce(_load(), 0)))
         .exclude(date__in=closed)
         .order_by("date", "window_start")
     )
-    first = next((slot for slot in roomy.iterator(chunk_size=50) if slot.cutoff_at > now), None)
+    # A few at a time, in the order of an index: what comes after the first that fits is not counted.
+    first = next((slot for slot in roomy.iterator(chunk_size=5) if slot.cutoff_at > now), None)
     if first is None:
         return _new_slot(booked, now)
     same_window = roomy.filter(
         date=first.date, window_start=booked.window_start, window_end=booked.window_end
     ).first()
     return same_window if same_window is not None and same_window.cutoff_at > now else first
+
+
+def _load() -> Subquery:
+    """How many bookings a slot holds, counted slot by slot; none at all: NULL."""
+    held = Booking.objects.scheduled().filter(slot=OuterRef("pk")).order_by().values("slot")
+    return Subquery(held.annotate(count=Count("pk")).values("count"))
 
 
 def _new_slot(booked: Slot, now: dt.datetime) -> Slot | None:

@@ -52,16 +52,17 @@ def plan(
     slots: Sequence[Slot] | None = None,
     sender: str | None = None,
     is_plain: bool = False,
+    offers: options.Offers | None = None,
 ) -> Plan:
     """What `notify` would send now; writes nothing. The booking may be unsaved.
 
     `slots` replaces the options of our rule by others, chosen by staff; `is_plain` replaces characters
-    that make the text dearer. Raises CannotNotify.
+    that make the text dearer; `offers` remembers those of our rule. Raises CannotNotify.
     """
     now = timezone.now()
     sender = sender or settings.VONAGE_NUMBERS[0]
     _check_can_be_asked(booking, sender, now)
-    offered = _offered(booking, slots, now)
+    offered = _offered(booking, slots, offers or options.Offers(), now)
     first = options.free_block(booking, now)
     return word(booking, offered, first, sender=sender, now=now, is_plain=is_plain)
 
@@ -122,9 +123,11 @@ def why_not_asked(booking: Booking, now: dt.datetime, *, is_opted_out: bool) -> 
     return next((reason for applies, reason in reasons if applies), "")
 
 
-def _offered(booking: Booking, slots: Sequence[Slot] | None, now: dt.datetime) -> list[Slot]:
+def _offered(
+    booking: Booking, slots: Sequence[Slot] | None, offers: options.Offers, now: dt.datetime
+) -> list[Slot]:
     if slots is None:
-        return options.offered_slots(booking, now)
+        return offers.of(booking, now)
     offered = options.choosable([options.stored(slot) for slot in slots], booking.slot, now)
     if not offered:
         raise CannotNotify("None of the chosen slots can be offered any more.")

@@ -111,7 +111,8 @@ def _replies(period: str) -> dict[str, Any]:
     hours, words = _PERIODS[period]
     since = figures.hours_back(hours)
     asked = {"received_at__gte": since.isoformat()}
-    choices = figures.replies_by_choice(since)
+    by_hour, none = figures.replies_by_hour(since)
+    choices = figures.replies_by_choice(since) | {"none": none}
     return {
         "period": words,
         "periods": [(name, shown[1], name == period) for name, shown in _PERIODS.items()],
@@ -121,7 +122,7 @@ def _replies(period: str) -> dict[str, Any]:
         ),
         "hours": bars(
             (f"{hour:02}:00", count, list_of(InboundMessage, **asked, received_at__hour=hour))
-            for hour, count in figures.replies_by_hour(since)
+            for hour, count in by_hour
         ),
     }
 

@@ -32,6 +32,7 @@ from bookings.admin.mending import HeldTexts, UndecidedTexts
 from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
 from bookings.admin.paging import CappedPaginator
 from bookings.admin.replies import ReplyHistory
+from bookings.admin.reply_filters import QueuedFilter, ReceivedFilter
 from bookings.admin.trying import TryReplies
 from bookings.history import has_arrived, moment, visible
 from bookings.models import (
@@ -112,8 +113,7 @@ class OutboundMessageAdmin(CostsPage, HeldTexts, ExportMixin, HistoryAdminMixin,
     list_display_links = ["queued"]
     list_select_related = ["booking"]
     actions = ["release_held", "drop_held", "export_csv", "export_xlsx"]
-    list_filter = [StuckFilter, "state", "kind", GATEWAYS, "queued_at", CountryFilter]
-    date_hierarchy = "queued_at"
+    list_filter = [QueuedFilter, StuckFilter, "state", "kind", GATEWAYS, CountryFilter]
     phone_fields = ("msisdn",)
     search_fields = [
         *("booking__reference", "booking__customer_name", "text", "ref"),
@@ -221,8 +221,9 @@ class DeliveryReceiptAdmin(HistoryAdminMixin, KeptAdmin):
     ]
     list_display_links = ["received"]
     list_select_related = ["attempt__message__booking"]
-    list_filter = [ParkedFilter, STATUSES, ERROR_CODES, "received_at"]
-    date_hierarchy = "received_at"
+    paginator = CappedPaginator
+    show_full_result_count = False
+    list_filter = [ReceivedFilter, ParkedFilter, STATUSES, ERROR_CODES]
     phone_fields = ("msisdn",)
     search_fields = [
         *("gateway_message_id", "client_ref", "status"),

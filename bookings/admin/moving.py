@@ -88,7 +88,7 @@ class MovingMixin(OwnPages):
         chosen = Booking.objects.select_related("slot").filter(pk__in=keys)
         bookings = list(chosen.order_by("slot__date", "slot__window_start", "reference"))
         open_ones = [booking for booking in bookings if booking.is_scheduled]
-        reasons = dispatch.why_not_told_each(open_ones)
+        reasons = dispatch.why_not_told_each({each.pk: each.msisdn for each in open_ones})
         seen = seen_words(open_ones)
         ways = [way for way in Telling if is_move or way != Telling.ASK]
         return self.own_page(

@@ -6,7 +6,8 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
 from bookings.models import Batch, BatchEntry, Booking, Notification
-from bookings.notifications import CannotNotify, lock_booking, notify
+from bookings.notifications import CannotNotify, ask, lock_booking
+from bookings.options import Offers
 
 logger = logging.getLogger(__name__)
 
@@ -18,9 +19,10 @@ def ask_waiting(most: int = 100) -> int:
     """Ask up to so many customers whose turn it is; returns how many entries were looked at."""
     waiting = BatchEntry.objects.to_ask().select_related("batch__user", "booking")
     entries = list(waiting.order_by("batch_id", "pk")[:most])  # as their index has them
+    offers = Offers()
     for entry in entries:
         try:
-            _ask(entry)
+            _ask(entry, offers)
         except (OperationalError, InterfaceError):
             raise
         except (
@@ -32,7 +34,7 @@ def ask_waiting(most: int = 100) -> int:
 
 
 @transaction.atomic
-def _ask(entry: BatchEntry) -> None:
+def _ask(entry: BatchEntry, offers: Offers) -> None:
     """Ask, unless another sender has just done so, or the batch was stopped."""
     booking = lock_booking(entry.booking)
     mine = BatchEntry.objects.to_ask().filter(pk=entry.pk).select_for_update(of=("self",))
@@ -41,21 +43,22 @@ def _ask(entry: BatchEntry) -> None:
     try:
         with transaction.atomic():
             _check_not_waiting(booking)
-            notification = _notify(booking, entry.batch)
+            notification = _notify(booking, entry.batch, offers)
     except CannotNotify as error:
         _left_out(entry, str(error))
     else:
         _settle(entry, notification=notification)
 
 
-def _notify(booking: Booking, batch: Batch) -> Notification:
-    return notify(
+def _notify(booking: Booking, batch: Batch, offers: Offers) -> Notification:
+    return ask(
         booking,
         user=batch.user,
         sender=batch.sender,
         is_plain=batch.is_plain,
         with_reminder=batch.with_reminder,
         idempotency_key=f"batch:{batch.pk}:{booking.pk}",
+        offers=offers,
     )
 
 

@@ -7,7 +7,7 @@ refusal never keeps another out. The steps, each in short transactions of its ow
 1. Refuse rows that contradict an earlier one of the same file.
 2. Sort them by what is known of their bookings: new, changed, unchanged, kept.
 3. Make the slots that are missing, and set the capacities that the file says anew.
-4. Change bookings one by one, through dispatch, which withdraws what their customers were asked.
+4. Change bookings, many at a time, through dispatch, which withdraws what their customers were asked.
 5. Store new bookings, many at a time, as far as their slots have room.
 """
 
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from bookings import dispatch
+from bookings.manifest.changing import carry_out, lock_customers
 from bookings.manifest.known import Known, chunks, compare, with_bookings
 from bookings.manifest.room import Room, find_or_make_slots, set_capacity
 from bookings.manifest.rows import Entry, Remark, Row, Window
-from bookings.models import Booking, ChangeCause, Slot
+from bookings.models import Booking, Slot
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -181,43 +181,49 @@ class Import:
     def change(self, pending: Sequence[Known]) -> None:
         """Change bookings; one that is refused is tried again while others still make room for it."""
         while pending:
-            stuck = self.try_to_change(pending)
+            stuck = self._fit(pending, self.room)[1] if self.dry_run else self._change(pending)
             if len(stuck) == len(pending):
                 for known, reason in stuck:
                     self.refuse(known.row, reason)
                 return
             pending = [known for known, _ in reversed(stuck)]  # a chain may run either way
 
-    def try_to_change(self, pending: Sequence[Known]) -> list[tuple[Known, str]]:
-        """Change these, each once. Returns those that could not be, and why."""
-        change_one = self._change_on_paper if self.dry_run else self._change
-        return [(known, reason) for known in pending if (reason := change_one(known))]
-
-    def _change(self, known: Known) -> str:
-        row, booking = known.row, known.booking
-        try:
+    def _change(self, pending: Sequence[Known]) -> list[tuple[Known, str]]:
+        stuck = []
+        for some in chunks(pending):
             with transaction.atomic():
-                # The phone first: it takes the customers' locks, which come before those of slots.
-                if "phone" in known.news:
-                    dispatch.change_phone(booking, row.msisdn)
-                if "window" in known.news:
-                    slot = self.slots[row.window]
-                    dispatch.move(booking, slot, cause=ChangeCause.IMPORT, user=self.user)
-                Booking.objects.filter(pk=booking.pk).update(**known.plain_fields())
-        except dispatch.CannotBook as error:
-            return str(error)
-        self._count(known)
-        self.touched.append(booking.pk)
-        return ""
+                stuck += self.change_some([known.row for known in some])
+        return stuck
 
-    def _change_on_paper(self, known: Known) -> str:
-        if "window" in known.news:
-            window, before = known.row.window, Window.of(known.booking.slot)
-            if reason := "" if window == before else self.room.take(window):
-                return reason
-            self.room.leave(before)
-        self._count(known)
-        return ""
+    def change_some(self, rows: Sequence[Row]) -> list[tuple[Known, str]]:
+        """Change their bookings, each once, in the caller's transaction. Returns those that could not be, and why."""
+        lock_customers(rows)
+        _, pending = self.sort(rows)
+        moved = {known.row.window for known in pending if "window" in known.news}
+        missing: dict[Window, int | None] = dict.fromkeys(moved - self.slots.keys())
+        self.slots |= find_or_make_slots(missing, dry_run=False)
+        slots = {self.slots[window].pk for window in moved}
+        slots |= {known.booking.slot_id for known in pending}
+        room = Room.of(list(Slot.objects.filter(pk__in=slots).locked()))
+        changes, stuck = self._fit(pending, room)
+        carry_out(changes, room.slots, user=self.user)
+        self.touched += [known.booking.pk for known in changes]
+        return stuck
+
+    def _fit(
+        self, pending: Sequence[Known], room: Room
+    ) -> tuple[list[Known], list[tuple[Known, str]]]:
+        """Those that there is room for, which they take; and the others, each with the reason."""
+        fitting, stuck = [], []
+        for known in pending:
+            before, after = Window.of(known.booking.slot), known.row.window
+            reason = room.swap(before, after) if "window" in known.news else ""
+            if reason:
+                stuck.append((known, reason))
+            else:
+                self._count(known)
+                fitting.append(known)
+        return fitting, stuck
 
     def create(self, rows: Sequence[Row]) -> None:
         store = self._store_on_paper if self.dry_run else self._store

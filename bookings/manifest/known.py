@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.utils.text import Truncator
 
 from bookings.manifest.rows import Row, Window
 from bookings.models import Booking, ChangeCause, SlotChange
 from bookings.models.fields import mask_msisdn
+
+_T = TypeVar("_T")
 
 #: Rows that a query or a transaction takes at once: 0.1 s of SQLite's write lock at the most.
 _CHUNK = 500
@@ -31,7 +33,11 @@ class Known:
     booking: Booking
     news: frozenset[str]
     kept: str  # which choice made since is left alone, "" if none
-    change: str = ""  # what it was and will be, for dispatch; "" without news
+
+    @property
+    def change(self) -> str:
+        """What it is and will be, for dispatch; "" without news. Only true until it is done."""
+        return _change(self.row, self.booking, self.news)
 
     def plain_fields(self) -> dict[str, Any]:
         """What is simply written over, and the row as it is remembered."""
@@ -40,7 +46,7 @@ class Known:
         return {name: record[name] for name in plain} | {"imported": record}
 
 
-def chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+def chunks(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
     for start in range(0, len(rows), _CHUNK):
         yield rows[start : start + _CHUNK]
 
@@ -72,12 +78,10 @@ def compare(row: Row, booking: Booking, cause: str | None) -> Known:
         name for name in others if record[name] is not None and record[name] != before.get(name)
     }
     news |= moved
-    return Known(
-        row, booking, frozenset(news), _kept(row, booking, news, cause), _change(row, booking, news)
-    )
+    return Known(row, booking, frozenset(news), _kept(row, booking, news, cause))
 
 
-def _change(row: Row, booking: Booking, news: set[str]) -> str:
+def _change(row: Row, booking: Booking, news: frozenset[str]) -> str:
     """Before and after. Numbers are masked: who reads it may not be allowed to see the whole of them."""
     told = {
         "window": (booking.slot, row.window),

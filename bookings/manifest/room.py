@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from django.db import transaction
 from django.db.models import Count
+from django.utils import timezone
 
 from bookings.manifest.rows import Window
 from bookings.models import Booking, Slot
@@ -42,8 +43,16 @@ class Room:
         self.loads[window] += 1
         return ""
 
-    def leave(self, window: Window) -> None:
-        self.loads[window] -= 1
+    def swap(self, before: Window, after: Window) -> str:
+        """Count one delivery over from a slot to another; if it does not fit there, say why instead."""
+        if before == after:
+            return ""
+        if self.slots[after].ends_at <= timezone.now():
+            return f"The slot {after} is over."
+        if reason := self.take(after):
+            return reason
+        self.loads[before] -= 1
+        return ""
 
 
 def find_or_make_slots(wanted: Mapping[Window, int | None], *, dry_run: bool) -> dict[Window, Slot]:

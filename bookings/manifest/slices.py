@@ -14,26 +14,17 @@ from django.db import transaction
 from django.utils import timezone
 
 from bookings.manifest.importing import Import
-from bookings.manifest.known import Known
 from bookings.manifest.room import find_or_make_slots
 from bookings.manifest.rows import Entry, Remark, Row, read
 from bookings.manifest.sheets import ManifestError
-from bookings.manifest.work import Work, as_json
-from bookings.models import (
-    ActKind,
-    Booking,
-    Manifest,
-    ManifestState,
-    Slot,
-    StaffAct,
-    lock_customer,
-)
+from bookings.manifest.work import Work, as_json, pack, unpack
+from bookings.models import ActKind, Manifest, ManifestState, StaffAct
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 #: Rows that a transaction takes: it holds the locks of their customers or slots, with SQLite everybody's, for 0.2 s.
-_CHANGES, _NEW = 50, 500
+_CHANGES, _NEW = 250, 500
 #: For how long a request goes on with slices.
 SECONDS = 1.0
 
@@ -45,7 +36,7 @@ def look_at(name: str, content: bytes, user: "User") -> Manifest:
         raise ManifestError("The file has no rows below its first one.")
     job = Import(dry_run=True)
     rows = list(job.consistent(entries))
-    work = Work(pending=rows, refused=sorted(job.refused), repaired=list(_repaired(entries)))
+    work = Work(pending=pack(rows), refused=sorted(job.refused), repaired=list(_repaired(entries)))
     job.run(rows)
     report = job.report()
     work.changed, work.kept = list(report.changed_rows), list(report.kept)
@@ -66,8 +57,8 @@ def start(manifest: Manifest, user: "User") -> None:
         return
     work = Work.of(manifest.content)
     job = Import(user=user, refused=work.refused)
-    new, known = job.prepare_slots(*job.sort(work.pending))
-    plan = Work(new=new, pending=[each.row for each in known], tried=len(known))
+    new, known = job.prepare_slots(*job.sort(unpack(work.pending)))
+    plan = Work(new=pack(new), pending=pack(each.row for each in known), tried=len(known))
     plan.repaired = work.repaired
     with transaction.atomic():
         current = Manifest.objects.select_for_update().get(pk=manifest.pk)
@@ -108,12 +99,8 @@ def _import_slice(pk: int, user: "User") -> bool:
 
 
 def _change_some(job: Import, work: Work) -> None:
-    rows, work.pending = work.pending[:_CHANGES], work.pending[_CHANGES:]
-    _lock_customers(rows)
-    _, known = job.sort(rows)
-    job.slots = find_or_make_slots({each.row.window: None for each in known}, dry_run=False)
-    _lock_slots(job, known)
-    work.stuck += [(each.row, reason) for each, reason in job.try_to_change(known)]
+    rows, work.pending = unpack(work.pending[:_CHANGES]), work.pending[_CHANGES:]
+    work.stuck += [(known.row, reason) for known, reason in job.change_some(rows)]
     if work.pending or not work.stuck:
         return
     stuck, work.stuck = work.stuck, []
@@ -121,29 +108,17 @@ def _change_some(job: Import, work: Work) -> None:
         for row, reason in stuck:
             job.refuse(row, reason)
     else:
-        work.pending = [row for row, _ in reversed(stuck)]
+        work.pending = pack(row for row, _ in reversed(stuck))
         work.tried = len(stuck)
 
 
 def _create_some(job: Import, work: Work) -> None:
-    rows, work.new = work.new[:_NEW], work.new[_NEW:]
+    rows, work.new = unpack(work.new[:_NEW]), work.new[_NEW:]
     new, known = job.sort(rows)
     # Booked by somebody else since: changed in the next slice, where customers' locks come first.
-    work.pending, work.tried = [each.row for each in known], len(known)
+    work.pending, work.tried = pack(each.row for each in known), len(known)
     job.slots = find_or_make_slots({row.window: None for row in new}, dry_run=False)
     job.create(new)
-
-
-def _lock_customers(rows: list[Row]) -> None:
-    """All of the slice at once, in the order that everybody keeps: one after the other could be a deadlock."""
-    references = [row.reference for row in rows]
-    now = Booking.objects.filter(reference__in=references).values_list("msisdn", flat=True)
-    lock_customer(*{*now, *(row.msisdn for row in rows)})
-
-
-def _lock_slots(job: Import, known: list[Known]) -> None:
-    slots = {*(slot.pk for slot in job.slots.values()), *(each.booking.slot_id for each in known)}
-    list(Slot.objects.filter(pk__in=slots).locked())
 
 
 def _write_down(manifest: Manifest, job: Import, work: Work) -> None:

@@ -4,9 +4,12 @@ import json
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from bookings.manifest.rows import Remark, Row
+
+#: A row as it is kept: most are only carried along from one slice to the next.
+Packed: TypeAlias = list[Any]
 
 #: Remarks of a kind that a page shows. They are counted all.
 MOST_SHOWN = 200
@@ -16,8 +19,8 @@ MOST_SHOWN = 200
 class Work:
     """Rows that are still to be imported, in the order in which they will be."""
 
-    pending: list[Row] = field(default_factory=list)  # before the start all, then the changes
-    new: list[Row] = field(default_factory=list)
+    pending: list[Packed] = field(default_factory=list)  # before the start all, then the changes
+    new: list[Packed] = field(default_factory=list)
     stuck: list[tuple[Row, str]] = field(default_factory=list)  # changes without room yet
     tried: int = 0  # changes of this pass: when all of them are stuck, none will make room
     refused: list[Remark] = field(default_factory=list)  # for what the file itself says
@@ -30,10 +33,11 @@ class Work:
         return len(self.pending) + len(self.new) + len(self.stuck)
 
     def packed(self) -> bytes:
+        reasons = [reason for _, reason in self.stuck]
         told = {
-            "pending": [_listed(row) for row in self.pending],
-            "new": [_listed(row) for row in self.new],
-            "stuck": [[_listed(row), reason] for row, reason in self.stuck],
+            "pending": self.pending,
+            "new": self.new,
+            "stuck": list(zip(pack(row for row, _ in self.stuck), reasons, strict=True)),
             "tried": self.tried,
             "refused": as_json(self.refused),
         }
@@ -46,8 +50,8 @@ class Work:
         told: dict[str, Any] = json.loads(zlib.decompress(content))
         remarks = ("refused", "changed", "kept", "repaired")
         return cls(
-            pending=[Row.of(*row) for row in told["pending"]],
-            new=[Row.of(*row) for row in told["new"]],
+            pending=told["pending"],
+            new=told["new"],
             stuck=[(Row.of(*row), reason) for row, reason in told["stuck"]],
             tried=told["tried"],
             **{name: [Remark(**remark) for remark in told[name]] for name in remarks},
@@ -62,5 +66,9 @@ def as_json(remarks: Iterable[Remark]) -> list[dict[str, Any]]:
     ]
 
 
-def _listed(row: Row) -> list[Any]:
-    return [row.line, row.reference, row.record]
+def pack(rows: Iterable[Row]) -> list[Packed]:
+    return [[row.line, row.reference, row.record] for row in rows]
+
+
+def unpack(rows: Iterable[Packed]) -> list[Row]:
+    return [Row.of(*row) for row in rows]

@@ -671,7 +671,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='inboundmessage',
-            index=models.Index(fields=['-received_at'], name='inbound_by_time'),
+            index=models.Index(fields=['-received_at', 'option'], name='inbound_by_time'),
         ),
         migrations.AddIndex(
             model_name='inboundmessage',

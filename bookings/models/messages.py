@@ -180,7 +180,8 @@ class InboundMessage(models.Model):
         ordering = ["-pk"]
         indexes = [
             models.Index(fields=["msisdn", "-id"], name="inbound_by_customer"),
-            models.Index(fields=["-received_at"], name="inbound_by_time"),
+            # With the option, so that a week of them is counted from the index alone.
+            models.Index(fields=["-received_at", "option"], name="inbound_by_time"),
             models.Index(fields=["outcome"], name="inbound_by_outcome"),
             models.Index(
                 fields=["-id"], name="inbound_needs_attention", condition=~Q(attention="")
@@ -221,13 +222,17 @@ class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
         """What our rule, and no person, said to a reply."""
         return self.filter(in_reply_to=inbound, kind__in=ANSWERS)
 
+    def cancellable(self) -> "OutboundMessageQuerySet":
+        """Those that may still be handed over or tried again: `cancel` changes no others."""
+        return self.filter(state__in=IN_OUR_HANDS)
+
     @transaction.atomic(savepoint=False)
     def cancel(self, because: str) -> int:
         """Cancel those of them that still wait; returns how many.
 
         What is being handed over cannot be called back, but it is never tried again.
         """
-        ours = self.filter(state__in=IN_OUR_HANDS).locked()  # no call begins or ends meanwhile
+        ours = self.cancellable().locked()  # no call begins or ends meanwhile
         waiting, called = [], []
         for pk, state, call_started_at in ours.values_list("pk", "state", "call_started_at"):
             if state == MessageState.QUEUED or (

@@ -9,7 +9,6 @@ def why_never(msisdn: str) -> str:
     """Why this number is never texted, with the next step, as a sentence for staff; "" if it may be."""
     if not can_get_sms(msisdn):
         return "This number cannot receive SMS: call instead."
-    country = country_of(msisdn)
-    if settings.SMS_COUNTRIES and country not in settings.SMS_COUNTRIES:
+    if settings.SMS_COUNTRIES and (country := country_of(msisdn)) not in settings.SMS_COUNTRIES:
         return f"Texts to this country ({country or 'unknown'}) are not allowed: call instead."
     return ""

@@ -4,6 +4,8 @@ import datetime as dt
 from decimal import Decimal
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bookings import batches, dispatch
@@ -29,11 +31,15 @@ from bookings.models import (
 from bookings.notifications import ask_afresh
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import gateway, hand_over
+from bookings.plans import plan
 from tests.factories import BookingFactory, SlotFactory, UserFactory
 from tests.flow.clock import clock_at, wall
 from tests.processes import VIRTUAL_NUMBER
 
 pytestmark = pytest.mark.django_db
+
+#: For one customer of a batch, with its savepoints.
+MOST_QUERIES = 23
 
 TUE, THU = dt.date(2026, 11, 24), dt.date(2026, 11, 26)
 
@@ -98,6 +104,34 @@ def test_a_booking_that_was_cancelled_since_is_left_out_and_says_why(drain):
     assert len(drain()) == 1
     assert batch.entries.get(booking=gone).left_out == "The booking is cancelled."
     assert progress_of.of(batch).reasons == [("The booking is cancelled.", 1)]
+
+
+def test_a_customer_of_a_batch_is_asked_in_the_words_of_a_single_question():
+    """Though what is offered is looked up once for all whose deliveries are in one slot."""
+    thursday, tuesday = parcels(3), parcels(2, date=TUE)
+    alone = [plan(booking) for booking in (*thursday, *tuesday)]
+    start([*thursday, *tuesday])
+    ask_waiting()
+    texts = dict(OutboundMessage.objects.values_list("booking", "text"))
+    assert texts == {planned.booking.pk: planned.text for planned in alone}
+    offered = SlotOption.objects.values_list("notification__booking", "slot__date", "slot__place")
+    assert set(offered) == {
+        (planned.booking.pk, option.slot.date, option.slot.place)
+        for planned in alone
+        for option in planned.options
+    }
+
+
+def test_asking_takes_few_queries_for_each_customer():
+    few, many = parcels(2), parcels(12)
+    start(few)
+    with CaptureQueriesContext(connection) as of_few:
+        assert ask_waiting() == 2
+    start(many)
+    with CaptureQueriesContext(connection) as of_many:
+        assert ask_waiting() == 12
+    for_each = (len(of_many) - len(of_few)) / 10
+    assert for_each <= MOST_QUERIES, for_each
 
 
 # Paused and cancelled

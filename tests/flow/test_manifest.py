@@ -9,6 +9,7 @@ import pytest
 import tablib
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from openpyxl import Workbook
 
 from bookings import dispatch
@@ -22,9 +23,16 @@ from bookings.models import (
     OutboundMessage,
     Place,
     Slot,
+    SlotChange,
 )
 from bookings.notifications import notify
-from tests.factories import BookingFactory, InboundMessageFactory, SlotFactory, in_days
+from tests.factories import (
+    BookingFactory,
+    InboundMessageFactory,
+    OutboundMessageFactory,
+    SlotFactory,
+    in_days,
+)
 
 HEADER = ["reference", "customer_name", "phone", "date", "window_start", "window_end"]
 DAY, NEXT_DAY = in_days(3), in_days(4)
@@ -613,6 +621,62 @@ def test_many_new_rows_take_few_queries():
     with CaptureQueriesContext(connection) as queries:
         assert import_rows(rows).created == 1200
     assert len(queries) < 60
+
+
+def test_many_moved_rows_take_few_queries():
+    load(*[row(f"A{number}", phone=f"+4477009{number:05d}") for number in range(300)])
+    moved = [
+        row(f"A{number}", phone=f"+4477009{number:05d}", date=NEXT_DAY) for number in range(300)
+    ]
+    with CaptureQueriesContext(connection) as queries:
+        assert load(*moved).changed == 300
+    assert len(queries) < 40
+    assert Booking.objects.filter(slot__date=NEXT_DAY).count() == 300
+    assert SlotChange.objects.filter(from_slot__date=DAY, to_slot__date=NEXT_DAY).count() == 300
+
+
+def test_of_many_moved_rows_those_with_something_open_lose_it():
+    """As if each had been moved by hand: an open question, a text that waits, one that is being handed over."""
+    numbers = range(6)
+    load(*[row(f"A{number}", phone=f"+4477009{number:05d}") for number in numbers])
+    bookings = {booking.reference: booking for booking in Booking.objects.all()}
+    question, past = notify(bookings["A1"]), notify(bookings["A2"])
+    Notification.objects.filter(pk=past.pk).update(closes_at=timezone.now())
+    texts = {
+        name: OutboundMessageFactory.create(booking=bookings[name], kind="told", state=state)
+        for name, state in (("A3", "queued"), ("A4", "unknown"), ("A5", "delivered"))
+    }
+    OutboundMessage.objects.filter(pk=texts["A4"].pk).update(call_started_at=timezone.now())
+    stays = load(*[row(f"B{number}", phone=f"+4477008{number:05d}") for number in numbers])
+    other = notify(Booking.objects.get(reference="B1"))
+    assert stays.created == 6
+    load(*[row(f"A{n}", phone=f"+4477009{n:05d}", date=NEXT_DAY) for n in numbers])
+    for row_ in (question, past, other, *texts.values()):
+        row_.refresh_from_db()
+    because = f"moved to {Slot.objects.get(date=NEXT_DAY)}"
+    assert (question.state, question.withdrawn_because) == (NotificationState.WITHDRAWN, because)
+    assert not question.options.filter(is_held=True).exists()
+    assert (past.state, other.state) == (NotificationState.CLOSED, NotificationState.OPEN)
+    told = [(text.state, text.reason, text.never_again) for text in texts.values()]
+    assert told == [("cancelled", because, ""), ("unknown", "", because), ("delivered", "", "")]
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry run", "for real"])
+def test_a_row_that_names_the_slot_it_is_in_makes_no_room_there(dry_run):
+    load(row("A1"), row("A2"))
+    full = SlotFactory.create(date=NEXT_DAY, capacity=1)
+    dispatch.move(Booking.objects.get(reference="A1"), full)
+    report = load(row("A1", date=NEXT_DAY), row("A2", date=NEXT_DAY), dry_run=dry_run)
+    assert counts(report) == (0, 1, 0, 0, 1)
+    assert "is full: it holds 1." in report.refused[0].reason
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry run", "for real"])
+def test_a_move_into_a_window_that_is_over_is_refused(dry_run, time_machine):
+    load(row("A1"))
+    time_machine.move_to(dt.datetime.combine(DAY, dt.time(15), dt.UTC))
+    (remark,) = load(row("A1", start="08:00", end="09:00"), dry_run=dry_run).refused
+    assert "is over" in remark.reason
 
 
 def test_a_row_booked_by_somebody_else_meanwhile_is_refused_alone():

@@ -1,10 +1,12 @@
 """The call list of a day: who does not know of a delivery, why, and who was told by phone."""
 
 import datetime as dt
+import random
 import re
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from bookings import dispatch, reach
 from bookings.admin.seen import seen_word
@@ -15,6 +17,7 @@ from tests.factories import (
     InboundMessageFactory,
     NotificationFactory,
     OutboundMessageFactory,
+    SlotChangeFactory,
     SlotFactory,
     UserFactory,
 )
@@ -22,6 +25,7 @@ from tests.flow.clock import clock_at
 
 pytestmark = pytest.mark.django_db
 
+TEXTS = [Kind.NOTIFICATION, Kind.TOLD, Kind.ACKNOWLEDGEMENT, Kind.RE_PROMPT]
 TOMORROW = dt.date(2026, 11, 24)
 UNAWARE = "admin:bookings_booking_unaware"
 
@@ -201,3 +205,47 @@ def test_queries_do_not_grow_with_the_day(django_assert_max_num_queries):
 def test_the_sidebar_shows_this_list_as_open_and_no_other(dispatcher):
     page = dispatcher.get(reverse(UNAWARE)).text
     assert re.findall(r'<a href="([^"]+)" class="[^"]* active"', page) == [reverse(UNAWARE)]
+
+
+def text_of(booking, chance):
+    claimed = {"token": "t", "lease_until": timezone.now()}
+    states = [*MessageState.values, *["delivered"] * 10]
+    texted(booking, chance.choice(states), kind=chance.choice(TEXTS), **claimed)
+
+
+def moved_by_reply(booking, chance):
+    answer = InboundMessageFactory.create(booking=booking, msisdn=booking.msisdn)
+    SlotChangeFactory.create(booking=booking, cause="reply", inbound=answer, user=None)
+
+
+EVENTS = (
+    *(text_of, text_of, text_of, moved_by_reply),
+    lambda booking, chance: SlotChangeFactory.create(booking=booking),
+    lambda booking, chance: InboundMessageFactory.create(booking=booking, msisdn=booking.msisdn),
+    lambda booking, chance: texted(booking, msisdn="447700999999"),  # its number of before
+    lambda booking, chance: texted(
+        booking, kind=Kind.TOLD, idempotency_key=f"told_cancelled:{chance.random()}"
+    ),
+)
+
+
+def made_up_story(chance: random.Random, clock) -> Booking:
+    """A delivery and a few things that happened to it, at most one in a minute, in any order."""
+    booking = booked(f"R-{chance.random()}")
+    for minute in sorted(chance.sample(range(60), chance.randint(0, 4))):
+        clock(f"2026-11-23 15:{minute:02}")
+        chance.choice(EVENTS)(booking, chance)
+    return booking
+
+
+def test_what_the_database_leaves_out_of_a_day_the_rule_would_leave_out_too(clock):
+    """Most who were reached are not looked at one by one: that may never hide anybody who was not."""
+    chance = random.Random(1)  # noqa: S311  # no secret: the same stories each time
+    rows = {
+        booking.pk: booking.msisdn for booking in [made_up_story(chance, clock) for _ in range(150)]
+    }
+    clock("2026-11-23 17:00")
+    facts = reach._Facts(rows)
+    expected = {pk: reason for pk in rows if (reason := facts.why_not(pk))}
+    assert {one.booking.pk: one.reason for one in reach.unreached(TOMORROW)} == expected
+    assert 30 < len(expected) < 140

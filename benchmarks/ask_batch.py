@@ -1,0 +1,110 @@
+"""How long the senders take to ask the customers of a batch, and how many queries each customer takes.
+
+    TEST_DATABASE_URL=postgres://user@host/any .venv/bin/python -m benchmarks.ask_batch [--customers 300]
+
+Each run makes a database of its own, on SQLite and, where TEST_DATABASE_URL names a PostgreSQL, on that too, and fills
+it with a history of 50,000 messages. Customers are asked as a sender asks them: a few at a time. Nothing is sent.
+"""
+# ruff: noqa: PLC0415, S603, T201  Django is set up on the benchmark's own database before anything of it can be imported.
+
+import argparse
+import datetime as dt
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+from benchmarks.check_invariants import fill
+from tests.campaigns.stage import DATABASES, Stage
+
+_HISTORY = 20_000  # bookings, with 2.5 messages each
+_DAYS, _PLACES = 3, 2000  # of the batch, and for how many deliveries each of its slots is
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--customers", type=int, default=300)
+    parser.add_argument("--history", type=int, default=_HISTORY, help="bookings of before")
+    parser.add_argument("--database", choices=DATABASES, help="default: each that is available")
+    told = parser.parse_args()
+    if told.database is None:  # Django is set up for one database, and once
+        kinds = DATABASES if os.environ.get("TEST_DATABASE_URL") else ("sqlite",)
+        again = [sys.executable, "-m", "benchmarks.ask_batch", "--history", str(told.history)]
+        again += ["--customers", str(told.customers), "--database"]
+        return max(subprocess.run([*again, kind], check=False).returncode for kind in kinds)
+    with Stage(told.database, seed=1) as stage:
+        fill(told.history, stage.random)
+        return _measure(told.database, told.customers)
+
+
+def _measure(database: str, count: int) -> int:
+    from django.db import connection
+
+    from bookings.models import Notification
+    from bookings.sweep import ask_some
+
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")  # as its autovacuum does within a minute
+    before = Notification.objects.count()
+    _start(count)
+    verbs: Counter[str] = Counter()
+
+    def note(execute: Any, sql: str, *arguments: Any) -> Any:
+        verbs[sql.split(maxsplit=1)[0]] += 1
+        return execute(sql, *arguments)
+
+    began, cpu = time.monotonic(), time.process_time()
+    with connection.execute_wrapper(note):
+        while ask_some():
+            pass
+    took, cpu = time.monotonic() - began, time.process_time() - cpu
+    asked = Notification.objects.count() - before
+    print(f"\n{database}: {asked} of {count} customers asked")
+    print(f"  {took:.1f} s by the clock, {cpu:.1f} s on our own CPU")
+    print(
+        f"  {1000 * took / count:.1f} ms and {verbs.total() / count:.1f} queries for each:", end=""
+    )
+    print(*(f" {number / count:.1f} {verb}" for verb, number in verbs.most_common()), sep=",")
+    return 0 if asked == count else 1
+
+
+def _start(count: int) -> None:
+    """A batch of tomorrow's customers and those of the days after it."""
+    from django.contrib.auth.models import User
+
+    from bookings import batches
+    from bookings.models import Booking, Slot
+
+    first = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=10)
+    slots = Slot.objects.bulk_create(
+        Slot(
+            date=first + dt.timedelta(days=day),
+            window_start=dt.time(hour),
+            window_end=dt.time(hour + 2),
+            capacity=_PLACES,
+        )
+        for day in range(_DAYS)
+        for hour in (8, 10, 12, 14)
+    )
+    made = Booking.objects.bulk_create(
+        Booking(
+            reference=f"N-{number}",
+            customer_name=f"Customer {number}",
+            msisdn=f"4475{number:08}",
+            slot=slots[number % len(slots)],
+        )
+        for number in range(count)
+    )
+    batches.start(
+        Booking.objects.filter(pk__in=[booking.pk for booking in made]),
+        nonce="benchmark",
+        user=User.objects.create(username="benchmark", is_staff=True),
+        sender="447700900000",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
