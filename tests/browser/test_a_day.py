@@ -70,7 +70,7 @@ def its_customers_are_to_be_asked(desk: Desk) -> None:
     desk.picture("0745-preview")
     page.get_by_role("button", name="Text 300 customers").click()
     desk.send_all()
-    desk.read("manifest wednesday.xlsx: running", "no text of it leaves before 08:00")
+    desk.read("Manifest wednesday.xlsx: running", "no text of it leaves before 08:00")
 
 
 def at_eight_the_texts_leave(desk: Desk) -> None:
