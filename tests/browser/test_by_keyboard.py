@@ -34,11 +34,11 @@ STOP = """() => {
   stop.focus();
   const box = stop.getBoundingClientRect();
   const label = stop.labels?.[0]?.innerText || stop.getAttribute("aria-label");
+  const isOutside = stop === document.body;  // in the browser's own bars, between the last stop and the first
   return {
-    words: (label || stop.innerText || stop.title || "").trim(),
+    words: isOutside ? "" : (label || stop.innerText || stop.title || "").trim(),
     html: stop.outerHTML.slice(0, 200),
-    isSeen: stop === document.body  // the browser's own bars, between the last stop and the first
-      || focused !== plain && box.width > 0 && box.bottom > 0 && box.top < innerHeight,
+    isSeen: isOutside || focused !== plain && box.width > 0 && box.bottom > 0 && box.top < innerHeight,
   };
 }"""
 
