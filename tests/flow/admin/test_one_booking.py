@@ -325,3 +325,14 @@ def test_a_page_that_is_saved_by_a_double_click_is_saved(dispatcher):
         response = dispatcher.post(url(Booking, "change", booking.pk), fields)
         assert response.status_code == 302
     assert booking.slot_changes.count() == 1
+
+
+def test_a_slot_cannot_be_made_to_hold_fewer_than_are_in_it_but_it_can_be_closed(dispatcher):
+    slot = SlotFactory.create(capacity=5)
+    BookingFactory.create_batch(2, slot=slot)
+    address = url(Slot, "change", slot.pk)
+    assert "It holds 2 already" in errors(dispatcher.post(address, {"capacity": "1"}))
+    for capacity in ("2", "0"):
+        assert dispatcher.post(address, {"capacity": capacity}).status_code == 302
+    slot.refresh_from_db()
+    assert slot.capacity == 0
