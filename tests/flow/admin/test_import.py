@@ -423,3 +423,23 @@ def test_one_that_was_erased_says_so_and_imports_nothing(dispatcher):
     assert "was erased" in page(dispatcher, manifest)
     press(dispatcher, manifest)
     assert Manifest.objects.get().state == ManifestState.PREVIEWED
+
+
+def refused_rows(client, manifest):
+    return client.post(reverse("admin:bookings_manifest_refused", args=[manifest.pk])).content
+
+
+def test_refused_rows_handed_in_again_erase_no_notes_that_the_file_did_not_speak_of(dispatcher):
+    carry_out(dispatcher, handed_in(dispatcher, as_csv(row("A1"))))
+    Booking.objects.update(notes="Gate code 12")
+    full = SlotFactory.create(date=in_days(9), window_start="09:00", window_end="12:00", capacity=0)
+    moved = as_csv(row("A1", date=in_days(9)))
+    manifest = carry_out(dispatcher, handed_in(dispatcher, moved))
+    assert manifest.counts["refused"] == 1
+    Slot.objects.filter(pk=full.pk).update(capacity=5)
+
+    again = handed_in(dispatcher, refused_rows(dispatcher, manifest))
+
+    assert carry_out(dispatcher, again).counts["changed"] == 1
+    booking = Booking.objects.get()
+    assert (booking.slot, booking.notes) == (full, "Gate code 12")
