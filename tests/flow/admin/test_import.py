@@ -443,3 +443,14 @@ def test_refused_rows_handed_in_again_erase_no_notes_that_the_file_did_not_speak
     assert carry_out(dispatcher, again).counts["changed"] == 1
     booking = Booking.objects.get()
     assert (booking.slot, booking.notes) == (full, "Gate code 12")
+
+
+def test_refused_rows_handed_in_again_say_what_they_said(dispatcher):
+    notes = "- leave it with the neighbour"
+    cells = [*row("A1", name="'t Hooft", phone="0712"), notes]
+    file = as_csv(cells, header=[*HEADER, "notes"])
+    manifest = carry_out(dispatcher, handed_in(dispatcher, file))
+    mended = refused_rows(dispatcher, manifest).replace(b"0712", b"+447700900123")
+    carry_out(dispatcher, handed_in(dispatcher, mended))
+    booking = Booking.objects.get()
+    assert (booking.notes, booking.customer_name) == (notes, "'t Hooft")
