@@ -539,6 +539,14 @@ def test_a_booking_made_by_hand_is_left_where_it_is_until_its_row_changes():
     assert booking.slot.date == later
 
 
+def test_an_empty_cell_takes_nothing_away_from_a_booking_made_by_hand():
+    booking = BookingFactory.create(reference="A1", customer_name="Mary", notes="Gate code 12")
+    cells = [*row("A1", name="", phone=f"+{booking.msisdn}"), ""]
+    load(cells, header=[*HEADER, "notes"])
+    booking.refresh_from_db()
+    assert (booking.customer_name, booking.notes) == ("Mary", "Gate code 12")
+
+
 def test_a_cancelled_booking_stays_cancelled_and_where_it_is():
     load(row("A1"))
     dispatch.cancel(Booking.objects.get())
