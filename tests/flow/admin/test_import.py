@@ -454,3 +454,12 @@ def test_refused_rows_handed_in_again_say_what_they_said(dispatcher):
     carry_out(dispatcher, handed_in(dispatcher, mended))
     booking = Booking.objects.get()
     assert (booking.notes, booking.customer_name) == (notes, "'t Hooft")
+
+
+@pytest.mark.parametrize("group", ["superuser", "Ops", "Auditor"])
+@pytest.mark.parametrize("lookup", ["refusals__icontains", "refusals__0__cells__phone__startswith"])
+def test_a_refused_number_is_not_guessed_by_hand_made_addresses(lookup, group, dispatcher):
+    cells = row("A1", phone="+447700900123", date="24/11/2026")
+    assert handed_in(dispatcher, as_csv(cells)).counts["refused"] == 1
+    page = login(group).get(url(Manifest, "changelist"), {lookup: "+4477009"})
+    assert page.status_code in {302, 400}
