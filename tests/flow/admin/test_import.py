@@ -463,3 +463,17 @@ def test_a_refused_number_is_not_guessed_by_hand_made_addresses(lookup, group, d
     assert handed_in(dispatcher, as_csv(cells)).counts["refused"] == 1
     page = login(group).get(url(Manifest, "changelist"), {lookup: "+4477009"})
     assert page.status_code in {302, 400}
+
+
+def test_what_a_row_changes_beside_a_slot_that_was_chosen_since_can_be_imported(dispatcher):
+    carry_out(dispatcher, handed_in(dispatcher, as_csv(row("A1"))))
+    booking, chosen = Booking.objects.get(), SlotFactory.create(date=in_days(8))
+    dispatch.move(booking, chosen)
+    manifest = handed_in(dispatcher, as_csv(row("A1", phone="+447700900999")))
+    assert "Import 1 row" in page(dispatcher, manifest)
+    shown = page(dispatcher, carry_out(dispatcher, manifest))
+    assert f"A1 stays in {chosen}, which dispatch chose." in shown
+    booking.refresh_from_db()
+    assert (booking.slot, booking.msisdn) == (chosen, "447700900999")
+    listed = dispatcher.get(url(Booking, "changelist"), {"manifest": manifest.pk})
+    assert listed.context["cl"].result_count == manifest.counts["changed"] == 1
