@@ -107,7 +107,8 @@ class SlotAdmin(KeptAdmin):
     def deliveries(self, slot: Any) -> str:
         address = reverse("admin:bookings_booking_changelist")
         return format_html(
-            '<a class="link" href="{}?slot__id__exact={}">{}</a>', address, slot.pk, slot.load_now
+            '<a class="link" href="{}?slot__id__exact={}&amp;state__exact={}">{}</a>',
+            *(address, slot.pk, BookingState.SCHEDULED.value, slot.load_now),
         )
 
     @display(description="room", label={"closed": "danger", "full": "warning", "free": "success"})
