@@ -11,6 +11,7 @@ from django.utils.crypto import salted_hmac
 
 from bookings.admin.columns import show_day
 from bookings.admin.guard import is_key
+from bookings.batches import MOST_BOOKINGS
 from bookings.models import Booking, Manifest
 
 NONCE = re.compile(r"[A-Za-z0-9_-]{16,40}")
@@ -57,7 +58,7 @@ def picked(named: Mapping[str, str]) -> Picked:
         bookings = Booking.objects.scheduled().on(day)
         return Picked(bookings, f"deliveries of {show_day(day)}", ("day", day.isoformat()))
     keys = (int(key) for key in named.get("bookings", "").split(",") if is_key(key))
-    return ticked(list(dict.fromkeys(keys)))
+    return ticked(list(dict.fromkeys(keys))[: MOST_BOOKINGS + 1])
 
 
 def ticked(keys: list[int]) -> Picked:

@@ -131,6 +131,12 @@ def test_a_booking_that_is_named_twice_is_one(dispatcher):
     assert page.context["subtitle"] == "1 chosen booking"
 
 
+def test_more_bookings_than_a_database_takes_at_once_are_no_error(dispatcher):
+    keys = ",".join(map(str, range(10_000, 300_000)))
+    page = dispatcher.post(url(Batch, "add"), {"bookings": keys}, follow=True)
+    assert "No booking was found for that" in page.text
+
+
 def test_one_customer_is_asked_from_the_page_of_the_booking(dispatcher):
     booking = BookingFactory.create()
     page = dispatcher.post(url(Batch, "add"), {"bookings": str(booking.pk)})
