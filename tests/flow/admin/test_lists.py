@@ -322,6 +322,6 @@ def test_the_deliveries_of_a_slot_lead_to_a_list_of_as_many(dispatcher):
     booking = BookingFactory.create()
     dispatch.cancel(BookingFactory.create(slot=booking.slot))
     slots = dispatcher.get(url(Slot, "changelist")).text
-    link, count = re.search(r'href="([^"]*slot__id__exact[^"]*)">(\d+)<', slots).groups()
+    ((link, count),) = re.findall(r'href="([^"]*slot__id__exact[^"]*)">(\d+)<', slots)
     listed = dispatcher.get(unescape(link)).context["cl"].result_list
     assert (int(count), list(listed)) == (1, [booking])
