@@ -30,7 +30,7 @@ from bookings.telling import Telling
 #: How many bookings one page changes.
 MOST_AT_ONCE = 200
 #: Slots that can be chosen: of today and so many days to come.
-_DAYS, _MOST_SLOTS = 14, 100
+_DAYS, _MOST_SLOTS = 14, 500
 #: Sentences that are shown one by one.
 _MOST_SENTENCES = 40
 

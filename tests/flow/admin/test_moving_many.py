@@ -1,5 +1,6 @@
 """Dispatch moves or cancels many deliveries at once, and says how the customers learn of it."""
 
+import datetime as dt
 import re
 
 import pytest
@@ -207,3 +208,13 @@ def test_a_question_that_cannot_be_asked_any_more_is_refused_and_nothing_changes
     page = save(dispatcher, booking, slot=soon.pk, told="ask")
     assert "too late to change" in " ".join(map(str, page.context["errors"]))
     assert not SlotChange.objects.exists()
+
+
+def test_slots_of_the_last_day_can_be_chosen_where_a_day_has_many(dispatcher):
+    booking = BookingFactory.create()
+    windows = [(dt.time(hour), dt.time(hour + 1)) for hour in range(8, 16)]
+    for day in range(1, 15):
+        for start, end in windows:
+            SlotFactory.create(date=in_days(day), window_start=start, window_end=end)
+    page = open_page(dispatcher, [booking])
+    assert max(choice.slot.date for choice in page.context["choices"]) == in_days(14)
