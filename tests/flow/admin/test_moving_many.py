@@ -12,6 +12,7 @@ from bookings import dispatch
 from bookings.models import (
     Booking,
     BookingState,
+    ClosedDay,
     Consent,
     Kind,
     Notification,
@@ -218,3 +219,10 @@ def test_slots_of_the_last_day_can_be_chosen_where_a_day_has_many(dispatcher):
             SlotFactory.create(date=in_days(day), window_start=start, window_end=end)
     page = open_page(dispatcher, [booking])
     assert max(choice.slot.date for choice in page.context["choices"]) == in_days(14)
+
+
+def test_many_are_not_moved_to_a_day_that_is_closed(dispatcher):
+    closed, open_one = (SlotFactory.create(date=in_days(ahead)) for ahead in (4, 5))
+    ClosedDay.objects.create(date=closed.date)
+    page = open_page(dispatcher, [BookingFactory.create()])
+    assert [choice.slot for choice in page.context["choices"]] == [open_one]
