@@ -1,7 +1,7 @@
 """Who does not know where a delivery of a day stands, and why.
 
-Reached is whose latest text that says so was delivered after the last change, who wrote after it, or whom
-somebody told by phone. A fixed number of queries for a whole day.
+Reached is whose latest text that says so was delivered after the last change, who wrote after it and can have read
+it, or whom somebody told by phone. A fixed number of queries for a whole day.
 """
 
 import datetime as dt
@@ -27,6 +27,8 @@ from bookings.models import (
     Spending,
     StaffAct,
 )
+from bookings.models.messages import CHOSEN
+from bookings.models.standing import LOST
 from bookings.outbox.claiming import is_quiet, sendable
 
 #: Texts that say where the delivery stands.
@@ -41,6 +43,8 @@ _OF_TEXT = (
 #: For so long a receipt may take before somebody should call.
 PATIENCE = dt.timedelta(minutes=30)
 
+#: What nobody has read: words that come after it say nothing of it. Only a choice shows that its question was read.
+_UNREAD = {MessageState.QUEUED, MessageState.CANCELLED, *LOST}
 _ON_ITS_WAY = {MessageState.SUBMITTED, MessageState.ACCEPTED, MessageState.BUFFERED}
 _SAYS: dict[str, str] = {
     MessageState.SENDING: "Its text is being sent.",
@@ -104,7 +108,9 @@ def _has_heard() -> Q:
         ~Q(idempotency_key__startswith=f"{TOLD_CANCELLED}:"),
         ~Exists(later),
         ~Exists(changes.filter(at__gt=OuterRef("queued_at"))),
-        Q(state=MessageState.DELIVERED) | Exists(replies),
+        Q(state=MessageState.DELIVERED)
+        | (Exists(replies) & ~Q(state__in=_UNREAD))
+        | Exists(replies.filter(outcome__in=CHOSEN)),
         kind__in=_SAYS_WHERE,
         booking=OuterRef("pk"),
         msisdn=OuterRef("msisdn"),
@@ -123,6 +129,8 @@ class _Facts:
         self._changed = dict(changes.values_list("booking").annotate(changed_at=Max(_CHANGED_AT)))
         replies = InboundMessage.objects.filter(**of_them, **own_number).order_by()
         self._replied = dict(replies.values_list("booking").annotate(Max("received_at")))
+        chosen = replies.filter(outcome__in=CHOSEN)
+        self._chose = dict(chosen.values_list("booking").annotate(Max("received_at")))
         by_phone = StaffAct.objects.filter(kind=ActKind.TOLD_BY_PHONE, **of_them, **own_number)
         on = by_phone.exclude(details=TOLD_CANCELLED).order_by()
         self._phoned = dict(on.values_list("booking").annotate(Max("created_at")))
@@ -155,11 +163,13 @@ class _Facts:
         """A word counts from the last change on, or from the last text that took the delivery back."""
         said_off = text is not None and text.idempotency_key.startswith(f"{TOLD_CANCELLED}:")
         since = [at for at in (changed_at, text.queued_at if said_off else None) if at is not None]
-        phoned_at, replied_at = self._phoned.get(booking), self._replied.get(booking)
+        phoned_at = self._phoned.get(booking)
         if phoned_at is not None and all(phoned_at >= at for at in since):
             return True
         if text is None or said_off:
             return False
+        is_unread = text.state in _UNREAD
+        replied_at = (self._chose if is_unread else self._replied).get(booking)
         # The answer to a reply is a text after it, which must arrive in its turn.
         if (
             replied_at is not None

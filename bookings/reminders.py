@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from bookings import options, outbox, texts
 from bookings.models import (
+    ActKind,
     BatchState,
     Booking,
     Consent,
@@ -15,6 +16,7 @@ from bookings.models import (
     MessageState,
     Notification,
     SlotOption,
+    StaffAct,
     lock_customer,
 )
 from bookings.models.standing import LOST
@@ -68,17 +70,24 @@ def _remind(notification: Notification) -> None:
 
 
 def _is_silent(notification: Notification) -> bool:
-    """No word from the customer, and the delivery stands where it stood."""
+    """No word from the customer, nor with them by phone, and the delivery stands where it stood."""
     booking = notification.booking
     words = InboundMessage.objects.filter(
         Q(booking=booking) | Q(booking=None, msisdn=notification.msisdn),
         received_at__gte=notification.handed_over_at,
     )
+    phoned = StaffAct.objects.filter(
+        kind=ActKind.TOLD_BY_PHONE,
+        booking=booking,
+        msisdn=notification.msisdn,
+        created_at__gte=notification.handed_over_at,
+    )
     is_moved = (
         booking.slot_id != notification.slot_id
         or booking.slot_changes.filter(created_at__gte=notification.created_at).exists()
     )
-    return booking.is_scheduled and not is_moved and not words.exists()
+    has_spoken = words.exists() or phoned.exists()
+    return booking.is_scheduled and not is_moved and not has_spoken
 
 
 def _was_asked(notification: Notification) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect, render
 from django.urls import URLPattern
@@ -17,10 +18,11 @@ from django.utils import timezone
 from bookings import desk, options, texts
 from bookings.admin.guard import is_key
 from bookings.admin.pages import OwnPages
+from bookings.admin.seen import changed_since, seen_words
 from bookings.desk import CannotAct
 from bookings.history.steps import full_name
 from bookings.history.thread import thread
-from bookings.models import Concern, ConcernKind, Notification, Slot, SlotOption
+from bookings.models import Booking, Concern, ConcernKind, Notification, Slot, SlotOption
 from bookings.outbox import claiming, spending
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{16,40}")
@@ -52,6 +54,7 @@ class Offer:
     question: Notification
     options: list[Offered]
     is_open: bool
+    shown: str  # how the delivery stands, as `changed_since` knows it
 
 
 class Attending(OwnPages):
@@ -101,7 +104,8 @@ class Attending(OwnPages):
             raise PermissionDenied
         concern = _find(pk)
         try:
-            level, sentence, is_done = _ACTS.get(act, _nothing)(request, concern)
+            with transaction.atomic():
+                level, sentence, is_done = _ACTS.get(act, _nothing)(request, concern)
         except CannotAct as error:
             return self._refuse(request, pk, str(error))
         self.message_user(request, sentence, level)
@@ -122,7 +126,8 @@ class Attending(OwnPages):
         user: Any = request.user
         waiting = Concern.objects.waiting().filter(msisdn=concern.msisdn)
         beside = list(waiting.exclude(pk=concern.pk).order_by("pk")[:20])
-        offers = [_offer(question) for question in desk.offers(concern)]
+        questions = desk.offers(concern)
+        shown = seen_words(filter(None, [concern.booking, *(each.booking for each in questions)]))
         return self.own_page(
             request,
             "concern/page.html",
@@ -135,7 +140,8 @@ class Attending(OwnPages):
             beside=beside,
             seen=max([concern.pk, *(row.pk for row in beside)]),
             thread=thread(concern),
-            offers=offers,
+            shown=shown.get(concern.booking_id or 0, ""),
+            offers=[_offer(question, shown[question.booking_id]) for question in questions],
             may_act=self.may_act(request),
             obstacle=desk.why_not_mine(concern, user),
             may_take=desk.may_take_over(concern, user),
@@ -156,7 +162,7 @@ def _find(pk: int) -> Concern:
     return concern
 
 
-def _offer(question: Notification) -> Offer:
+def _offer(question: Notification, shown: str) -> Offer:
     now, booking = timezone.now(), question.booking
     offered = [
         Offered(
@@ -167,7 +173,7 @@ def _offer(question: Notification) -> Offer:
         for option in options.of(question)
     ]
     is_open = question.is_open_at(now) and booking.is_scheduled
-    return Offer(question, offered, is_open)
+    return Offer(question, offered, is_open, shown)
 
 
 def _obstacle(slot: Slot, question: Notification) -> str:
@@ -222,6 +228,7 @@ def _apply(request: HttpRequest, concern: Concern) -> Done:
     option = _option(key)
     if option is None:
         raise CannotAct("Choose one of the options.")
+    _check_unchanged(request, option.notification.booking, concern)
     is_told = desk.apply(concern, option, _user(request), seen=_seen(request))
     where = f"{option.notification.booking} is on {option.slot}"
     if is_told:
@@ -245,6 +252,7 @@ def _answer(request: HttpRequest, concern: Concern) -> Done:
 
 
 def _told_by_phone(request: HttpRequest, concern: Concern) -> Done:
+    _check_unchanged(request, concern.booking, concern)
     desk.told_by_phone(concern, _user(request), seen=_seen(request))
     return messages.SUCCESS, "Written down: told by phone.", True
 
@@ -272,6 +280,14 @@ _ACTS: dict[str, Callable[[HttpRequest, Concern], Done]] = {
 
 def _user(request: HttpRequest) -> Any:
     return request.user
+
+
+def _check_unchanged(request: HttpRequest, booking: Booking | None, concern: Concern) -> None:
+    """Raise CannotAct if the delivery is not as the page showed it: the customer was told of another slot."""
+    if booking is None or booking.msisdn != concern.msisdn or concern.settled_at is not None:
+        return
+    if now := changed_since(request.POST.get("shown", ""), booking):
+        raise CannotAct(f"{now} Nothing was done.")
 
 
 def _seen(request: HttpRequest) -> int:

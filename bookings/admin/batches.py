@@ -135,7 +135,11 @@ class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
         nonce = request.POST.get("nonce", "")
         is_confirmed = request.POST.get("confirmed") == "yes" and NONCE.fullmatch(nonce)
         if is_confirmed and request.POST.get("sender") in senders():
-            return self._start(request, chosen)
+            is_as_shown = request.POST.get("shown", chosen.word) == chosen.word
+            if is_as_shown or Batch.objects.filter(nonce=nonce).exists():
+                return self._start(request, chosen)
+            sentence = "Other bookings belong to it since the page was opened. Look once more."
+            self.message_user(request, f"Nobody was texted. {sentence}", messages.WARNING)
         return self.confirmation(request, chosen)
 
     def confirmation(self, request: HttpRequest, chosen: Picked) -> HttpResponse:

@@ -1,11 +1,13 @@
 """The form of a booking: what staff change goes through `dispatch`, never by a plain save."""
 
+import json
 from typing import Any
 
 from django import forms
 from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 from django.utils.translation import get_language_info
 from unfold.widgets import (
     UnfoldAdminSelectWidget,
@@ -63,7 +65,7 @@ class BookingForm(forms.ModelForm):
         self.initial["cancelled"] = not self.was_scheduled
         self._offer_choices()
         if booking.pk:
-            self.initial["seen"] = seen_word(booking)
+            self.initial["seen"] = _shown(booking)
             self._ask_for_a_new_number()
             self._offer_telling()
 
@@ -101,7 +103,8 @@ class BookingForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         super().clean()
         seen = self.cleaned_data.get("seen")
-        if self.instance.pk and seen and seen != self.initial["seen"]:
+        is_stale = self.instance.pk and seen and seen != self.initial["seen"]
+        if is_stale and not self._is_done_already:
             self.add_error(
                 None,
                 f"This booking changed while you had it open: it is now on {self.slot_was}."
@@ -112,6 +115,12 @@ class BookingForm(forms.ModelForm):
         if "msisdn" in self.cleaned_data and "slot" in self.cleaned_data:
             self._check_telling()
         return self.cleaned_data
+
+    @property
+    def _is_done_already(self) -> bool:
+        """What it asks for is so: it was sent twice."""
+        is_whole = {"slot", "msisdn"} <= self.cleaned_data.keys()
+        return is_whole and not self.is_changed and not {*_PLAIN} & {*self.changed_data}
 
     def _check_telling(self) -> None:
         msisdn, is_by_sms = self.cleaned_data["msisdn"], self.telling in {Telling.SMS, Telling.ASK}
@@ -197,6 +206,12 @@ class BookingForm(forms.ModelForm):
         if self.is_changed:
             news = News.MOVED if self._is_moved else News.PLANNED
             telling.tell(booking, self.telling, user, news=news)
+
+
+def _shown(booking: Booking) -> str:
+    """How the page showed it, with what a plain save would write back: nothing of that is undone either."""
+    plain = json.dumps([getattr(booking, name) for name in _PLAIN])
+    return salted_hmac("bookings.admin.forms", seen_word(booking) + plain).hexdigest()
 
 
 def _choosable(current: Slot | None) -> Any:

@@ -183,16 +183,19 @@ class ManifestAdmin(HistoryAdminMixin, KeptAdmin):
             return HttpResponseNotAllowed(["POST"])
         self._check_may_import(request)
         manifest = _found(pk)
+        named = {name for refusal in manifest.refusals for name in refusal["cells"]}
+        # A column that the file did not have would say that there are no notes.
+        columns = [name for name in COLUMNS if name in named or name in REQUIRED]
         rows = [
             [f"row {refusal['line']}: {refusal['reason']}"]
-            + [refusal["cells"].get(name, "") for name in COLUMNS]
+            + [refusal["cells"].get(name, "") for name in columns]
             for refusal in manifest.refusals
         ]
         details = f"csv: {len(rows)} refused rows of {manifest.name}"
         StaffAct.objects.create(
             kind=ActKind.EXPORTED, user=cast("Any", request.user), details=details
         )
-        return _file(["refused because", *COLUMNS], rows, f"refused-{manifest.pk}.csv")
+        return _file(["refused because", *columns], rows, f"refused-{manifest.pk}.csv")
 
     def example_view(self, request: HttpRequest) -> HttpResponse:
         """A file that can be imported as it is."""

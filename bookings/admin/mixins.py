@@ -17,7 +17,7 @@ from bookings.models.fields import parse_msisdn
 #: Fewer digits are a part of a reference, or a short code.
 _LEAST_DIGITS = _LAST_DIGITS = 4
 #: What hand-made addresses may not filter by: a masked number could be guessed digit by digit.
-_HIDDEN = frozenset({"msisdn", "raw", "imported"})
+_HIDDEN = frozenset({"msisdn", "raw", "imported", "refusals", "content"})
 _PHONE = re.compile(r"\+?[\d\s().\-/\u00a0]+")
 
 

@@ -23,14 +23,14 @@ from bookings.admin.seen import seen_word, seen_words
 from bookings.admin.slots import SLOT_LOAD
 from bookings.dispatch import CannotBook, CannotTell, News
 from bookings.history import visible
-from bookings.models import Booking, Slot
+from bookings.models import Booking, ClosedDay, Slot
 from bookings.notifications import lock_booking
 from bookings.telling import Telling
 
 #: How many bookings one page changes.
 MOST_AT_ONCE = 200
 #: Slots that can be chosen: of today and so many days to come.
-_DAYS, _MOST_SLOTS = 14, 100
+_DAYS, _MOST_SLOTS = 14, 500
 #: Sentences that are shown one by one.
 _MOST_SENTENCES = 40
 
@@ -223,10 +223,11 @@ class Choice:
 
 
 def _choices(bookings: list[Booking]) -> list[Choice]:
-    """Slots with free places, the earliest first."""
+    """Slots with free places on days on which somebody delivers, the earliest first."""
     today = timezone.localdate()
     slots = (
         Slot.objects.filter(date__range=(today, today + dt.timedelta(days=_DAYS)))
+        .exclude(date__in=ClosedDay.objects.values("date"))
         .annotate(load_now=SLOT_LOAD)
         .filter(Q(capacity=None) | Q(capacity__gt=F("load_now")))
         .order_by("date", "window_start", "place")

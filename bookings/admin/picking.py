@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.db.models import QuerySet
+from django.utils.crypto import salted_hmac
 
 from bookings.admin.columns import show_day
 from bookings.admin.guard import is_key
+from bookings.batches import MOST_BOOKINGS
 from bookings.models import Booking, Manifest
 
 NONCE = re.compile(r"[A-Za-z0-9_-]{16,40}")
@@ -22,6 +24,12 @@ class Picked:
     bookings: QuerySet[Booking]
     name: str
     field: tuple[str, str]
+
+    @property
+    def word(self) -> str:
+        """Another word whenever it is other bookings."""
+        keys = self.bookings.order_by("pk").values_list("pk", flat=True)
+        return salted_hmac("bookings.admin.picking", ",".join(map(str, keys))).hexdigest()
 
     def problem(self, most: int) -> str:
         """Why no batch can be made of them, as a sentence; "" if one can."""
@@ -49,7 +57,8 @@ def picked(named: Mapping[str, str]) -> Picked:
     if day := _day(named.get("day", "")):
         bookings = Booking.objects.scheduled().on(day)
         return Picked(bookings, f"deliveries of {show_day(day)}", ("day", day.isoformat()))
-    return ticked([int(key) for key in named.get("bookings", "").split(",") if is_key(key)])
+    keys = (int(key) for key in named.get("bookings", "").split(",") if is_key(key))
+    return ticked(list(dict.fromkeys(keys))[: MOST_BOOKINGS + 1])
 
 
 def ticked(keys: list[int]) -> Picked:

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from django.db.models import Max
 from django.utils.crypto import salted_hmac
 
+from bookings.history import visible
 from bookings.models import ActKind, Booking, SlotChange, StaffAct
+from bookings.notifications import lock_booking
 
 
 def seen_words(bookings: Iterable[Booking]) -> dict[int, str]:
@@ -34,3 +36,15 @@ def seen_words(bookings: Iterable[Booking]) -> dict[int, str]:
 def seen_word(booking: Booking) -> str:
     """The word of one booking."""
     return seen_words([booking])[booking.pk]
+
+
+def changed_since(seen: str, booking: Booking) -> str:
+    """What a page that showed it in this word does not know, as a sentence; "" if nothing, or if it says no word.
+
+    The customer's locks are taken, so that it holds until the end of the caller's transaction.
+    """
+    current = lock_booking(booking)
+    if not seen or seen == seen_word(current):
+        return ""
+    where = f"on {current.slot}" if current.is_scheduled else "cancelled"
+    return f"{visible(current.reference)} changed since the page was opened: it is now {where}."

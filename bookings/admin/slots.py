@@ -51,6 +51,12 @@ class SlotForm(forms.ModelForm):
         if self.add_prefix("capacity") not in self.data:
             raise ValidationError("Say how many deliveries fit, or leave it empty for no limit.")
         capacity: int | None = self.cleaned_data["capacity"]
+        held = Slot.objects.filter(pk=self.instance.pk).locked()  # by whoever books at this moment
+        load = sum(slot.count_bookings() for slot in held)
+        if capacity and capacity < load:
+            raise ValidationError(
+                f"It holds {load} already: move some first, or write 0, which closes it for others."
+            )
         return capacity
 
 
@@ -101,7 +107,8 @@ class SlotAdmin(KeptAdmin):
     def deliveries(self, slot: Any) -> str:
         address = reverse("admin:bookings_booking_changelist")
         return format_html(
-            '<a class="link" href="{}?slot__id__exact={}">{}</a>', address, slot.pk, slot.load_now
+            '<a class="link" href="{}?slot__id__exact={}&amp;state__exact={}">{}</a>',
+            *(address, slot.pk, BookingState.SCHEDULED.value, slot.load_now),
         )
 
     @display(description="room", label={"closed": "danger", "full": "warning", "free": "success"})

@@ -13,11 +13,12 @@ from django.utils import timezone
 from bookings import options, plans, texts
 from bookings.batches.asking import ASKED_ALREADY
 from bookings.batches.timing import Planned, Timing, Walk, count_ahead
-from bookings.models import Booking, Consent, Notification, Slot
+from bookings.models import BatchEntry, Booking, Consent, Notification, Slot
 from bookings.models.fields import country_of
 from bookings.outbox.spending import price_per_part
 
 _SHOWN_TEXTS = 3
+_ASKED_BY_ANOTHER = "Waits already, in another batch that is asking."
 
 
 @dataclass(slots=True)
@@ -104,14 +105,21 @@ def _reasons(
         .values_list("msisdn", flat=True)
     )
     questions = Notification.objects.open().filter(closes_at__gt=now, booking__in=mine.values("pk"))
-    waiting = set(questions.values_list("booking", flat=True))
+    reasons = dict.fromkeys(_in_other_batches(bookings), _ASKED_BY_ANOTHER)
+    reasons |= dict.fromkeys(questions.values_list("booking", flat=True), ASKED_ALREADY)
     found = {}
     for booking in rows:
-        reason = ASKED_ALREADY if booking.pk in waiting else ""
+        reason = reasons.get(booking.pk, "")
         is_out = booking.msisdn in opted_out
         if reason := reason or plans.why_not_asked(booking, now, is_opted_out=is_out):
             found[booking.pk] = reason
     return found
+
+
+def _in_other_batches(bookings: QuerySet[Booking]) -> QuerySet[BatchEntry, int]:
+    """Those whom another batch is about to ask."""
+    entries = BatchEntry.objects.to_ask().filter(booking__in=bookings.order_by().values("pk"))
+    return entries.values_list("booking", flat=True)
 
 
 def _grouped(rows: Iterable[Booking], reasons: dict[int, str]) -> list[tuple[str, list[Booking]]]:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.utils import timezone
 
-from bookings.models import OutboundMessage
+from bookings.models import BatchEntry, OutboundMessage
 from bookings.outbox import caps, spending
 from bookings.plans import LEAST_TIME_TO_ANSWER
 
@@ -16,6 +16,8 @@ from bookings.plans import LEAST_TIME_TO_ANSWER
 _MOST_DAYS = 30
 #: More are not counted: by then it takes the better part of an hour anyway.
 _MOST_COUNTED = 50_000
+#: What a question takes that is not worded yet.
+_USUAL_PARTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,15 @@ class Timing:
 
 
 def count_ahead() -> Ahead:
-    """What waits already."""
-    queued = OutboundMessage.objects.queued()
-    has_cap = settings.SMS_DAILY_SPEND_CAP is not None
-    cost = spending.estimate_all(queued) if has_cap else Decimal()
-    return Ahead(queued[:_MOST_COUNTED].count(), cost)
+    """What waits already: texts, and customers whom other batches are still to ask."""
+    queued, to_ask = OutboundMessage.objects.queued(), BatchEntry.objects.to_ask()
+    cost = Decimal()
+    if settings.SMS_DAILY_SPEND_CAP is not None:
+        numbers = to_ask.order_by().values_list("booking__msisdn", flat=True)
+        unwritten = (spending.estimate(_USUAL_PARTS, msisdn) for msisdn in numbers)
+        cost = spending.estimate_all(queued) + sum(unwritten, Decimal())
+    texts = queued[:_MOST_COUNTED].count() + to_ask[:_MOST_COUNTED].count()
+    return Ahead(min(texts, _MOST_COUNTED), cost)
 
 
 def timing(texts: Sequence[Planned], now: dt.datetime, ahead: Ahead | None = None) -> Timing:

@@ -144,10 +144,10 @@ class Import:
         return row.window.date >= today
 
     def _count(self, known: Known) -> None:
-        if known.kept:
+        if known.news:
+            self.changed.append(Remark(known.row.line, f"{known.change} {known.kept}".strip()))
+        elif known.kept:
             self.kept.append(Remark(known.row.line, known.kept))
-        elif known.news:
-            self.changed.append(Remark(known.row.line, known.change))
         else:
             self.unchanged += 1
 

@@ -68,9 +68,9 @@ def compare(row: Row, booking: Booking, cause: str | None) -> Known:
     record = row.record
     before = booking.imported
     if before is None:
-        # Booked by hand: what was chosen there counts as chosen since.
+        # Booked by hand: what was chosen there counts as chosen since, and an empty cell takes nothing away.
         own = {name: getattr(booking, name) for name in ("customer_name", "language", "notes")}
-        before = record | own
+        before = record | {name: value for name, value in own.items() if record[name]}
     window = ("date", "window_start", "window_end", "place")
     moved = {"window" for name in window if record[name] != before.get(name)}
     others = record.keys() - set(window)

@@ -93,9 +93,9 @@ class Row:
 
     @property
     def cells(self) -> dict[str, str]:
-        """The row as a spreadsheet would have it."""
+        """The row as a spreadsheet would have it, without what it does not say."""
         record = self.record | {"reference": self.reference, "phone": f"+{self.msisdn}"}
-        return {name: "" if record[name] is None else str(record[name]) for name in COLUMNS}
+        return {name: str(record[name]) for name in COLUMNS if record[name] is not None}
 
     @property
     def record(self) -> dict[str, str | int | None]:

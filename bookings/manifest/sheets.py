@@ -21,6 +21,8 @@ _MOST_COLUMNS = 100
 #: Bytes that an XLSX may have once it is unpacked: all of it, and any part that is held in memory whole.
 _MOST_UNPACKED, _LARGEST_PART = 80 * 1024 * 1024, 2 * 1024 * 1024
 _STREAMED = re.compile(r"xl/(?:worksheets/[^/]+|sharedStrings)\.xml|xl/media/.*")
+#: The apostrophe that our own files set before what a spreadsheet would run (`export.cell`).
+_GUARDED = re.compile(r"\A'(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 _BROKEN = "The file cannot be read as XLSX: save it again, or as CSV."
 
 
@@ -95,8 +97,9 @@ def _check_size(content: bytes) -> None:
 
 
 def _clean(text: str) -> str:
-    """Without what cannot be seen, which a database or a phone would not take either."""
-    return "".join(char for char in text if char.isprintable() or char in "\n\t\xa0").strip()
+    """Without what cannot be seen, which a database or a phone would not take either, and without our own guard."""
+    seen = "".join(char for char in text if char.isprintable() or char in "\n\t\xa0").strip()
+    return _GUARDED.sub("", seen)
 
 
 def _number(value: float) -> str:

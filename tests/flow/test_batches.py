@@ -300,6 +300,26 @@ def test_what_waits_is_counted_by_the_price_of_its_country(settings, queued, mon
     assert previewed(parcels(1)).timing.money == Decimal("0.62")
 
 
+def test_customers_whom_another_batch_is_still_to_ask_go_first_and_cost_money(money):
+    start(parcels(10))
+    chosen = parcels(20)
+    before = previewed(chosen).timing
+    assert (before.ahead, before.money) == (10, Decimal("0.3340"))
+    ask_waiting()
+    assert previewed(chosen).timing == before
+
+
+def test_who_waits_in_a_batch_that_is_asking_is_left_out_of_the_next(drain):
+    chosen = parcels(3)
+    first = start(chosen)
+    found = previewed(chosen)
+    assert found.asked == 0
+    ((reason, waiting),) = found.left_out
+    assert (reason, waiting) == ("Waits already, in another batch that is asking.", chosen)
+    batches.cancel(first, UserFactory.create())
+    assert previewed(chosen).asked == 3
+
+
 def test_the_preview_says_how_many_are_more_than_one_number_gets_in_a_day(settings, drain):
     settings.SMS_PER_NUMBER_DAY = 2
     chosen = parcels(4, msisdn="447700900777")

@@ -84,6 +84,12 @@ def test_nobody_who_has_written_is_reminded(text, booking, clock, drain, reply):
     assert drain() == []
 
 
+def test_nobody_is_reminded_who_was_spoken_to_by_phone(booking, clock, drain):
+    dispatch.told_by_phone(booking, UserFactory.create())
+    clock("2026-11-24 15:31")
+    assert drain() == []
+
+
 def test_a_reminder_that_waits_is_dropped_when_the_customer_writes(booking, clock, reply, drain):
     clock("2026-11-24 15:31")
     remind()

@@ -36,7 +36,7 @@ PHONE = "447700900001"
 
 
 def hidden_fields(html: str) -> dict[str, str]:
-    named = r'type="hidden" name="(bookings|day|manifest|nonce|sender|plain)" value="([^"]*)"'
+    named = r'type="hidden" name="(bookings|day|manifest|nonce|shown|sender|plain)" value="([^"]*)"'
     return dict(re.findall(named, html))
 
 
@@ -106,6 +106,35 @@ def test_a_customer_who_was_asked_since_the_page_was_shown_is_left_out(dispatche
     ask_waiting()
     assert "can still answer" in dispatcher.get(url(Batch, "change", batch.pk)).content.decode()
     assert not OutboundMessage.objects.exists()
+
+
+def test_nobody_is_texted_who_came_to_the_day_since_the_page_was_shown(dispatcher):
+    slot = SlotFactory.create()
+    BookingFactory.create(slot=slot)
+    page = dispatcher.get(url(Batch, "add"), {"day": slot.date.isoformat()})
+    BookingFactory.create(slot=slot)
+
+    page = confirm(dispatcher, page)
+    assert "Nobody was texted" in page.text
+    assert "2 customers will be texted" in page.text
+    assert not Batch.objects.exists()
+
+    confirm(dispatcher, page)
+    BookingFactory.create(slot=slot)
+    confirm(dispatcher, page)  # by the back button: it is the same batch
+    assert BatchEntry.objects.count() == 2
+
+
+def test_a_booking_that_is_named_twice_is_one(dispatcher):
+    key = BookingFactory.create().pk
+    page = dispatcher.post(url(Batch, "add"), {"bookings": f"{key},{key}"})
+    assert page.context["subtitle"] == "1 chosen booking"
+
+
+def test_more_bookings_than_a_database_takes_at_once_are_no_error(dispatcher):
+    keys = ",".join(map(str, range(10_000, 300_000)))
+    page = dispatcher.post(url(Batch, "add"), {"bookings": keys}, follow=True)
+    assert "No booking was found for that" in page.text
 
 
 def test_one_customer_is_asked_from_the_page_of_the_booking(dispatcher):

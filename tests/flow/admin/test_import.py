@@ -423,3 +423,57 @@ def test_one_that_was_erased_says_so_and_imports_nothing(dispatcher):
     assert "was erased" in page(dispatcher, manifest)
     press(dispatcher, manifest)
     assert Manifest.objects.get().state == ManifestState.PREVIEWED
+
+
+def refused_rows(client, manifest):
+    return client.post(reverse("admin:bookings_manifest_refused", args=[manifest.pk])).content
+
+
+def test_refused_rows_handed_in_again_erase_no_notes_that_the_file_did_not_speak_of(dispatcher):
+    carry_out(dispatcher, handed_in(dispatcher, as_csv(row("A1"))))
+    Booking.objects.update(notes="Gate code 12")
+    full = SlotFactory.create(date=in_days(9), window_start="09:00", window_end="12:00", capacity=0)
+    moved = as_csv(row("A1", date=in_days(9)))
+    manifest = carry_out(dispatcher, handed_in(dispatcher, moved))
+    assert manifest.counts["refused"] == 1
+    Slot.objects.filter(pk=full.pk).update(capacity=5)
+
+    again = handed_in(dispatcher, refused_rows(dispatcher, manifest))
+
+    assert carry_out(dispatcher, again).counts["changed"] == 1
+    booking = Booking.objects.get()
+    assert (booking.slot, booking.notes) == (full, "Gate code 12")
+
+
+def test_refused_rows_handed_in_again_say_what_they_said(dispatcher):
+    notes = "- leave it with the neighbour"
+    cells = [*row("A1", name="'t Hooft", phone="0712"), notes]
+    file = as_csv(cells, header=[*HEADER, "notes"])
+    manifest = carry_out(dispatcher, handed_in(dispatcher, file))
+    mended = refused_rows(dispatcher, manifest).replace(b"0712", b"+447700900123")
+    carry_out(dispatcher, handed_in(dispatcher, mended))
+    booking = Booking.objects.get()
+    assert (booking.notes, booking.customer_name) == (notes, "'t Hooft")
+
+
+@pytest.mark.parametrize("group", ["superuser", "Ops", "Auditor"])
+@pytest.mark.parametrize("lookup", ["refusals__icontains", "refusals__0__cells__phone__startswith"])
+def test_a_refused_number_is_not_guessed_by_hand_made_addresses(lookup, group, dispatcher):
+    cells = row("A1", phone="+447700900123", date="24/11/2026")
+    assert handed_in(dispatcher, as_csv(cells)).counts["refused"] == 1
+    page = login(group).get(url(Manifest, "changelist"), {lookup: "+4477009"})
+    assert page.status_code in {302, 400}
+
+
+def test_what_a_row_changes_beside_a_slot_that_was_chosen_since_can_be_imported(dispatcher):
+    carry_out(dispatcher, handed_in(dispatcher, as_csv(row("A1"))))
+    booking, chosen = Booking.objects.get(), SlotFactory.create(date=in_days(8))
+    dispatch.move(booking, chosen)
+    manifest = handed_in(dispatcher, as_csv(row("A1", phone="+447700900999")))
+    assert "Import 1 row" in page(dispatcher, manifest)
+    shown = page(dispatcher, carry_out(dispatcher, manifest))
+    assert f"A1 stays in {chosen}, which dispatch chose." in shown
+    booking.refresh_from_db()
+    assert (booking.slot, booking.msisdn) == (chosen, "447700900999")
+    listed = dispatcher.get(url(Booking, "changelist"), {"manifest": manifest.pk})
+    assert listed.context["cl"].result_count == manifest.counts["changed"] == 1

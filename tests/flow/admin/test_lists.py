@@ -1,6 +1,7 @@
 """The admin's lists: what is found, filtered and shown."""
 
 import re
+from html import unescape
 
 import pytest
 from django.apps import apps
@@ -9,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from bookings import dispatch
 from bookings.models import (
     ActKind,
     Batch,
@@ -314,3 +316,12 @@ def test_long_lists_are_filtered_by_days_and_never_looked_through_for_those_they
     assert list(page.context["cl"].result_list) == [rows[1]]
     said = [query["sql"] for query in queries]
     assert not [sql for sql in said if "MIN(" in sql or "DISTINCT" in sql]
+
+
+def test_the_deliveries_of_a_slot_lead_to_a_list_of_as_many(dispatcher):
+    booking = BookingFactory.create()
+    dispatch.cancel(BookingFactory.create(slot=booking.slot))
+    slots = dispatcher.get(url(Slot, "changelist")).text
+    ((link, count),) = re.findall(r'href="([^"]*slot__id__exact[^"]*)">(\d+)<', slots)
+    listed = dispatcher.get(unescape(link)).context["cl"].result_list
+    assert (int(count), list(listed)) == (1, [booking])

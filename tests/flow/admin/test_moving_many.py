@@ -1,5 +1,6 @@
 """Dispatch moves or cancels many deliveries at once, and says how the customers learn of it."""
 
+import datetime as dt
 import re
 
 import pytest
@@ -11,6 +12,7 @@ from bookings import dispatch
 from bookings.models import (
     Booking,
     BookingState,
+    ClosedDay,
     Consent,
     Kind,
     Notification,
@@ -207,3 +209,20 @@ def test_a_question_that_cannot_be_asked_any_more_is_refused_and_nothing_changes
     page = save(dispatcher, booking, slot=soon.pk, told="ask")
     assert "too late to change" in " ".join(map(str, page.context["errors"]))
     assert not SlotChange.objects.exists()
+
+
+def test_slots_of_the_last_day_can_be_chosen_where_a_day_has_many(dispatcher):
+    booking = BookingFactory.create()
+    windows = [(dt.time(hour), dt.time(hour + 1)) for hour in range(8, 16)]
+    for day in range(1, 15):
+        for start, end in windows:
+            SlotFactory.create(date=in_days(day), window_start=start, window_end=end)
+    page = open_page(dispatcher, [booking])
+    assert max(choice.slot.date for choice in page.context["choices"]) == in_days(14)
+
+
+def test_many_are_not_moved_to_a_day_that_is_closed(dispatcher):
+    closed, open_one = (SlotFactory.create(date=in_days(ahead)) for ahead in (4, 5))
+    ClosedDay.objects.create(date=closed.date)
+    page = open_page(dispatcher, [BookingFactory.create()])
+    assert [choice.slot for choice in page.context["choices"]] == [open_one]

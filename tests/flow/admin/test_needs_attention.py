@@ -1,16 +1,18 @@
 """Needs attention: the queue, the page of one, and what a person does there."""
 
 import datetime as dt
+import re
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bookings import desk, history
+from bookings import desk, dispatch, history
 from bookings.invariants import find_contradictions
 from bookings.models import (
     ActKind,
+    Booking,
     Concern,
     ConcernKind,
     Consent,
@@ -331,3 +333,20 @@ def test_who_only_looks_changes_nothing(group, concern, asked):
     for name in ("take", "apply", "answer", "opt_out", "set_aside"):
         assert act(client, concern, name).status_code == 403
     assert not StaffAct.objects.exists()
+
+
+def test_what_changed_since_the_page_was_opened_is_not_told_by_phone_and_not_undone(
+    asked, concern, dispatcher, colleague
+):
+    html = dispatcher.get(url(Concern, "change", concern.pk)).text
+    shown = re.findall(r'name="shown" value="(\w+)"', html)
+    later = SlotFactory.create(date=in_days(5))
+    dispatch.move(asked.booking, later, user=colleague)
+    option = asked.options.get(digit=2)
+    for name, word in zip(("told_by_phone", "apply"), shown, strict=True):
+        refused = act(dispatcher, concern, name, shown=word, option=option.pk)
+        assert f"it is now on {later}. Nothing was done." in said(refused)
+    assert Booking.objects.get().slot == later
+    assert not StaffAct.objects.exists()
+    (word, _) = re.findall(r'name="shown" value="(\w+)"', refused.text)
+    assert "told by phone" in said(act(dispatcher, concern, "told_by_phone", shown=word))

@@ -305,3 +305,34 @@ def test_a_reference_that_turns_the_direction_of_writing_is_shown_as_such(model,
     make_story()
     Booking.objects.update(reference="P-\u202e1", customer_name="\u202eyraM")
     assert "\u202e" not in superuser.get(url(model, "changelist")).content.decode()
+
+
+def test_a_page_that_was_open_undoes_no_notes_and_no_language(dispatcher):
+    booking = BookingFactory.create(notes="", language="en")
+    stale = form_of(booking, slot=SlotFactory.create(date=in_days(7)).pk)
+    save(dispatcher, booking, notes="Gate code 12", language="pl")
+    assert "changed while you had it open" in errors(
+        dispatcher.post(url(Booking, "change", booking.pk), stale)
+    )
+    booking.refresh_from_db()
+    assert (booking.notes, booking.language) == ("Gate code 12", "pl")
+
+
+def test_a_page_that_is_saved_by_a_double_click_is_saved(dispatcher):
+    booking = BookingFactory.create()
+    fields = form_of(booking, notes="Gate code 12", slot=SlotFactory.create(date=in_days(7)).pk)
+    for _ in range(2):
+        response = dispatcher.post(url(Booking, "change", booking.pk), fields)
+        assert response.status_code == 302
+    assert booking.slot_changes.count() == 1
+
+
+def test_a_slot_cannot_be_made_to_hold_fewer_than_are_in_it_but_it_can_be_closed(dispatcher):
+    slot = SlotFactory.create(capacity=5)
+    BookingFactory.create_batch(2, slot=slot)
+    address = url(Slot, "change", slot.pk)
+    assert "It holds 2 already" in errors(dispatcher.post(address, {"capacity": "1"}))
+    for capacity in ("2", "0"):
+        assert dispatcher.post(address, {"capacity": capacity}).status_code == 302
+    slot.refresh_from_db()
+    assert slot.capacity == 0

@@ -117,6 +117,24 @@ def test_who_replied_after_the_last_text_knows_but_not_of_a_later_move(clock):
     assert reasons() == {"AB12": "Moved since, and nobody told them."}
 
 
+@pytest.mark.parametrize("state", ["queued", "failed", "expired", "rejected"])
+def test_who_writes_without_having_read_the_last_text_does_not_know_what_it_said(
+    state, clock, reply
+):
+    question = NotificationFactory.create(booking=booked("AB12"))
+    texted(question.booking)
+    clock("2026-11-23 16:10")
+    other = SlotFactory.create(date=TOMORROW, window_start=dt.time(14), window_end=dt.time(17))
+    dispatch.move(question.booking, other)
+    told = texted(question.booking, state, kind=Kind.TOLD)
+    clock("2026-11-23 16:20")
+    reply(question.msisdn, "thanks, see you tomorrow morning")
+    assert "AB12" in reasons()
+    told.state = MessageState.SUBMITTED
+    told.save()
+    assert reasons() == {}
+
+
 def test_who_was_told_that_it_is_off_does_not_know_that_it_is_on_again(clock):
     booking = booked("AB12")
     texted(booking)
@@ -222,6 +240,9 @@ EVENTS = (
     *(text_of, text_of, text_of, moved_by_reply),
     lambda booking, chance: SlotChangeFactory.create(booking=booking),
     lambda booking, chance: InboundMessageFactory.create(booking=booking, msisdn=booking.msisdn),
+    lambda booking, chance: InboundMessageFactory.create(
+        booking=booking, msisdn=booking.msisdn, outcome="thanks"
+    ),
     lambda booking, chance: texted(booking, msisdn="447700999999"),  # its number of before
     lambda booking, chance: texted(
         booking, kind=Kind.TOLD, idempotency_key=f"told_cancelled:{chance.random()}"
