@@ -12,6 +12,7 @@ refusal never keeps another out. The steps, each in short transactions of its ow
 """
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -214,16 +215,18 @@ class Import:
         self, pending: Sequence[Known], room: Room
     ) -> tuple[list[Known], list[tuple[Known, str]]]:
         """Those that there is room for, which they take; and the others, each with the reason."""
-        fitting, stuck = [], []
-        for known in pending:
-            before, after = Window.of(known.booking.slot), known.row.window
-            reason = room.swap(before, after) if "window" in known.news else ""
-            if reason:
-                stuck.append((known, reason))
-            else:
-                self._count(known)
-                fitting.append(known)
-        return fitting, stuck
+        stuck = {
+            known.row.line: reason
+            for known in pending
+            if known.moves and (reason := room.why_closed(known.row.window))
+        }
+        stuck |= _put_back([known for known in pending if known.row.line not in stuck], room)
+        fitting = [known for known in pending if known.row.line not in stuck]
+        for known in fitting:
+            self._count(known)
+        return fitting, [
+            (known, stuck[known.row.line]) for known in pending if known.row.line in stuck
+        ]
 
     def create(self, rows: Sequence[Row]) -> None:
         store = self._store_on_paper if self.dry_run else self._store
@@ -262,6 +265,29 @@ class Import:
                 self.refuse(row, reason)
             else:
                 self.created += 1
+
+
+def _put_back(pending: Iterable[Known], room: Room) -> dict[int, str]:
+    """Let all of them move at once, so that two can swap, and put back who is too many, the last rows first.
+
+    Returns the lines of those, each with the reason.
+    """
+    came: dict[Window, list[Known]] = defaultdict(list)
+    for known in pending:
+        if known.moves:
+            room.move(Window.of(known.booking.slot), known.row.window)
+            came[known.row.window].append(known)
+    back = {}
+    crowded = list(came)
+    while crowded:
+        window = crowded.pop()
+        while came[window] and (reason := room.why_full(window)):
+            known = came[window].pop()
+            before = Window.of(known.booking.slot)
+            room.move(window, before)
+            back[known.row.line] = reason
+            crowded.append(before)  # somebody else may have come there meanwhile
+    return back
 
 
 def _new_booking(row: Row, slot: Slot) -> Booking:

@@ -35,6 +35,11 @@ class Known:
     kept: str  # which choice made since is left alone, "" if none
 
     @property
+    def moves(self) -> bool:
+        """Whether its booking goes to another slot."""
+        return "window" in self.news and Window.of(self.booking.slot) != self.row.window
+
+    @property
     def change(self) -> str:
         """What it is and will be, for dispatch; "" without news. Only true until it is done."""
         return _change(self.row, self.booking, self.news)

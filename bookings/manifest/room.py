@@ -43,16 +43,23 @@ class Room:
         self.loads[window] += 1
         return ""
 
-    def swap(self, before: Window, after: Window) -> str:
-        """Count one delivery over from a slot to another; if it does not fit there, say why instead."""
-        if before == after:
+    def why_closed(self, window: Window) -> str:
+        """Why nothing can be moved there, however much room there is; "" if it can."""
+        if self.slots[window].ends_at <= timezone.now():
+            return f"The slot {window} is over."
+        return f"The slot {window} is closed." if self.slots[window].capacity == 0 else ""
+
+    def why_full(self, window: Window) -> str:
+        """That it holds more than fit, as a sentence; "" if it does not."""
+        capacity = self.slots[window].capacity
+        if capacity is None or self.loads[window] <= capacity:
             return ""
-        if self.slots[after].ends_at <= timezone.now():
-            return f"The slot {after} is over."
-        if reason := self.take(after):
-            return reason
+        return f"The slot {window} is full: it holds {capacity}."
+
+    def move(self, before: Window, after: Window) -> None:
+        """Count one delivery over from a slot to another, fit or not."""
         self.loads[before] -= 1
-        return ""
+        self.loads[after] += 1
 
 
 def find_or_make_slots(wanted: Mapping[Window, int | None], *, dry_run: bool) -> dict[Window, Slot]:
