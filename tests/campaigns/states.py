@@ -19,7 +19,7 @@ from tests.campaigns.stage import Stage
 FULL, SMALL = 2000, 8
 STEPS = 50
 #: Bugs that the small run seeds, others each time, and the examples in which each must be found.
-SMALL_BUGS, PATIENCE = 2, 200
+SMALL_BUGS, PATIENCE = 2, 1000
 
 RULES = [name for name in dir(Machine) if hasattr(getattr(Machine, name), RULE_MARKER)]
 #: What moves things on, for examples in which no rule is left out.
