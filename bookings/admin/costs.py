@@ -2,30 +2,25 @@
 
 import datetime as dt
 from decimal import Decimal
-from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.formats import date_format
 
 from bookings import costs
+from bookings.admin.pages import OwnPages
 
 _MONTHS_SHOWN = 12
 
 
-class CostsPage:
+class CostsPage(OwnPages):
     """On the list of outbound messages, for whoever may see how each was handed over."""
 
-    admin_site: Any
-    opts: Any
-    media: Any
-
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.costs_view)
-        return [path("costs/", view, name="bookings_outboundmessage_costs"), *super().get_urls()]  # type: ignore[misc]
+        return [self.own_path("costs/", self.costs_view, "costs"), *super().get_urls()]
 
     def costs_view(self, request: HttpRequest) -> HttpResponse:
         if not request.user.has_perm("bookings.view_sendattempt"):

@@ -6,10 +6,11 @@ from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 
 from bookings import texts, trying
 from bookings.admin.guard import is_key
+from bookings.admin.pages import OwnPages
 from bookings.models import Booking, InboundMessage
 
 #: Characters that can be pasted: five hundred long texts.
@@ -78,16 +79,11 @@ class TryForm(forms.Form):
         return [line for line in pasted.splitlines() if line.strip()]
 
 
-class TryReplies:
+class TryReplies(OwnPages):
     """On the list of inbound messages, for whoever may see it."""
 
-    admin_site: Any
-    opts: Any
-    media: Any
-
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.try_view)
-        return [path("try/", view, name="bookings_inboundmessage_try"), *super().get_urls()]  # type: ignore[misc]
+        return [self.own_path("try/", self.try_view, "try"), *super().get_urls()]
 
     def try_view(self, request: HttpRequest) -> HttpResponse:
         itself: Any = self
