@@ -33,7 +33,7 @@ from tests.factories import (
     in_days,
 )
 from tests.flow.admin.pages import OURS, STAFF, make_story, url
-from tests.flow.test_manifest import as_csv, row
+from tests.flow.sheets import as_csv, row
 from tests.processes import VIRTUAL_NUMBER
 
 LONG_WORDS = (

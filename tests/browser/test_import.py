@@ -8,7 +8,7 @@ from bookings.models import Booking, Manifest
 from tests.browser.conftest import PATIENCE
 from tests.factories import UserFactory
 from tests.flow.admin.pages import url
-from tests.flow.test_manifest import as_csv, row
+from tests.flow.sheets import as_csv, row
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

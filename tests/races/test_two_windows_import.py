@@ -7,7 +7,7 @@ from bookings.manifest import import_rows, read, slices
 from bookings.models import Booking, Manifest, ManifestState, Notification, SlotChange, StaffAct
 from bookings.notifications import notify
 from tests.factories import UserFactory, in_days
-from tests.flow.test_manifest import as_csv, row
+from tests.flow.sheets import as_csv, row
 from tests.races.together import at_once, reply
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -22,6 +22,7 @@ from bookings.models import (
     Kind,
     Manifest,
     MessageState,
+    Notification,
     Slot,
     StaffAct,
     WeeklySlot,
@@ -75,54 +76,64 @@ def make_story(count: int = 1) -> None:
     """Rows in every table: questions, replies, answers, moves, receipts, refusals."""
     for _ in range(count):
         notification = NotificationFactory.create(asked_by=UserFactory.create())
-        booking = notification.booking
-        message = OutboundMessageFactory.create(
-            notification=notification, state=MessageState.DELIVERED, user=UserFactory.create()
-        )
-        attempt = SendAttemptFactory.create(message=message)
-        SentPartFactory.create(attempt=attempt)
-        DeliveryReceiptFactory.create(attempt=attempt)
-        inbound = InboundMessageFactory.create(
-            notification=notification, option=notification.options.get(digit=2), text="2 please"
-        )
-        Concern.objects.create(
-            kind=ConcernKind.NO_RECEIPT,
-            reason="No receipt says that it arrived.",
-            msisdn=booking.msisdn,
-            booking=booking,
-            outbound=message,
-        )
-        SlotChangeFactory.create(
-            booking=booking, inbound=inbound, cause="reply", user=UserFactory.create()
-        )
-        batch = Batch.objects.create(
-            name="tomorrow",
-            sender=notification.virtual_number,
-            nonce=f"nonce {notification.pk}",
-            user=UserFactory.create(),
-        )
-        BatchEntry.objects.create(
-            batch=batch, booking=booking, notification=notification, settled_at=timezone.now()
-        )
-        OutboundMessageFactory.create(
-            booking=booking, in_reply_to=inbound, kind=Kind.ACKNOWLEDGEMENT
-        )
-        ConsentChangeFactory.create(
-            msisdn=booking.msisdn, inbound=inbound, user=UserFactory.create()
-        )
-        StaffAct.objects.create(
-            kind=ActKind.REVEALED,
-            user=UserFactory.create(),
-            msisdn=booking.msisdn,
-            booking=booking,
-            details=f"booking {booking.pk}",
-        )
-        Manifest.objects.create(name="week.csv", user=UserFactory.create())
+        _was_sent(notification)
+        _was_answered(notification)
+        _staff_acted(notification)
     WeeklySlot.objects.get_or_create(weekday=0, window_start="09:00", window_end="12:00")
     ClosedDay.objects.get_or_create(date="2026-12-25")
     Circuit.objects.get_or_create(
         pk=1, defaults={"opened_at": timezone.now(), "reason": "No balance"}
     )
+
+
+def _was_sent(notification: Notification) -> None:
+    booking = notification.booking
+    message = OutboundMessageFactory.create(
+        notification=notification, state=MessageState.DELIVERED, user=UserFactory.create()
+    )
+    attempt = SendAttemptFactory.create(message=message)
+    SentPartFactory.create(attempt=attempt)
+    DeliveryReceiptFactory.create(attempt=attempt)
+    Concern.objects.create(
+        kind=ConcernKind.NO_RECEIPT,
+        reason="No receipt says that it arrived.",
+        msisdn=booking.msisdn,
+        booking=booking,
+        outbound=message,
+    )
+
+
+def _was_answered(notification: Notification) -> None:
+    booking = notification.booking
+    inbound = InboundMessageFactory.create(
+        notification=notification, option=notification.options.get(digit=2), text="2 please"
+    )
+    SlotChangeFactory.create(
+        booking=booking, inbound=inbound, cause="reply", user=UserFactory.create()
+    )
+    OutboundMessageFactory.create(booking=booking, in_reply_to=inbound, kind=Kind.ACKNOWLEDGEMENT)
+    ConsentChangeFactory.create(msisdn=booking.msisdn, inbound=inbound, user=UserFactory.create())
+
+
+def _staff_acted(notification: Notification) -> None:
+    booking = notification.booking
+    batch = Batch.objects.create(
+        name="tomorrow",
+        sender=notification.virtual_number,
+        nonce=f"nonce {notification.pk}",
+        user=UserFactory.create(),
+    )
+    BatchEntry.objects.create(
+        batch=batch, booking=booking, notification=notification, settled_at=timezone.now()
+    )
+    StaffAct.objects.create(
+        kind=ActKind.REVEALED,
+        user=UserFactory.create(),
+        msisdn=booking.msisdn,
+        booking=booking,
+        details=f"booking {booking.pk}",
+    )
+    Manifest.objects.create(name="week.csv", user=UserFactory.create())
 
 
 def form_of(booking: Booking, **changes) -> dict:

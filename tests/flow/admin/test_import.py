@@ -15,7 +15,7 @@ from bookings.manifest import MOST_ROWS, import_rows, read, slices
 from bookings.models import ActKind, Booking, Manifest, ManifestState, Slot, SlotChange, StaffAct
 from tests.factories import SlotFactory, UserFactory, in_days
 from tests.flow.admin.pages import login, url
-from tests.flow.test_manifest import DAY, HEADER, NEXT_DAY, as_csv, as_xlsx, everything, row
+from tests.flow.sheets import DAY, HEADER, NEXT_DAY, as_csv, as_xlsx, everything, row
 
 pytestmark = pytest.mark.django_db
 

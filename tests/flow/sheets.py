@@ -1,0 +1,76 @@
+"""Manifests made up for tests, and what came of them."""
+
+import csv
+import io
+
+import tablib
+
+from bookings.manifest import Remark, Row, import_rows, read
+from bookings.models import (
+    Booking,
+    Notification,
+    OutboundMessage,
+    Slot,
+)
+from tests.factories import (
+    in_days,
+)
+
+HEADER = ["reference", "customer_name", "phone", "date", "window_start", "window_end"]
+DAY, NEXT_DAY, LATER = in_days(3), in_days(4), in_days(5)
+
+
+def row(reference="A1", phone="07700 900001", date=DAY, start="09:00", end="12:00", name="Ann"):
+    return [reference, name, phone, f"{date}", start, end]
+
+
+def as_csv(*rows, header=HEADER, separator=","):
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator).writerows([header, *rows])
+    return text.getvalue()
+
+
+def as_xlsx(*rows, header=HEADER):
+    return tablib.Dataset(*rows, headers=header).export("xlsx")
+
+
+def entries(*rows, header=HEADER):
+    return read(as_csv(*rows, header=header).encode())
+
+
+def load(*rows, header=HEADER, **options):
+    return import_rows(entries(*rows, header=header), **options)
+
+
+def counts(report):
+    kept, refused = len(report.kept), len(report.refused)
+    return report.created, report.changed, report.unchanged, kept, refused
+
+
+def everything():
+    return [
+        list(model.objects.order_by("pk").values())
+        for model in (Booking, Slot, Notification, OutboundMessage)
+    ]
+
+
+def refused(*cells, header=HEADER):
+    """What is said about the only row."""
+    return said_of(as_csv(cells, header=header).encode())
+
+
+def said_of(content):
+    (entry,) = read(content)
+    assert isinstance(entry, Remark)
+    return str(entry)
+
+
+def taken(*cells, header=HEADER):
+    """The only row as a value."""
+    return value_in(as_csv(cells, header=header).encode())
+
+
+def value_in(content):
+    (entry,) = read(content)
+    assert isinstance(entry, Row)
+    return entry
