@@ -335,8 +335,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._say(200, json.dumps([asdict(post) for post in list(self.server.fake.posts)]))
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        form = dict(parse_qsl(body, keep_blank_values=True))
+        length = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(length)
+        if len(body) < length:  # the sender died before its end: there is nothing to take
+            self.close_connection = True
+            return
+        form = dict(parse_qsl(body.decode(), keep_blank_values=True))
         if self.path == "/mode":
             times = float(form.get("times", "inf"))
             self.server.fake.set_mode(form["mode"], times=times, to=form.get("to", ""))

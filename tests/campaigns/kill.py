@@ -234,11 +234,17 @@ def _let_flow(stage: Stage, children: Nursery) -> None:
     pid = children.start("sender")
     wait_for(lambda: not _rows("queued", "sending"), seconds=60 + len(_rows("queued")))
     children.kill(pid)
-    wait_for(lambda: not _posted(stage) - _rows("delivered"), seconds=180)
+    _let_receipts_come(stage)
     _pass_a_quarter()
     pid = children.start("drain")
     wait_for(lambda: not children.is_alive(pid), seconds=300)
-    wait_for(lambda: not _posted(stage) - _rows("delivered"), seconds=180)
+    _let_receipts_come(stage)
+
+
+def _let_receipts_come(stage: Stage) -> None:
+    """Of all that the network took; what has none when it no longer tries is for the judge to find."""
+    with suppress(AssertionError):
+        wait_for(lambda: not _posted(stage) - _rows("delivered"), seconds=180)
 
 
 def _rows(*states: str) -> set[str]:
@@ -263,6 +269,9 @@ def _judge(stage: Stage, report: Report) -> None:
     posts = Counter(_ref(post.client_ref) for post in stage.network.posts)
     for fault in (*_doubles(stage), *_unpaired_bookings(report)):
         report.found(fault)
+    nobodys = set(posts) - set(OutboundMessage.objects.values_list("ref", flat=True))
+    for ref in sorted(nobodys):
+        report.found(f"the network took {ref!r}, which is no message")
     states: Counter[str] = Counter()
     for message in OutboundMessage.objects.prefetch_related("attempts"):
         report.tried(f"texts of kind {message.kind}")
@@ -292,7 +301,8 @@ def _faults(message: Any, posts: int) -> Iterator[str]:
     elif posts == 2 and not _nobody_knew(*attempts[:2]):
         yield f"sent again, though its first try was {attempts[0].verdict}"
     if posts and message.state != "delivered":
-        yield f"the network took it, and it is {message.state}"
+        tries = [f"{attempt.number} {attempt.verdict or 'open'}" for attempt in attempts]
+        yield f"the network took it, and it is {message.state}: {message.reason} (tries: {tries})"
     if message.state not in {"delivered", "failed", "unknown"}:
         yield f"it ends {message.state}"
     elif message.state != "delivered" and not message.reason:

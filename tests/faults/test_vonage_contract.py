@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -14,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 import requests
@@ -390,6 +392,23 @@ def test_vonage_also_runs_as_a_process_of_its_own():
         process.send_signal(signal.SIGTERM)
     assert [post["form"]["client-ref"] for post in posts] == [SMS.client_ref] * 3
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("sent", [0, 20], ids=["before the body", "within it"])
+def test_the_fake_takes_nothing_of_a_sender_that_dies_before_the_end(sent, vonage):
+    body = urlencode({"from": SMS.sender, "to": SMS.to, "text": SMS.text}).encode()
+    head = f"POST /sms/json HTTP/1.1\r\nHost: {vonage.host}\r\nContent-Length: {len(body)}\r\n\r\n"
+    name, _, port = vonage.host.partition(":")
+    tls = ssl.create_default_context(cafile=vonage.ca_file)
+    with (
+        socket.create_connection((name, int(port)), timeout=5) as plain,
+        tls.wrap_socket(plain, server_hostname=name) as connection,
+    ):
+        connection.sendall(head.encode() + body[:sent])
+        os.close(connection.detach())  # without a word, as the kernel does it for who is killed
+    with gateway_to(vonage.host, vonage.ca_file) as gateway:
+        assert gateway.send(SMS).verdict is Verdict.ACCEPTED
+    assert [post.client_ref for post in vonage.posts] == [SMS.client_ref]
 
 
 @contextmanager
