@@ -272,6 +272,7 @@ def _carry_out(inbound: InboundMessage, decision: Decision, question: Question) 
     if about is not None:
         inbound.booking, inbound.notification = about.booking, about.notification
         inbound.option = meant.option if meant else None
+        inbound.chose = meant.option.meaning if meant else ""
         if decision.outcome == Outcome.MOVED:
             _move(about, inbound)
         if decision.say:

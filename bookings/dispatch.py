@@ -162,13 +162,13 @@ def move_many(
     """Move bookings to slots that have room for them. The caller holds the locks of all customers and slots."""
     moves = [(booking, slot) for booking, slot in moves if slot.pk != booking.slot_id]
     withdraw_many([(booking, f"moved to {slot}") for booking, slot in moves])
-    SlotChange.objects.bulk_create(
+    changes = SlotChange.objects.bulk_create(
         SlotChange(booking=booking, from_slot=booking.slot, to_slot=slot, cause=cause, user=user)
         for booking, slot in moves
     )
-    for booking, slot in moves:
-        booking.slot = slot
-    Booking.objects.bulk_update([booking for booking, _ in moves], ["slot"])
+    for change in changes:
+        change.booking.slot, change.booking.changed_at = change.to_slot, change.created_at
+    Booking.objects.bulk_update([booking for booking, _ in moves], ["slot", "changed_at"])
 
 
 def change_phones(changes: Sequence[tuple[Booking, str]]) -> None:

@@ -4,23 +4,12 @@ import datetime as dt
 import functools
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import (
-    BooleanField,
-    Count,
-    Exists,
-    ExpressionWrapper,
-    F,
-    Min,
-    OuterRef,
-    Q,
-    QuerySet,
-    Sum,
-)
+from django.db.models import Count, Exists, F, Min, OuterRef, Sum
 from django.db.models.functions import ExtractHour, Left, TruncDate
 from django.utils import timezone
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
@@ -34,7 +23,6 @@ from bookings.models import (
     MessageState,
     Notification,
     OutboundMessage,
-    Place,
     Slot,
     SlotChange,
     Spending,
@@ -56,22 +44,17 @@ STAGES: Mapping[str, Exists] = {
     "waiting": Exists(Concern.objects.waiting().filter(**_OF_BOOKING)),
 }
 
-_KEPT = Q(option__slot=F("option__notification__slot"))
-_AT_POST_OFFICE = Q(option__slot__place=Place.POST_OFFICE)
-#: The same twice over, so that the database looks up no option for the texts that chose none.
-_CHOSEN = Q(option__isnull=False, option__digit__gte=1)
-
-#: What a customer's text chose, by the name that the list of inbound messages is filtered by.
-CHOICES: Mapping[str, Q] = {
-    "kept": _CHOSEN & _KEPT,
-    "another": _CHOSEN & ~_KEPT & ~_AT_POST_OFFICE,
-    "post_office": _CHOSEN & ~_KEPT & _AT_POST_OFFICE,
-    "none": Q(option=None),
-}
-
 _LISTED = 8  # reasons and countries; more are told as "others"
-_SETTLED_AFTER = dt.timedelta(days=4)  # nothing is tried again so late
+_SETTLED_AFTER = dt.timedelta(days=2)  # nothing is tried again so late
 _MEDIAN, _ALMOST_ALL = 0.5, 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class OfDay:
+    """How many deliveries of one day there are, as `bookings`, and at each stage; since when one waits for a person."""
+
+    counts: Mapping[str, int]
+    oldest: dt.datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,27 +76,24 @@ class DaySent:
     cost: Decimal
 
 
-def of_day(day: dt.date) -> dict[str, int]:
-    """How many deliveries there are on this day, as `bookings`, and how many of them by stage."""
-    counts = {name: Count("pk", filter=stage) for name, stage in STAGES.items()}
-    counted: dict[str, int] = deliveries_of(day).aggregate(bookings=Count("*"), **counts)
-    return counted
-
-
-def oldest_concern(day: dt.date | None = None) -> dt.datetime | None:
-    """Since when the oldest matter that needs a person waits: of a day's deliveries, or of all."""
-    waiting = Concern.objects.waiting()
-    if day is not None:
-        waiting = waiting.filter(booking__in=deliveries_of(day))
-    at: dt.datetime | None = waiting.aggregate(at=Min("raised_at"))["at"]
-    return at
-
-
-def deliveries_of(day: dt.date) -> QuerySet[Booking]:
-    """What is to be delivered on this day."""
+def of_days(days: Collection[dt.date]) -> dict[dt.date, OfDay]:
+    """How far the deliveries of each of these days have come."""
     # Slots by number: the database finds their few bookings by an index, which a day would not make it do.
-    slots = list(Slot.objects.filter(date=day).order_by().values_list("pk", flat=True))
-    return Booking.objects.scheduled().filter(slot__in=slots).order_by()
+    slots = dict(Slot.objects.filter(date__in=days).order_by().values_list("pk", "date"))
+    deliveries = Booking.objects.scheduled().filter(slot__in=list(slots)).order_by()
+    counted: dict[dt.date, Counter[str]] = {day: Counter() for day in days}
+    stages = {
+        name: Count("pk", filter=stage) for name, stage in STAGES.items() if name != "waiting"
+    }
+    for row in deliveries.values("slot").annotate(bookings=Count("*"), **stages):
+        counted[slots[row.pop("slot")]].update(row)
+    oldest: dict[dt.date, dt.datetime] = {}
+    # The few that wait lead to their deliveries sooner than all deliveries to them.
+    waiting = Concern.objects.waiting().filter(booking__in=deliveries).order_by()
+    by_day = waiting.values_list("booking__slot__date")
+    for day, count, since in by_day.annotate(Count("booking", distinct=True), Min("raised_at")):
+        counted[day]["waiting"], oldest[day] = count, since
+    return {day: OfDay(counts, oldest.get(day)) for day, counts in counted.items()}
 
 
 def hours_back(hours: int) -> dt.datetime:
@@ -122,30 +102,19 @@ def hours_back(hours: int) -> dt.datetime:
     return this.astimezone(dt.UTC) - dt.timedelta(hours=hours - 1)
 
 
-def replies_by_choice(since: dt.datetime) -> dict[str, int]:
-    """The texts that chose an option; for those that chose none see `replies_by_hour`."""
-    chosen = {name: condition for name, condition in CHOICES.items() if name != "none"}
-    counts = {name: Count("pk", filter=condition) for name, condition in chosen.items()}
-    return _replies(since).filter(_CHOSEN).aggregate(**counts)
-
-
-def replies_by_hour(since: dt.datetime) -> tuple[list[tuple[int, int]], int]:
-    """Hour of the day and texts of customers in it, from the hour in which `since` lies on, all 24; and how many of
-    all these chose no option. Both in one pass over an index.
+def replies(since: dt.datetime) -> tuple[Counter[str], list[tuple[int, int]]]:
+    """The texts of customers, in one pass over an index: by what they chose ("" is no option), and by the hour of the
+    day, all 24, from the one in which `since` lies.
     """
-    chose_none = ExpressionWrapper(CHOICES["none"], BooleanField())
-    rows = _replies(since).values_list(ExtractHour("received_at"), chose_none)
-    counted: Counter[int] = Counter()
-    none = 0
-    for hour, is_none, count in rows.annotate(n=Count("*")):
-        counted[hour] += count
-        none += count if is_none else 0
+    texts = InboundMessage.objects.filter(received_at__gte=since).order_by()
+    by_choice, by_hour = Counter[str](), Counter[int]()
+    for hour, chose, count in texts.values_list(ExtractHour("received_at"), "chose").annotate(
+        n=Count("*")
+    ):
+        by_choice[chose] += count
+        by_hour[hour] += count
     first = timezone.localtime(since).hour
-    return [(hour % 24, counted[hour % 24]) for hour in range(first, first + 24)], none
-
-
-def _replies(since: dt.datetime) -> QuerySet[InboundMessage]:
-    return InboundMessage.objects.filter(received_at__gte=since).order_by()
+    return by_choice, [(hour % 24, by_hour[hour % 24]) for hour in range(first, first + 24)]
 
 
 def speed(since: dt.datetime) -> Speed:
@@ -169,11 +138,12 @@ def speed(since: dt.datetime) -> Speed:
 def failures(since: dt.datetime) -> tuple[list[tuple[str, int]], list[tuple[int, int]]]:
     """Texts queued since then that were lost: by reason, and by the country's calling code; the most first."""
     lost = OutboundMessage.objects.filter(state__in=LOST, queued_at__gte=since).order_by()
-    reasons = dict(lost.values_list("reason").annotate(n=Count("*")))
-    codes: dict[int, int] = {}
-    for digits, count in lost.values_list(Left("msisdn", 3)).annotate(n=Count("*")):
-        code = calling_code(digits)
-        codes[code] = codes.get(code, 0) + count
+    reasons, codes = Counter[str](), Counter[int]()
+    for reason, digits, count in lost.values_list("reason", Left("msisdn", 3)).annotate(
+        n=Count("*")
+    ):
+        reasons[reason] += count
+        codes[calling_code(digits)] += count
     return _most(reasons), _most(codes)
 
 

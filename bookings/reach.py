@@ -5,11 +5,23 @@ it, or whom somebody told by phone. A fixed number of queries for a whole day.
 """
 
 import datetime as dt
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
+from django.db.models import (
+    BooleanField,
+    Exists,
+    ExpressionWrapper,
+    F,
+    Max,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+)
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -23,7 +35,6 @@ from bookings.models import (
     Kind,
     MessageState,
     OutboundMessage,
-    SlotChange,
     Spending,
     StaffAct,
 )
@@ -33,8 +44,6 @@ from bookings.outbox.claiming import is_quiet, sendable
 
 #: Texts that say where the delivery stands.
 _SAYS_WHERE = (Kind.NOTIFICATION, Kind.TOLD, Kind.ACKNOWLEDGEMENT)
-#: Who moved it by a reply knew it then.
-_CHANGED_AT = Coalesce("inbound__received_at", "created_at")
 #: What is looked at of a text.
 _OF_TEXT = (
     *("pk", "booking_id", "idempotency_key", "state", "reason"),
@@ -67,66 +76,63 @@ class Unreached:
 
 def unreached(day: dt.date) -> list[Unreached]:
     """The scheduled deliveries of a day whose customers were not reached, by window and reference."""
-    return _unreached(Booking.objects.scheduled().on(day))
+    judged = _judged(Booking.objects.scheduled().on(day))
+    found = Booking.objects.select_related("slot").in_bulk([row.pk for row, _ in judged])
+    return [Unreached(found[row.pk], reason) for row, reason in judged if row.pk in found]
 
 
-def count_unreached(day: dt.date) -> int:
-    """How many `unreached` lists: the same rule, so that the two are always equal."""
-    return len(_judged(Booking.objects.scheduled().on(day)))
+def count_unreached(days: Iterable[dt.date]) -> Counter[dt.date]:
+    """How many `unreached` lists for each of these days: the same rule, so that the two are always equal."""
+    judged = _judged(Booking.objects.scheduled().filter(slot__date__in=days))
+    return Counter(row.slot__date for row, _ in judged)
 
 
 def is_unreached(booking: Booking) -> bool:
     return bool(_judged(Booking.objects.scheduled().filter(pk=booking.pk)))
 
 
-def _unreached(bookings: QuerySet[Booking]) -> list[Unreached]:
-    reasons = _judged(bookings)
-    found = Booking.objects.select_related("slot").in_bulk(list(reasons))
-    return [Unreached(found[pk], reason) for pk, reason in reasons.items() if pk in found]
-
-
-def _judged(bookings: QuerySet[Booking]) -> dict[int, str]:
-    """The reasons by the booking's id, in order. Most customers were reached, as the database can see by itself."""
-    in_doubt = bookings.filter(~_has_heard()).order_by("slot__window_start", "reference")
-    rows = dict(in_doubt.values_list("pk", "msisdn"))
-    facts = _Facts(rows)
-    judged = {pk: facts.why_not(pk) for pk in rows}
-    return {pk: reason for pk, reason in judged.items() if reason}
-
-
-def _has_heard() -> Q:
-    """Who was surely reached, by the rule of `_Facts`: the database spares us the looking at most of a day.
-
-    The last text that says where it stands arrived, or the customer wrote after it; and nothing changed since.
-    """
-    of_it = {"booking": OuterRef("booking"), "msisdn": OuterRef("msisdn")}
-    texts = OutboundMessage.objects.filter(kind__in=_SAYS_WHERE, **of_it)
-    later = texts.filter(pk__gt=OuterRef("pk")).exclude(state=MessageState.CANCELLED)
-    changes = SlotChange.objects.alias(at=_CHANGED_AT).filter(booking=OuterRef("booking"))
-    replies = InboundMessage.objects.filter(received_at__gt=OuterRef("queued_at"), **of_it)
-    said = OutboundMessage.objects.filter(
-        ~Q(idempotency_key__startswith=f"{TOLD_CANCELLED}:"),
-        ~Exists(later),
-        ~Exists(changes.filter(at__gt=OuterRef("queued_at"))),
-        Q(state=MessageState.DELIVERED)
-        | (Exists(replies) & ~Q(state__in=_UNREAD))
-        | Exists(replies.filter(outcome__in=CHOSEN)),
-        kind__in=_SAYS_WHERE,
-        booking=OuterRef("pk"),
-        msisdn=OuterRef("msisdn"),
+def _judged(bookings: QuerySet[Booking]) -> list[tuple[Any, str]]:
+    """Who was not reached, and why, in order. Most customers were, as the database can see by itself."""
+    in_doubt = bookings.exclude(_has_heard()).order_by("slot__window_start", "reference")
+    rows: list[Any] = list(
+        in_doubt.values_list("pk", "msisdn", "changed_at", "slot__date", named=True)
     )
-    return Q(Exists(said.exclude(state=MessageState.CANCELLED)))
+    facts = _Facts(rows)
+    judged = [(row, facts.why_not(row)) for row in rows]
+    return [(row, reason) for row, reason in judged if reason]
+
+
+def _has_heard() -> Coalesce:
+    """Who was surely reached, by the rule of `_Facts`, which looks at all others one by one.
+
+    The last text that says where the delivery stands, as `_latest` finds it, arrived, or the customer wrote after it;
+    and the delivery is where it was.
+    """
+    replies = InboundMessage.objects.filter(
+        booking=OuterRef("booking"),
+        msisdn=OuterRef("msisdn"),
+        received_at__gt=OuterRef("queued_at"),
+    )
+    is_read = Q(state=MessageState.DELIVERED) | (Exists(replies) & ~Q(state__in=_UNREAD))
+    has_said = (
+        (is_read | Exists(replies.filter(outcome__in=CHOSEN)))
+        & Q(queued_at__gte=Coalesce(OuterRef("changed_at"), F("queued_at")))
+        & ~Q(idempotency_key__startswith=f"{TOLD_CANCELLED}:")
+    )
+    texts = OutboundMessage.objects.filter(
+        kind__in=_SAYS_WHERE, booking=OuterRef("pk"), msisdn=OuterRef("msisdn")
+    ).exclude(state=MessageState.CANCELLED)
+    latest = texts.order_by("-pk").values_list(ExpressionWrapper(has_said, BooleanField()))[:1]
+    return Coalesce(Subquery(latest), Value(value=False))
 
 
 class _Facts:
-    """What is known of these bookings, given by id with their numbers: one query for each table."""
+    """What is known of these bookings, given as `pk`, `msisdn` and `changed_at`: one query for each table."""
 
-    def __init__(self, bookings: dict[int, str]) -> None:
+    def __init__(self, bookings: Collection[Any]) -> None:
         self._now = timezone.now()
-        of_them = {"booking__in": list(bookings)}
+        of_them = {"booking__in": [booking.pk for booking in bookings]}
         own_number = {"msisdn": F("booking__msisdn")}  # a number of before is nobody's
-        changes = SlotChange.objects.filter(**of_them).order_by()
-        self._changed = dict(changes.values_list("booking").annotate(changed_at=Max(_CHANGED_AT)))
         replies = InboundMessage.objects.filter(**of_them, **own_number).order_by()
         self._replied = dict(replies.values_list("booking").annotate(Max("received_at")))
         chosen = replies.filter(outcome__in=CHOSEN)
@@ -140,16 +146,16 @@ class _Facts:
             .order_by("pk")
             .values_list(*_OF_TEXT, "batch_state", named=True)
         )
-        self._never = why_not_told_each(bookings)
+        self._never = why_not_told_each({booking.pk: booking.msisdn for booking in bookings})
         self._waits_for = _what_all_wait_for(self._now)
         self._sends_at_night = self._sendable_at_night()
 
-    def why_not(self, booking: int) -> str:
+    def why_not(self, booking: Any) -> str:
         """Why its customer does not know, or "" if they do."""
-        text, changed_at = self._texts.get(booking), self._changed.get(booking)
-        if self._is_reached(booking, text, changed_at):
+        text, changed_at = self._texts.get(booking.pk), booking.changed_at
+        if self._is_reached(booking.pk, text, changed_at):
             return ""
-        if never := self._never[booking]:
+        if never := self._never[booking.pk]:
             return never
         if text is None:
             return "Not asked yet."

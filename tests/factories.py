@@ -137,6 +137,8 @@ class InboundMessageFactory(DjangoModelFactory[InboundMessage]):
     rule = "digit"
     matched = "2"
     outcome = Outcome.MOVED
+    option = None
+    chose = LazyAttribute(lambda row: row.option.meaning if row.option else "")
 
 
 class OutboundMessageFactory(DjangoModelFactory[OutboundMessage]):
@@ -216,6 +218,15 @@ class SlotChangeFactory(DjangoModelFactory[SlotChange]):
     to_slot = SelfAttribute("booking.slot")
     cause = ChangeCause.STAFF
     user = SubFactory(UserFactory)
+
+    @classmethod
+    def _create(cls, model_class: type[SlotChange], *args: Any, **kwargs: Any) -> SlotChange:
+        change: SlotChange = super()._create(model_class, *args, **kwargs)
+        booking = change.booking
+        since = change.inbound.received_at if change.inbound else change.created_at
+        booking.changed_at = max(since, booking.changed_at or since)
+        booking.save(update_fields=["changed_at"])
+        return change
 
 
 class ConsentChangeFactory(DjangoModelFactory[ConsentChange]):

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
 from bookings import figures
+from bookings.models import Chose
 
 
 class StageFilter(admin.SimpleListFilter):
@@ -37,11 +38,11 @@ class ChoiceFilter(admin.SimpleListFilter):
     parameter_name = "choice"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(CHOICES_SHOWN.items())
+        return [(chose or "none", shown) for chose, shown in CHOICES_SHOWN.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        choice = figures.CHOICES.get(self.value() or "")
-        return queryset if choice is None else queryset.filter(choice)
+        asked = "" if self.value() == "none" else self.value()
+        return queryset.filter(chose=asked) if asked in CHOICES_SHOWN else queryset
 
 
 class CountryFilter(admin.SimpleListFilter):
@@ -69,12 +70,7 @@ class CountryFilter(admin.SimpleListFilter):
 
 
 #: The words for what a customer's text chose.
-CHOICES_SHOWN = {
-    "kept": "keep it as it is",
-    "another": "another day",
-    "post_office": "post office",
-    "none": "no option",
-}
+CHOICES_SHOWN = {**dict(Chose.choices), "": "no option"}
 
 
 def show_country(code: int) -> str:

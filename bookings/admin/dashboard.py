@@ -73,35 +73,37 @@ def _alarms(now: dt.datetime) -> list[Any]:
 def _days(now: dt.datetime) -> list[dict[str, Any]]:
     today = timezone.localdate(now)
     days = {"today": today, "tomorrow": today + dt.timedelta(days=1)}
+    come, unreached = figures.of_days(days.values()), count_unreached(days.values())
     return [
-        {"name": name, "day": show_day(day), "figures": _day(name, day, now)}
+        {
+            "name": name,
+            "day": show_day(day),
+            "figures": _day(name, day, come[day], unreached[day], now),
+        }
         for name, day in days.items()
     ]
 
 
-def _day(name: str, day: dt.date, now: dt.datetime) -> list[Figure]:
+def _day(
+    name: str, day: dt.date, come: figures.OfDay, unreached: int, now: dt.datetime
+) -> list[Figure]:
     of_day = {"day": name, "state__exact": BookingState.SCHEDULED.value}
-    counted = figures.of_day(day)
-    total = counted["bookings"]
+    total = come.counts["bookings"]
 
     def stage(key: str, label: str, **more: Any) -> Figure:
         asked = of_day if key == "bookings" else of_day | {"stage": key}
-        share = share_of(counted[key], total)
-        return Figure(label, counted[key], list_of(Booking, **asked), share=share, **more)
+        count = come.counts[key]
+        share = share_of(count, total)
+        return Figure(label, count, list_of(Booking, **asked), share=share, **more)
 
-    count, link = _not_reached(day)
-    oldest = figures.oldest_concern(day)
+    call_list = f"{reverse('admin:bookings_booking_unaware')}?day={day.isoformat()}"
+    share = share_of(unreached, total)
+    oldest = age("oldest", come.oldest, now)
     return [
         *(stage(key, label) for key, label in _STAGES_SHOWN.items()),
-        Figure("Not reached", count, link, share=share_of(count, total), is_bad=True),
-        stage("waiting", "Needs attention", note=age("oldest", oldest, now), is_bad=True),
+        Figure("Not reached", unreached, call_list, share=share, is_bad=True),
+        stage("waiting", "Needs attention", note=oldest, is_bad=True),
     ]
-
-
-def _not_reached(day: dt.date) -> tuple[int, str]:
-    """How many of a day's customers do not know where their delivery stands, and the list of them."""
-    address = reverse("admin:bookings_booking_unaware")
-    return count_unreached(day), f"{address}?day={day.isoformat()}"
 
 
 # Replies
@@ -111,14 +113,13 @@ def _replies(period: str) -> dict[str, Any]:
     hours, words = _PERIODS[period]
     since = figures.hours_back(hours)
     asked = {"received_at__gte": since.isoformat()}
-    by_hour, none = figures.replies_by_hour(since)
-    choices = figures.replies_by_choice(since) | {"none": none}
+    by_choice, by_hour = figures.replies(since)
     return {
         "period": words,
         "periods": [(name, shown[1], name == period) for name, shown in _PERIODS.items()],
         "choices": bars(
-            (CHOICES_SHOWN[name], count, list_of(InboundMessage, **asked, choice=name))
-            for name, count in choices.items()
+            (shown, by_choice[chose], list_of(InboundMessage, **asked, choice=chose or "none"))
+            for chose, shown in CHOICES_SHOWN.items()
         ),
         "hours": bars(
             (f"{hour:02}:00", count, list_of(InboundMessage, **asked, received_at__hour=hour))

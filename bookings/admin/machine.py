@@ -4,10 +4,9 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.db.models import BooleanField, ExpressionWrapper, Min, Q
+from django.db.models import BooleanField, Count, ExpressionWrapper, Min, Q
 from django.db.models.functions import Now
 
-from bookings import figures
 from bookings.admin.bars import Figure, age, how_long, list_of
 from bookings.history import moment, visible
 from bookings.models import (
@@ -26,21 +25,22 @@ _SENDERS = 5  # named, the latest first
 
 
 def _concerns(now: dt.datetime) -> list[Figure]:
-    count = Concern.objects.waiting().count()
-    link = list_of(Concern)
-    oldest = age("oldest", figures.oldest_concern(), now)
-    return [Figure("Waiting for a person", count, link, oldest, is_bad=count > 0)]
+    waiting = Concern.objects.waiting().aggregate(count=Count("*"), since=Min("raised_at"))
+    count, oldest = waiting["count"], age("oldest", waiting["since"], now)
+    return [Figure("Waiting for a person", count, list_of(Concern), oldest, is_bad=count > 0)]
 
 
 def _outbox(now: dt.datetime) -> list[Figure]:
-    queued = OutboundMessage.objects.queued()
-    due = queued.filter(due_at__lte=now)
+    is_due = Q(due_at__lte=now)
+    queued = OutboundMessage.objects.queued().aggregate(
+        count=Count("pk"), due=Count("pk", filter=is_due), since=Min("due_at", filter=is_due)
+    )
     held = holding.held().count()
-    oldest = age("oldest", due.aggregate(at=Min("due_at"))["at"], now)
+    oldest = age("oldest", queued["since"], now)
     state = {"state__exact": MessageState.QUEUED.value}
     return [
-        Figure("Texts due now", due.count(), list_of(OutboundMessage, trouble="due"), oldest),
-        Figure("Texts queued, also for later", queued.count(), list_of(OutboundMessage, **state)),
+        Figure("Texts due now", queued["due"], list_of(OutboundMessage, trouble="due"), oldest),
+        Figure("Texts queued, also for later", queued["count"], list_of(OutboundMessage, **state)),
         Figure(
             "Held texts",
             held,

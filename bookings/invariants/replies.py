@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from django.db.models import Count, Exists, F, OuterRef, Q
+from django.db.models import Case, Count, Exists, F, OuterRef, Q, Value, When
 
 from bookings.models import (
     ChangeCause,
+    Chose,
     Consent,
     ConsentChange,
     InboundMessage,
@@ -13,6 +14,7 @@ from bookings.models import (
     NotificationState,
     OutboundMessage,
     Outcome,
+    Place,
     SlotChange,
 )
 from bookings.models.messages import CHOSEN, FORGOTTEN, NOBODY
@@ -27,6 +29,18 @@ def choices_say_what_was_chosen() -> Iterator[str]:
             f"I1 inbound message {inbound.pk}: {inbound.outcome}, but booking, notification and"
             " option do not belong together"
         )
+
+
+def what_was_chosen_is_what_its_option_meant() -> Iterator[str]:
+    meaning = Case(
+        When(option=None, then=Value("")),
+        When(option__slot=F("option__notification__slot"), then=Value(Chose.KEPT)),
+        When(option__slot__place=Place.POST_OFFICE, then=Value(Chose.POST_OFFICE)),
+        default=Value(Chose.ANOTHER_DAY),
+    )
+    wrong = InboundMessage.objects.annotate(meaning=meaning).exclude(chose=F("meaning"))
+    for inbound, chose, means in wrong.order_by("pk").values_list("pk", "chose", "meaning"):
+        yield f"I1 inbound message {inbound}: it chose {chose!r}, its option means {means!r}"
 
 
 def moves_by_reply_moved() -> Iterator[str]:
@@ -135,6 +149,7 @@ def consent_is_what_was_said_last() -> Iterator[str]:
 
 CHECKS = (
     choices_say_what_was_chosen,
+    what_was_chosen_is_what_its_option_meant,
     moves_by_reply_moved,
     long_texts_are_read_once,
     replies_are_answered_once,

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from django.db.models import Count, Exists, F, OuterRef, Q, Window
-from django.db.models.functions import Lag
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, Subquery, Window
+from django.db.models.functions import Coalesce, Lag
 
 from bookings.models import (
+    Booking,
     BookingState,
     ChangeCause,
     Notification,
@@ -21,6 +22,19 @@ def bookings_are_where_their_last_change_put_them() -> Iterator[str]:
     for change in lost.select_related("booking__slot"):
         booking = change.booking
         yield f"I2 booking {booking}: it is in {booking.slot}, its last change put it elsewhere"
+
+
+def bookings_know_since_when_they_are_there() -> Iterator[str]:
+    moves = SlotChange.objects.filter(booking=OuterRef("pk")).order_by()
+    since = moves.values("booking").annotate(
+        since=Max(Coalesce("inbound__received_at", "created_at"))
+    )
+    known = Booking.objects.annotate(since=Subquery(since.values("since")))
+    wrong = known.exclude(changed_at=None, since=None).exclude(changed_at=F("since"))
+    for reference, at, since in wrong.order_by("pk").values_list(
+        "reference", "changed_at", "since"
+    ):
+        yield f"I2 booking {reference}: it was changed at {at}, by its history at {since}"
 
 
 def changes_follow_one_another() -> Iterator[str]:
@@ -66,6 +80,7 @@ def digits_belong_to_who_was_asked() -> Iterator[str]:
 
 CHECKS = (
     bookings_are_where_their_last_change_put_them,
+    bookings_know_since_when_they_are_there,
     changes_follow_one_another,
     slots_hold_no_more_than_their_capacity,
     open_questions_fit_their_bookings,

@@ -116,6 +116,7 @@ class Migration(migrations.Migration):
                 ('state', models.CharField(choices=[('scheduled', 'scheduled'), ('cancelled', 'cancelled')], default='scheduled', max_length=16)),
                 ('cancelled_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('imported', models.JSONField(blank=True, editable=False, help_text='What its row said when it was last imported.', null=True)),
+                ('changed_at', models.DateTimeField(editable=False, help_text="Since when it is in another slot; if the customer's reply moved it, when that came.", null=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('cancelled_by', models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
@@ -169,6 +170,7 @@ class Migration(migrations.Migration):
                 ('rule', models.CharField(blank=True, help_text='Which rule read it.', max_length=60)),
                 ('matched', models.CharField(blank=True, help_text='The piece of the text that it matched.', max_length=160)),
                 ('outcome', models.CharField(blank=True, choices=[('moved', 'moved'), ('kept', 'kept'), ('already', 'already so'), ('full', 'slot full'), ('too_late', 'too late'), ('closed', 'question closed'), ('not_understood', 'not understood'), ('thanks', 'thanks'), ('cancel_asked', 'cancel asked'), ('opted_out', 'opted out'), ('opted_in', 'opted in'), ('help', 'help'), ('no_question', 'nothing asked'), ('unknown_sender', 'unknown sender'), ('not_ours', 'not our number'), ('part', 'part of a long text'), ('error', 'error')], max_length=20)),
+                ('chose', models.CharField(blank=True, choices=[('kept', 'keep it as it is'), ('another', 'another day'), ('post_office', 'post office')], help_text='What the option came to.', max_length=16)),
                 ('attention', models.CharField(blank=True, help_text='Why a person must look at it.', max_length=200, verbose_name='needs attention')),
                 ('raw', models.JSONField(blank=True, default=dict)),
                 ('booking', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='inbound_messages', to='bookings.booking')),
@@ -280,7 +282,7 @@ class Migration(migrations.Migration):
                 ('sent_again', models.BooleanField(default=False)),
                 ('is_held', models.BooleanField(default=False, help_text='It waited while no sender ran, as in an old backup: a person releases it.')),
                 ('never_again', models.CharField(blank=True, help_text='Why it may not be tried again: it was cancelled during a call.', max_length=200)),
-                ('booking', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='outbound_messages', to='bookings.booking')),
+                ('booking', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='outbound_messages', to='bookings.booking')),
                 ('in_reply_to', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='answers', to='bookings.inboundmessage')),
                 ('notification', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='outbound_messages', to='bookings.notification')),
                 ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
@@ -499,6 +501,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='outboundmessage',
+            index=models.Index(fields=['booking', 'msisdn', '-id'], name='outbound_by_booking'),
+        ),
+        migrations.AddIndex(
+            model_name='outboundmessage',
             index=models.Index(fields=['-queued_at'], name='outbound_by_time'),
         ),
         migrations.AddIndex(
@@ -671,7 +677,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='inboundmessage',
-            index=models.Index(fields=['-received_at', 'option'], name='inbound_by_time'),
+            index=models.Index(fields=['-received_at', 'chose'], name='inbound_by_time'),
         ),
         migrations.AddIndex(
             model_name='inboundmessage',

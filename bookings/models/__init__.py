@@ -7,7 +7,13 @@ from bookings.models.concerns import Concern, ConcernKind, Settlement
 from bookings.models.consent import Consent, ConsentChange
 from bookings.models.manifests import Manifest, ManifestState
 from bookings.models.messages import InboundMessage, Kind, OutboundMessage, Outcome
-from bookings.models.notifications import Notification, NotificationState, SlotOption, lock_customer
+from bookings.models.notifications import (
+    Chose,
+    Notification,
+    NotificationState,
+    SlotOption,
+    lock_customer,
+)
 from bookings.models.patterns import ClosedDay, WeeklySlot
 from bookings.models.schedule import Booking, BookingState, ChangeCause, Place, Slot, SlotChange
 from bookings.models.sending import Circuit, Pace, Sender, SimulatedPhone, Spending
@@ -21,6 +27,7 @@ __all__ = [
     "Booking",
     "BookingState",
     "ChangeCause",
+    "Chose",
     "Circuit",
     "ClosedDay",
     "Concern",

@@ -12,7 +12,7 @@ from django.utils import timezone
 from bookings.gateways import InboundSMS
 from bookings.models import standing
 from bookings.models.fields import MsisdnField, is_one_of, msisdn_is_e164
-from bookings.models.notifications import Notification, SlotOption
+from bookings.models.notifications import Chose, Notification, SlotOption
 from bookings.models.schedule import Booking
 from bookings.models.standing import MessageState
 
@@ -169,6 +169,9 @@ class InboundMessage(models.Model):
     option = models.ForeignKey(
         SlotOption, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
+    chose = models.CharField(
+        max_length=16, choices=Chose, blank=True, help_text="What the option came to."
+    )
     attention = models.CharField(
         "needs attention", max_length=200, blank=True, help_text="Why a person must look at it."
     )
@@ -180,8 +183,8 @@ class InboundMessage(models.Model):
         ordering = ["-pk"]
         indexes = [
             models.Index(fields=["msisdn", "-id"], name="inbound_by_customer"),
-            # With the option, so that a week of them is counted from the index alone.
-            models.Index(fields=["-received_at", "option"], name="inbound_by_time"),
+            # With what was chosen, so that a week of them is counted from the index alone.
+            models.Index(fields=["-received_at", "chose"], name="inbound_by_time"),
             models.Index(fields=["outcome"], name="inbound_by_outcome"),
             models.Index(
                 fields=["-id"], name="inbound_needs_attention", condition=~Q(attention="")
@@ -262,7 +265,12 @@ class OutboundMessage(models.Model):
     text = models.TextField()
     parts = models.PositiveSmallIntegerField(default=1, help_text="As we count them.")
     booking = models.ForeignKey(
-        Booking, on_delete=models.PROTECT, null=True, blank=True, related_name="outbound_messages"
+        Booking,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        db_index=False,  # see outbound_by_booking
+        related_name="outbound_messages",
     )
     notification = models.ForeignKey(
         Notification,
@@ -324,6 +332,7 @@ class OutboundMessage(models.Model):
                 fields=["due_at"], name="outbox_unknown", condition=Q(state=MessageState.UNKNOWN)
             ),
             models.Index(fields=["msisdn", "-id"], name="outbound_by_customer"),
+            models.Index(fields=["booking", "msisdn", "-id"], name="outbound_by_booking"),
             models.Index(fields=["-queued_at"], name="outbound_by_time"),
             # With the parts, so that a month of them is added up from the index alone.
             models.Index(fields=["call_started_at", "parts"], name="outbound_by_call"),

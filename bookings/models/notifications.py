@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from bookings.models.fields import MsisdnField, is_one_of, msisdn_is_e164
-from bookings.models.schedule import Booking, Slot
+from bookings.models.schedule import Booking, Place, Slot
 
 
 class NotificationState(models.TextChoices):
@@ -121,6 +121,14 @@ class Notification(models.Model):
             self.options.update(is_held=False)
 
 
+class Chose(models.TextChoices):
+    """What a customer's choice comes to."""
+
+    KEPT = "kept", "keep it as it is"
+    ANOTHER_DAY = "another", "another day"
+    POST_OFFICE = "post_office", "post office"
+
+
 class SlotOption(models.Model):
     """A digit, the words printed for it, and the slot it stands for. Fixed once the text is handed over."""
 
@@ -152,6 +160,13 @@ class SlotOption(models.Model):
 
     def __str__(self) -> str:
         return f"{self.digit} ({self.words})"
+
+    @property
+    def meaning(self) -> Chose:
+        """What choosing it comes to, seen from where the booking was when the customer was asked."""
+        if self.slot_id == self.notification.slot_id:
+            return Chose.KEPT
+        return Chose.POST_OFFICE if self.slot.place == Place.POST_OFFICE else Chose.ANOTHER_DAY
 
 
 def lock_customer(*msisdns: str) -> None:

@@ -161,6 +161,11 @@ class Booking(models.Model):
         editable=False,
         help_text="What its row said when it was last imported.",
     )
+    changed_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="Since when it is in another slot; if the customer's reply moved it, when that came.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = BookingQuerySet.as_manager()
@@ -201,8 +206,9 @@ class Booking(models.Model):
         change = SlotChange.objects.create(
             booking=self, from_slot=self.slot, to_slot=slot, cause=cause, inbound=inbound, user=user
         )
-        self.slot = slot
-        self.save(update_fields=["slot"])
+        since = inbound.received_at if inbound else change.created_at
+        self.slot, self.changed_at = slot, max(since, self.changed_at or since)
+        self.save(update_fields=["slot", "changed_at"])
         return change
 
 

@@ -151,6 +151,11 @@ def a_choice_of_another_question(history):
     InboundMessage.objects.update(notification=other)
 
 
+@finds("I1 inbound message {choice}: it chose 'kept', its option means 'another'")
+def a_choice_that_was_counted_as_another(history):
+    InboundMessage.objects.update(chose="kept")
+
+
 @finds("I1 inbound message {choice}: it moved no booking")
 def a_move_that_did_not_happen(history):
     SlotChange.objects.all()._raw_delete("default")
@@ -170,6 +175,11 @@ def a_move_by_a_reply_that_kept(history):
 @finds("I2 booking {reference}: it is in ")
 def a_booking_moved_without_history(history):
     Booking.objects.update(slot=SlotFactory.create(date=in_days(9)))
+
+
+@finds("I2 booking {reference}: it was changed at None, by its history at ")
+def a_move_that_the_booking_does_not_know(history):
+    Booking.objects.update(changed_at=None)
 
 
 @finds("I2 booking {reference}: slot change {last_change} starts where it was not")

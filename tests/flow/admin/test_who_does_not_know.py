@@ -84,7 +84,7 @@ def test_f6_at_five_a_dispatcher_opens_tomorrow_and_sees_who_does_not_know(dispa
     assert "Tue 24 Nov 2026: 8 customers do not know" in html
     assert all(f"<bdi>{reference}</bdi>" in html for reference in told)
     assert "KNOWS" not in html
-    assert reach.count_unreached(TOMORROW) == len(page.context["unreached"]) == 8
+    assert reach.count_unreached([TOMORROW])[TOMORROW] == len(page.context["unreached"]) == 8
 
 
 def test_why_a_text_still_waits(clock, settings):
@@ -214,10 +214,10 @@ def test_queries_do_not_grow_with_the_day(django_assert_max_num_queries):
 
     fill(2)
     with django_assert_max_num_queries(9):
-        reach.count_unreached(TOMORROW)
+        reach.count_unreached([TOMORROW])
     fill(20)
     with django_assert_max_num_queries(9):
-        reach.count_unreached(TOMORROW)
+        reach.count_unreached([TOMORROW])
 
 
 def test_the_sidebar_shows_this_list_as_open_and_no_other(dispatcher):
@@ -262,11 +262,9 @@ def made_up_story(chance: random.Random, clock) -> Booking:
 def test_what_the_database_leaves_out_of_a_day_the_rule_would_leave_out_too(clock):
     """Most who were reached are not looked at one by one: that may never hide anybody who was not."""
     chance = random.Random(1)  # noqa: S311  # no secret: the same stories each time
-    rows = {
-        booking.pk: booking.msisdn for booking in [made_up_story(chance, clock) for _ in range(150)]
-    }
+    bookings = [made_up_story(chance, clock) for _ in range(150)]
     clock("2026-11-23 17:00")
-    facts = reach._Facts(rows)
-    expected = {pk: reason for pk in rows if (reason := facts.why_not(pk))}
+    facts = reach._Facts(bookings)
+    expected = {booking.pk: why for booking in bookings if (why := facts.why_not(booking))}
     assert {one.booking.pk: one.reason for one in reach.unreached(TOMORROW)} == expected
     assert 30 < len(expected) < 140
