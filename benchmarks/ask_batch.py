@@ -5,7 +5,6 @@
 Each run makes a database of its own, on SQLite and, where TEST_DATABASE_URL names a PostgreSQL, on that too, and fills
 it with a history of 50,000 messages. Customers are asked as a sender asks them: a few at a time. Nothing is sent.
 """
-# ruff: noqa: PLC0415, S603, T201  Django is set up on the benchmark's own database before anything of it can be imported.
 
 import argparse
 import datetime as dt

@@ -6,7 +6,6 @@ Each run makes a database of its own, on SQLite and, where TEST_DATABASE_URL nam
 same rows are moved by one day each, which takes every booking's locks. Seconds depend on the machine and on who else
 uses it.
 """
-# ruff: noqa: PLC0415, S603, T201  Django is set up on the benchmark's own database before anything of it can be imported.
 
 import argparse
 import csv
