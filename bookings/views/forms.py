@@ -130,7 +130,7 @@ class NotifyForm(forms.Form):
     def renew_bad_nonce(self) -> None:
         """Give a form that came without a usable nonce one of its own."""
         if "nonce" in self.errors:
-            self.data = self.data.dict() | {"nonce": new_nonce()}  # type: ignore[attr-defined]
+            self.data = dict(self.data.items()) | {"nonce": new_nonce()}
 
     def _other_slot(self) -> Slot:
         names = ("date", "window_start", "window_end")

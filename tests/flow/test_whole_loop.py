@@ -248,7 +248,7 @@ def deliver_round(base_url: str, everyone: list[Customer], number: int) -> int:
     """Everyone who has something to say texts it, many at a time; returns how many texts that were."""
     ways = cycle(["json", "form", "get"])
     told = [
-        {"msisdn": customer.msisdn, "text": text, "message_id": message_id, "format": next(ways)}
+        {"msisdn": customer.msisdn, "text": text, "message_id": message_id, "sent_as": next(ways)}
         for customer in everyone
         for text in texts_of(customer.story, number)
         for message_id in [new_id("0B")] * customer.story.copies
