@@ -9,9 +9,7 @@ depend on the machine and on who else uses it: so each is given in plain reads o
 
 import argparse
 import datetime as dt
-import os
 import random
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -20,6 +18,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
+from benchmarks.databases import on_each
 from tests.campaigns.stage import DATABASES, Stage
 
 _AT_ONCE = 2000
@@ -38,11 +37,8 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=100_000, help="incoming and outgoing")
     parser.add_argument("--database", choices=DATABASES, help="default: each that is available")
     told = parser.parse_args()
-    if told.database is None:  # Django is set up for one database, and once
-        kinds = DATABASES if os.environ.get("TEST_DATABASE_URL") else ("sqlite",)
-        again = [sys.executable, "-m", "benchmarks.check_invariants"]
-        again += ["--messages", str(told.messages), "--database"]
-        return max(subprocess.run([*again, kind], check=False).returncode for kind in kinds)
+    if told.database is None:
+        return on_each("check_invariants", "--messages", str(told.messages))
     with Stage(told.database, seed=1) as stage:
         bookings = round(told.messages / _MESSAGES_PER_BOOKING)
         fill(bookings, stage.random)
