@@ -4,11 +4,11 @@
 import os
 import sys
 
+from django.core.management import execute_from_command_line
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "delivery_sms.settings")
-    from django.core.management import execute_from_command_line  # noqa: PLC0415  # settings first
-
     execute_from_command_line(sys.argv)
 
 

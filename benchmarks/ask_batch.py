@@ -5,18 +5,16 @@
 Each run makes a database of its own, on SQLite and, where TEST_DATABASE_URL names a PostgreSQL, on that too, and fills
 it with a history of 50,000 messages. Customers are asked as a sender asks them: a few at a time. Nothing is sent.
 """
-# ruff: noqa: PLC0415, S603, T201  Django is set up on the benchmark's own database before anything of it can be imported.
 
 import argparse
 import datetime as dt
-import os
-import subprocess
 import sys
 import time
 from collections import Counter
 from typing import Any
 
 from benchmarks.check_invariants import fill
+from benchmarks.databases import on_each
 from tests.campaigns.stage import DATABASES, Stage
 
 _HISTORY = 20_000  # bookings, with 2.5 messages each
@@ -29,11 +27,9 @@ def main() -> int:
     parser.add_argument("--history", type=int, default=_HISTORY, help="bookings of before")
     parser.add_argument("--database", choices=DATABASES, help="default: each that is available")
     told = parser.parse_args()
-    if told.database is None:  # Django is set up for one database, and once
-        kinds = DATABASES if os.environ.get("TEST_DATABASE_URL") else ("sqlite",)
-        again = [sys.executable, "-m", "benchmarks.ask_batch", "--history", str(told.history)]
-        again += ["--customers", str(told.customers), "--database"]
-        return max(subprocess.run([*again, kind], check=False).returncode for kind in kinds)
+    if told.database is None:
+        size = ("--history", str(told.history), "--customers", str(told.customers))
+        return on_each("ask_batch", *size)
     with Stage(told.database, seed=1) as stage:
         fill(told.history, stage.random)
         return _measure(told.database, told.customers)

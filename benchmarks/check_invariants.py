@@ -6,13 +6,10 @@ Each run makes a database of its own, on SQLite and, where TEST_DATABASE_URL nam
 it with a sound history: questions, answers, moves, acknowledgements, attempts, parts and receipts of two weeks. Seconds
 depend on the machine and on who else uses it: so each is given in plain reads of all outgoing messages too, and in CPU.
 """
-# ruff: noqa: PLC0415, S603, T201  Django is set up on the benchmark's own database before anything of it can be imported.
 
 import argparse
 import datetime as dt
-import os
 import random
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -21,12 +18,14 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
+from benchmarks.databases import on_each
 from tests.campaigns.stage import DATABASES, Stage
 
 _AT_ONCE = 2000
 _MESSAGES_PER_BOOKING = 2.5
 _COST = Decimal("0.0333")
 _DAYS = 14
+_OPEN_FOR = dt.timedelta(days=2)
 _SENT_TWICE, _HAS_ONE_RECEIPT = 0.03, 0.7  # by their share
 #: What customers answer; the rest is silence.
 _REPLIES = {"moved": 45, "kept": 15, "not_understood": 15, "": 25}
@@ -38,11 +37,8 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=100_000, help="incoming and outgoing")
     parser.add_argument("--database", choices=DATABASES, help="default: each that is available")
     told = parser.parse_args()
-    if told.database is None:  # Django is set up for one database, and once
-        kinds = DATABASES if os.environ.get("TEST_DATABASE_URL") else ("sqlite",)
-        again = [sys.executable, "-m", "benchmarks.check_invariants"]
-        again += ["--messages", str(told.messages), "--database"]
-        return max(subprocess.run([*again, kind], check=False).returncode for kind in kinds)
+    if told.database is None:
+        return on_each("check_invariants", "--messages", str(told.messages))
     with Stage(told.database, seed=1) as stage:
         bookings = round(told.messages / _MESSAGES_PER_BOOKING)
         fill(bookings, stage.random)
@@ -108,7 +104,7 @@ def _create(rows: Iterable[Any]) -> list[Any]:
     made = []
     rows = iter(rows)
     while batch := list(islice(rows, _AT_ONCE)):
-        made += type(batch[0])._default_manager.bulk_create(batch)  # noqa: SLF001
+        made += type(batch[0]).objects.bulk_create(batch)
     return made
 
 
@@ -141,49 +137,15 @@ def _fill_some(
     chance: Any,
 ) -> None:
     """So many bookings, and all that happened to them."""
-    from bookings.models import Booking, Notification, SlotChange, SlotOption
-
     asked_at = [now - dt.timedelta(minutes=chance.randint(60, days * 1440)) for _ in numbers]
     hours = [chance.choice((8, 11, 14, 17)) for _ in numbers]
     outcomes = chance.choices(list(_REPLIES), list(_REPLIES.values()), k=len(numbers))
     offers = [_offer(slots, at.date(), hour) for at, hour in zip(asked_at, hours, strict=True)]
-    bookings = _create(
-        Booking(
-            reference=f"B-{number}",
-            customer_name=f"Customer {number}",
-            msisdn=_msisdn(number),
-            slot=offer[1] if outcome == "moved" else offer[0],
-        )
-        for number, offer, outcome in zip(numbers, offers, outcomes, strict=True)
-    )
-    questions = _create(
-        _question(Notification, *each, now) for each in zip(bookings, offers, asked_at, strict=True)
-    )
-    options = _create(
-        SlotOption(
-            notification=question,
-            msisdn=question.msisdn,
-            digit=digit,
-            words=f"option {digit}",
-            slot=slot,
-            is_held=question.state == "open",
-        )
-        for question, offer in zip(questions, offers, strict=True)
-        for digit, slot in enumerate(offer, start=1)
-    )
+    bookings = _bookings(numbers, offers, outcomes)
+    questions = _questions(bookings, offers, asked_at, now)
+    options = _options(questions, offers)
     replies = _replies(questions, options, outcomes, asked_at)
-    _create(
-        SlotChange(
-            booking=reply.booking,
-            from_slot=reply.notification.slot,
-            to_slot=reply.option.slot,
-            cause="reply",
-            inbound=reply,
-            created_at=reply.received_at,
-        )
-        for reply in replies
-        if reply.outcome == "moved"
-    )
+    _note_moves(replies)
     messages = _messages(questions, replies)
     spent.update(_handed_over(messages, chance))
 
@@ -195,19 +157,60 @@ def _offer(slots: dict[Any, Any], asked_on: dt.date, hour: int) -> tuple[Any, An
     return slots[day, hour, "door"], slots[next_day, hour, "door"], slots[day, hour, "post_office"]
 
 
-def _question(model: Any, booking: Any, offer: Any, at: dt.datetime, now: dt.datetime) -> Any:
-    closes_at = at + dt.timedelta(days=2)
-    is_open = closes_at > now
-    return model(
-        booking=booking,
-        msisdn=booking.msisdn,
-        virtual_number=_VIRTUAL_NUMBER,
-        slot=offer[0],
-        state="open" if is_open else "closed",
-        closes_at=closes_at,
-        closed_at=None if is_open else closes_at,
-        handed_over_at=at,
-        created_at=at,
+def _bookings(numbers: range, offers: list[Any], outcomes: list[str]) -> list[Any]:
+    from bookings.models import Booking
+
+    return _create(
+        Booking(
+            reference=f"B-{number}",
+            customer_name=f"Customer {number}",
+            msisdn=_msisdn(number),
+            slot=offer[1] if outcome == "moved" else offer[0],
+        )
+        for number, offer, outcome in zip(numbers, offers, outcomes, strict=True)
+    )
+
+
+def _questions(
+    bookings: list[Any], offers: list[Any], asked_at: list[dt.datetime], now: dt.datetime
+) -> list[Any]:
+    from bookings.models import Notification
+
+    return _create(
+        Notification(
+            booking=booking,
+            msisdn=booking.msisdn,
+            virtual_number=_VIRTUAL_NUMBER,
+            slot=offer[0],
+            closes_at=at + _OPEN_FOR,
+            **_state(at + _OPEN_FOR, now),
+            handed_over_at=at,
+            created_at=at,
+        )
+        for booking, offer, at in zip(bookings, offers, asked_at, strict=True)
+    )
+
+
+def _state(closes_at: dt.datetime, now: dt.datetime) -> dict[str, Any]:
+    if closes_at > now:
+        return {"state": "open", "closed_at": None}
+    return {"state": "closed", "closed_at": closes_at}
+
+
+def _options(questions: list[Any], offers: list[Any]) -> list[Any]:
+    from bookings.models import SlotOption
+
+    return _create(
+        SlotOption(
+            notification=question,
+            msisdn=question.msisdn,
+            digit=digit,
+            words=f"option {digit}",
+            slot=slot,
+            is_held=question.state == "open",
+        )
+        for question, offer in zip(questions, offers, strict=True)
+        for digit, slot in enumerate(offer, start=1)
     )
 
 
@@ -216,7 +219,7 @@ def _replies(
 ) -> list[Any]:
     from bookings.models import InboundMessage
 
-    chosen = {"kept": 0, "moved": 1}
+    chosen, came_to = {"kept": 0, "moved": 1}, {"kept": "kept", "moved": "another"}
     return _create(
         InboundMessage(
             msisdn=question.msisdn,
@@ -227,6 +230,7 @@ def _replies(
             booking=question.booking,
             notification=question,
             option=options[3 * place + chosen[outcome]] if outcome in chosen else None,
+            chose=came_to.get(outcome, ""),
             raw={"msisdn": question.msisdn, "text": "2", "type": "text"},
         )
         for place, (question, outcome, at) in enumerate(
@@ -234,6 +238,26 @@ def _replies(
         )
         if outcome
     )
+
+
+def _note_moves(replies: list[Any]) -> None:
+    from bookings.models import Booking, SlotChange
+
+    changes = _create(
+        SlotChange(
+            booking=reply.booking,
+            from_slot=reply.notification.slot,
+            to_slot=reply.option.slot,
+            cause="reply",
+            inbound=reply,
+            created_at=reply.received_at,
+        )
+        for reply in replies
+        if reply.outcome == "moved"
+    )
+    for change in changes:
+        change.booking.changed_at = change.created_at
+    Booking.objects.bulk_update([change.booking for change in changes], ["changed_at"])
 
 
 def _messages(questions: list[Any], replies: list[Any]) -> list[Any]:
@@ -273,7 +297,7 @@ def _messages(questions: list[Any], replies: list[Any]) -> list[Any]:
 
 def _handed_over(messages: list[Any], chance: random.Random) -> Counter[dt.date]:
     """Their attempts, parts and receipts; returns the attempts that cost something, by day."""
-    from bookings.models import DeliveryReceipt, SendAttempt, SentPart
+    from bookings.models import SendAttempt
 
     attempts = _create(
         SendAttempt(
@@ -294,11 +318,23 @@ def _handed_over(messages: list[Any], chance: random.Random) -> Counter[dt.date]
         )
     )
     taken = [attempt for attempt in attempts if attempt.verdict == "accepted"]
-    parts = _create(
+    _take_receipts(_parts(taken), chance)
+    return Counter(attempt.spent_on for attempt in taken)
+
+
+def _parts(taken: list[Any]) -> list[Any]:
+    from bookings.models import SentPart
+
+    return _create(
         SentPart(attempt=attempt, gateway_message_id=f"{attempt.client_ref}-{part}", price=_COST)
         for attempt in taken
         for part in range(2 if attempt.message.kind == "notification" else 1)
     )
+
+
+def _take_receipts(parts: list[Any], chance: random.Random) -> None:
+    from bookings.models import DeliveryReceipt
+
     _create(
         DeliveryReceipt(
             attempt=part.attempt,
@@ -314,7 +350,6 @@ def _handed_over(messages: list[Any], chance: random.Random) -> Counter[dt.date]
             ["delivered"] if chance.random() < _HAS_ONE_RECEIPT else ["accepted", "delivered"]
         )
     )
-    return Counter(attempt.spent_on for attempt in taken)
 
 
 if __name__ == "__main__":

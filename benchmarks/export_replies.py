@@ -6,7 +6,6 @@ Makes a database of its own, on PostgreSQL if TEST_DATABASE_URL names one, else 
 of so many messages, three in ten of them replies. Each export runs in a process of its own, so that its peak of memory
 is its own: it must stay about the same from 10,000 rows to 100,000.
 """
-# ruff: noqa: PLC0415, S603, T201  Django is set up on the benchmark's own database before anything of it can be imported.
 
 import argparse
 import os
@@ -76,15 +75,15 @@ def _multiply(messages: int) -> None:
 def _copy(model: Any, times: int, *, moved: tuple[str, ...], renamed: tuple[str, ...]) -> None:
     from django.db import connection
 
-    table = model._meta.db_table  # noqa: SLF001
-    columns = [field.column for field in model._meta.concrete_fields]  # noqa: SLF001
+    table = model._meta.db_table
+    columns = [field.column for field in model._meta.concrete_fields]
     new = {name: f"{name} + n * {_FAR}" for name in moved}
     new |= {name: f"n || '-' || substr({name}, 1, 18)" for name in renamed}
     names = ", ".join(f'"{name}"' for name in columns)
     values = ", ".join(new.get(name, f'"{name}"') for name in columns)
-    series = f"WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {times})"  # noqa: S608
+    series = f"WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {times})"
     with connection.cursor() as cursor:
-        cursor.execute(f"{series} INSERT INTO {table} ({names}) SELECT {values} FROM {table}, s")  # noqa: S608
+        cursor.execute(f"{series} INSERT INTO {table} ({names}) SELECT {values} FROM {table}, s")
 
 
 def _export(kind: str, rows: int) -> None:

@@ -6,18 +6,16 @@ Each run makes a database of its own, on SQLite and, where TEST_DATABASE_URL nam
 same rows are moved by one day each, which takes every booking's locks. Seconds depend on the machine and on who else
 uses it.
 """
-# ruff: noqa: PLC0415, S603, T201  Django is set up on the benchmark's own database before anything of it can be imported.
 
 import argparse
 import csv
 import datetime as dt
 import io
-import os
-import subprocess
 import sys
 import time
 from typing import Any
 
+from benchmarks.databases import on_each
 from tests.campaigns.stage import DATABASES, Stage
 
 _HEADER = ["reference", "customer_name", "phone", "date", "window_start", "window_end"]
@@ -28,11 +26,8 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--database", choices=DATABASES, help="default: each that is available")
     told = parser.parse_args()
-    if told.database is None:  # Django is set up for one database, and once
-        kinds = DATABASES if os.environ.get("TEST_DATABASE_URL") else ("sqlite",)
-        again = [sys.executable, "-m", "benchmarks.import_manifest"]
-        again += ["--rows", str(told.rows), "--database"]
-        return max(subprocess.run([*again, kind], check=False).returncode for kind in kinds)
+    if told.database is None:
+        return on_each("import_manifest", "--rows", str(told.rows))
     with Stage(told.database, seed=1):
         return _measure(told.database, told.rows)
 

@@ -7,7 +7,6 @@ machine. For each page: the milliseconds of CPU that the server and its database
 a machine that has nothing else to do; those of the database; its queries; the best and the first (cold) of the
 milliseconds by the clock; and the CPU in times of the page that shows nothing but what is around each page.
 """
-# ruff: noqa: PLC0415, PLR2004, S101, T201  Django is set up on the benchmark's own database before anything of it can be imported.
 
 import argparse
 import datetime as dt
@@ -80,17 +79,26 @@ def main() -> int:
 
 def _fill(bookings: int) -> None:
     """Five messages for each booking: question, reply, answer, a reminder and thanks; some lost, some waiting."""
-    from django.db import connection
-
     from benchmarks.check_invariants import fill
-    from bookings.models import Booking, Concern, OutboundMessage, Sender
+    from bookings.models import Booking, Sender
 
-    chance = random.Random(1)  # noqa: S311
+    chance = random.Random(1)
     fill(bookings, chance, days=_DAYS)
     now = dt.datetime.now(dt.UTC)
     every = Booking.objects.order_by("pk").values_list("pk", "msisdn")
     for first in range(0, bookings, _AT_ONCE):
         _fill_more(every[first : first + _AT_ONCE], now, chance)
+    _hand_over()
+    _lose_some()
+    _leave_some_waiting(now.date())
+    Sender.objects.get_or_create(name="benchmark 1")
+    _lay_out()
+
+
+def _hand_over() -> None:
+    """Each text in one or two parts, some seconds after it was queued; reminders after their questions."""
+    from django.db import connection
+
     with connection.cursor() as cursor:
         cursor.execute(  # as in real life, in the order of their ids
             "UPDATE bookings_outboundmessage told SET queued_at ="
@@ -102,12 +110,24 @@ def _fill(bookings: int) -> None:
             "UPDATE bookings_outboundmessage SET parts = 1 + id % 2,"
             " call_started_at = queued_at + interval '1 second' * (1 + id % 9)"
         )
+
+
+def _lose_some() -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
         for number, why in enumerate(_WHY):
             cursor.execute(
                 "UPDATE bookings_outboundmessage SET state = 'failed', reason = %s WHERE id %% 97 = %s",
                 [why, number],
             )
-    some = Booking.objects.filter(slot__date__gte=now.date()).order_by("pk")
+
+
+def _leave_some_waiting(today: dt.date) -> None:
+    """Of the deliveries to come, 300 questions that need a person, 200 of them still queued."""
+    from bookings.models import Booking, Concern, OutboundMessage
+
+    some = Booking.objects.filter(slot__date__gte=today).order_by("pk")
     waiting = OutboundMessage.objects.filter(booking__in=some[:300], kind="notification")
     Concern.objects.bulk_create(
         Concern(
@@ -122,8 +142,6 @@ def _fill(bookings: int) -> None:
     OutboundMessage.objects.filter(pk__in=[text.pk for text in waiting[:200]]).update(
         state="queued"
     )
-    Sender.objects.get_or_create(name="benchmark 1")
-    _lay_out()
 
 
 def _lay_out() -> None:

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 
-class LockoutBackend(AxesStandaloneBackend):  # type: ignore[misc]  # axes is untyped
+class LockoutBackend(AxesStandaloneBackend):
     """Locks out whoever guesses passwords. A log-in that comes with no request is our own code's."""
 
     def authenticate(self, request: Any, *args: Any, **kwargs: Any) -> None:

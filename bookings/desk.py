@@ -49,7 +49,7 @@ _LIFE = dt.timedelta(hours=24)
 _APART = (ConcernKind.WANTS_OUT, ConcernKind.SUSPICIOUS, ConcernKind.BROKEN)
 
 
-class CannotAct(Exception):  # noqa: N818  # read as a sentence: "cannot act: Mira has taken this"
+class CannotAct(Exception):
     """It cannot be done to this concern by this person now. The text is a sentence for staff."""
 
 

@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 
-class CannotBook(Exception):  # noqa: N818  # read as a sentence: "cannot book: the slot is full"
+class CannotBook(Exception):
     """The schedule does not allow it. The text is a sentence for staff."""
 
 
-class CannotTell(Exception):  # noqa: N818  # read as a sentence: "cannot tell: the customer has opted out"
+class CannotTell(Exception):
     """This customer cannot be told by SMS. The text is a sentence for staff."""
 
 

@@ -15,7 +15,7 @@ from bookings.outbox.destinations import why_never
 LEAST_TIME_TO_ANSWER = dt.timedelta(minutes=30)
 
 
-class CannotNotify(Exception):  # noqa: N818  # read as a sentence: "cannot notify: the customer has opted out"
+class CannotNotify(Exception):
     """This customer cannot be asked now. The text is a sentence for staff."""
 
 

@@ -84,7 +84,7 @@ def post_inbound(
     to: str,
     text: str,
     message_id: str | None = None,
-    format: str = "json",  # noqa: A002
+    sent_as: str = "json",
     secret: str | None = None,
     method: str = "sha256",
     token: str | None = None,
@@ -104,7 +104,7 @@ def post_inbound(
         "keyword": (text.split() or [""])[0].upper(),
     }
     path = f"/webhooks/{token}/inbound-sms" if token else "/webhooks/inbound-sms"
-    return _deliver(base_url + path, _sealed(fields, extra, secret, method), format)
+    return _deliver(base_url + path, _sealed(fields, extra, secret, method), sent_as)
 
 
 def post_receipt(
@@ -114,7 +114,7 @@ def post_receipt(
     status: str = "delivered",
     err_code: str = "0",
     part: int = 1,
-    format: str = "json",  # noqa: A002
+    sent_as: str = "json",
     secret: str | None = None,
     method: str = "sha256",
     token: str | None = None,
@@ -135,7 +135,7 @@ def post_receipt(
     if post.client_ref:
         fields["client-ref"] = post.client_ref
     path = f"/webhooks/{token}/delivery-receipt" if token else "/webhooks/delivery-receipt"
-    return _deliver(base_url + path, _sealed(fields, extra, secret, method), format)
+    return _deliver(base_url + path, _sealed(fields, extra, secret, method), sent_as)
 
 
 def _sealed(
@@ -155,13 +155,13 @@ def _signature(fields: dict[str, str], secret: str, method: str) -> str:
     pairs = sorted(fields.items())
     base = "".join(f"&{name}={re.sub('[&=]', '_', value)}" for name, value in pairs).encode()
     if method == "md5hash":
-        return hashlib.md5(base + secret.encode()).hexdigest()  # noqa: S324
+        return hashlib.md5(base + secret.encode(), usedforsecurity=False).hexdigest()
     return hmac.digest(secret.encode(), base, method).hex().upper()
 
 
-def _deliver(url: str, fields: dict[str, str], form: str) -> int:
+def _deliver(url: str, fields: dict[str, str], sent_as: str) -> int:
     content = {"Content-Type": "application/json;charset=UTF-8"}
-    match form:
+    match sent_as:
         case "json":
             body = json.dumps(fields).encode()
             return requests.post(url, body, headers=content, timeout=15).status_code
@@ -169,7 +169,7 @@ def _deliver(url: str, fields: dict[str, str], form: str) -> int:
             return requests.post(url, fields, timeout=15).status_code
         case "get":
             return requests.get(url, fields, timeout=15).status_code
-    raise ValueError(f"Webhooks come as json, form or get, not as {form}.")
+    raise ValueError(f"Webhooks come as json, form or get, not as {sent_as}.")
 
 
 def new_id(prefix: str) -> str:
@@ -181,7 +181,7 @@ class FakeVonage:
 
     With `receipts_to` (our base URL) it reports every part it took as delivered, `receipt_delay`
     seconds later; with a delay of 0 before it answers the send. `webhook` holds the secret, method,
-    token and format of `post_receipt`; `receipt_statuses` what our webhook answered.
+    token and `sent_as` of `post_receipt`; `receipt_statuses` what our webhook answered.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class FakeVonage:
         *,
         port: int = 0,
         api_key: str = "abcd1234",
-        api_secret: str = "AbCdEf0123456789",  # noqa: S107
+        api_secret: str = "AbCdEf0123456789",
         receipts_to: str | None = None,
         receipt_delay: float = 0.1,
         webhook: dict[str, str] | None = None,
@@ -461,7 +461,7 @@ def main() -> None:
     mode = told.pop("mode")
     with FakeVonage(**told) as fake:
         fake.set_mode(mode)
-        print(json.dumps({"host": fake.host, "ca_file": fake.ca_file}), flush=True)  # noqa: T201
+        print(json.dumps({"host": fake.host, "ca_file": fake.ca_file}), flush=True)
         signal.sigwait(signals)
 
 

@@ -53,7 +53,7 @@ def running(
             process.terminate()
             process.wait(30)
             if shows:
-                print(log.read_text(encoding="utf-8")[-5000:])  # noqa: T201  # shown if the test fails
+                print(log.read_text(encoding="utf-8")[-5000:])  # shown if the test fails
 
 
 def wait_for(happened: Callable[[], object], *, seconds: float = 20, every: float = 0.05) -> None:

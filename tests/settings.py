@@ -32,10 +32,10 @@ os.environ.update(
     VONAGE_SIGNATURE_METHOD="sha256",
 )
 
-from delivery_sms.settings import *  # noqa: E402, F403
+from delivery_sms.settings import *
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # A server that starts before the test database would take one connection in memory for all its threads.
-if DATABASE["ENGINE"].endswith("sqlite3"):  # noqa: F405
-    DATABASE["NAME"] = DATABASE["TEST"]["NAME"]  # noqa: F405
+if DATABASE["ENGINE"].endswith("sqlite3"):
+    DATABASE["NAME"] = DATABASE["TEST"]["NAME"]

@@ -1,7 +1,5 @@
 """The page of one concern: what was said, what is open, and what a person can do about it."""
 
-import re
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +21,9 @@ from bookings.desk import CannotAct
 from bookings.history.steps import full_name
 from bookings.history.thread import thread
 from bookings.models import Booking, Concern, ConcernKind, Notification, Slot, SlotOption
+from bookings.nonces import NONCE, new_nonce
 from bookings.outbox import claiming, spending
 
-_NONCE = re.compile(r"[A-Za-z0-9_-]{16,40}")
 _RELATED = ("booking__slot", "inbound", "outbound", "owner", "settled_by")
 #: Characters of an answer that are read at all.
 _LONGEST = 1200
@@ -35,7 +33,7 @@ class AnswerForm(forms.Form):
     """A person's answer, once per nonce."""
 
     words = forms.CharField(max_length=_LONGEST, widget=forms.Textarea)
-    nonce = forms.RegexField(_NONCE)
+    nonce = forms.RegexField(NONCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +147,7 @@ class Attending(OwnPages):
             why_not_answered=desk.why_not_answered(concern),
             is_quiet=claiming.is_quiet(timezone.now()),
             wants_out=concern.kind == ConcernKind.WANTS_OUT and self.may_opt_out(request),
-            nonce=secrets.token_urlsafe(18),
+            nonce=new_nonce(),
             words=words,
             longest=_LONGEST,
         )

@@ -1,6 +1,5 @@
 """Batches: the page that shows what asking many would come to, and how far each has come."""
 
-import secrets
 from functools import partial
 from typing import Any
 
@@ -27,11 +26,12 @@ from bookings.admin.columns import (
 from bookings.admin.filters import FINISHED, BatchStateFilter
 from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
 from bookings.admin.pages import OwnPages
-from bookings.admin.picking import NONCE, Picked, picked, senders
+from bookings.admin.picking import Picked, picked, senders
 from bookings.batches import progress
 from bookings.batches.previewing import left_out, preview
 from bookings.history import visible
 from bookings.models import Batch, BatchEntry, BatchState
+from bookings.nonces import NONCE, new_nonce
 from bookings.outbox.claiming import is_quiet
 
 _LABELS = {
@@ -158,7 +158,7 @@ class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
             found=preview(chosen.bookings, sender=sender, is_plain=is_plain),
             is_plain=is_plain,
             with_reminder=request.POST.get("reminder") == "yes",
-            nonce=nonce if NONCE.fullmatch(nonce) else secrets.token_urlsafe(18),
+            nonce=nonce if NONCE.fullmatch(nonce) else new_nonce(),
             sender=sender,
             caps={"hour": settings.SMS_PER_NUMBER_HOUR, "day": settings.SMS_PER_NUMBER_DAY},
             senders=[(number, show_our_number(number)) for number in numbers],

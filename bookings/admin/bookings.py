@@ -141,7 +141,7 @@ class BookingAdmin(MovingMixin, UnawareMixin, ExportMixin, KeptAdmin):
             page = super().changeform_view(request, *args, **kwargs)
         return page
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's
         if change:
             form.carry_out(request.user)
             if form.is_to_be_told:
@@ -155,7 +155,7 @@ class BookingAdmin(MovingMixin, UnawareMixin, ExportMixin, KeptAdmin):
         request: HttpRequest,
         form: Any,
         formsets: Any,
-        add: bool = False,  # noqa: FBT001, FBT002
+        add: bool = False,  # noqa: FBT001, FBT002  # Django's
     ) -> Any:
         return (
             super().construct_change_message(request, form, formsets, add) if add else form.said()

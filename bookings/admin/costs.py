@@ -5,7 +5,6 @@ from decimal import Decimal
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -28,27 +27,25 @@ class CostsPage(OwnPages):
         this_month = costs.month_of(timezone.localdate())
         month = _month(request.GET.get("month", ""), this_month)
         rows = costs.by_country(month)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"What {date_format(month, 'F Y')} cost",
-            "opts": self.opts,
-            "media": self.media,
-            "rows": rows,
-            "total": sum((row.amount for row in rows), Decimal()),
-            "texts": sum(row.texts for row in rows),
-            "parts": sum(row.parts for row in rows),
-            "unpriced": sum(row.unpriced for row in rows),
-            "month": month,
-            "is_running": month == this_month,
-            "months": _months_before(this_month),
-        }
-        return TemplateResponse(request, "admin/bookings/outboundmessage/costs.html", context)
+        return self.own_page(
+            request,
+            "outboundmessage/costs.html",
+            f"What {date_format(month, 'F Y')} cost",
+            rows=rows,
+            total=sum((row.amount for row in rows), Decimal()),
+            texts=sum(row.texts for row in rows),
+            parts=sum(row.parts for row in rows),
+            unpriced=sum(row.unpriced for row in rows),
+            month=month,
+            is_running=month == this_month,
+            months=_months_before(this_month),
+        )
 
 
 def _month(asked: str, otherwise: dt.date) -> dt.date:
     """`2026-10` as its first day; nonsense, and what lies ahead, is this month."""
     try:
-        return min(dt.datetime.strptime(asked, "%Y-%m").date(), otherwise)  # noqa: DTZ007
+        return min(dt.date.fromisoformat(f"{asked}-01"), otherwise)
     except ValueError:
         return otherwise
 

@@ -16,11 +16,12 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.http.response import HttpResponseBase
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils import timezone
 
 from bookings import export
 from bookings.admin.mixins import last_digits
+from bookings.admin.pages import OwnPages
 from bookings.history import moment
 from bookings.models import ActKind, StaffAct
 
@@ -28,12 +29,8 @@ _LONGEST_DETAILS = 500
 _KINDS = ("csv", "xlsx")
 
 
-class ExportMixin:
+class ExportMixin(OwnPages):
     """Lets whoever has the permission export the rows that are ticked, or all that a filter finds."""
-
-    opts: Any
-    message_user: Any
-    admin_site: Any
 
     #: Above the list: a button that exports all that the filter shows.
     list_before_template = "admin/bookings/above_list.html"
@@ -41,13 +38,11 @@ class ExportMixin:
     @property
     def media(self) -> forms.Media:
         own = forms.Media(css={"all": ["bookings/history.css"]})
-        media: forms.Media = super().media + own  # type: ignore[misc]
+        media: forms.Media = super().media + own
         return media
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.export_view)
-        name = f"bookings_{self.opts.model_name}_export"
-        return [path("export/", view, name=name), *super().get_urls()]  # type: ignore[misc]
+        return [self.own_path("export/", self.export_view, "export"), *super().get_urls()]
 
     def has_export_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("bookings.export_history")
@@ -62,15 +57,14 @@ class ExportMixin:
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
         """All rows that the list shows at the same address."""
-        itself: Any = self
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        if not (itself.has_view_permission(request) and self.has_export_permission(request)):
+        if not (self.has_view_permission(request) and self.has_export_permission(request)):
             raise PermissionDenied
         back = reverse(f"admin:bookings_{self.opts.model_name}_changelist")
         kind = request.POST.get("kind", "")
         try:
-            rows = itself.get_changelist_instance(request).get_queryset(request)
+            rows = self.get_changelist_instance(request).get_queryset(request)
         except IncorrectLookupParameters:
             return HttpResponseRedirect(f"{back}?e=1")
         file = self._export(request, rows, kind) if kind in _KINDS else None

@@ -9,6 +9,7 @@ from django.contrib.admin.views.main import ERROR_FLAG, SEARCH_VAR
 from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from unfold.admin import ModelAdmin
 
 #: Every word of a search is looked for in every field: SQLite takes about a thousand conditions.
 LONGEST_SEARCH = 200
@@ -20,7 +21,7 @@ def is_key(text: str) -> bool:
     return _KEY.fullmatch(text) is not None
 
 
-class GuardedList:
+class GuardedList(ModelAdmin):
     """A list that sends whoever asks for what no database can look up to `?e=1`, as Django does itself."""
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
@@ -29,12 +30,12 @@ class GuardedList:
         try:
             # An error of PostgreSQL ends only this piece of a transaction.
             with transaction.atomic():
-                return super().get_changelist_instance(request)  # type: ignore[misc]
+                return super().get_changelist_instance(request)
         except (ValueError, OverflowError, DatabaseError) as error:
             raise IncorrectLookupParameters from error
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         if not all(map(is_key, request.POST.getlist(ACTION_CHECKBOX_NAME))):
             return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
-        response: HttpResponse | None = super().response_action(request, queryset)  # type: ignore[misc]
+        response: HttpResponse | None = super().response_action(request, queryset)
         return response

@@ -11,6 +11,7 @@ from django.contrib import admin, messages
 from django.core.management import CommandError, call_command
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from unfold.admin import ModelAdmin
 
 from bookings.admin import confirming
 from bookings.models import ActKind, InboundMessage, Outcome, StaffAct
@@ -20,10 +21,8 @@ from bookings.outbox import holding
 _NAMED_AT_ONCE = 20
 
 
-class Mending:
+class Mending(ModelAdmin):
     """Who may mend: whoever may close the circuit."""
-
-    message_user: Any
 
     def has_mend_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("bookings.change_circuit")

@@ -6,21 +6,11 @@ from typing import Any
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
+from unfold.admin import ModelAdmin
 
 
-class OwnPages:
-    """Mixed in before the admin of a model. What it needs of that is named here once."""
-
-    admin_site: Any
-    opts: Any
-    media: Any
-    message_user: Any
-    has_view_permission: Any
-    has_change_permission: Any
-
-    def get_urls(self) -> list[URLPattern]:
-        urls: list[URLPattern] = super().get_urls()  # type: ignore[misc]
-        return urls
+class OwnPages(ModelAdmin):
+    """Mixed in before the admin of a model."""
 
     def own_path(self, address: str, view: Callable[..., Any], name: str) -> URLPattern:
         """An address below the model's, named as Django names the others."""

@@ -1,7 +1,6 @@
 """Which bookings a batch is for, as a page or an address names them: ticked ones, a manifest's, or a day's."""
 
 import datetime as dt
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,8 +12,6 @@ from bookings.admin.columns import show_day
 from bookings.admin.guard import is_key
 from bookings.batches import MOST_BOOKINGS
 from bookings.models import Booking, Manifest
-
-NONCE = re.compile(r"[A-Za-z0-9_-]{16,40}")
 
 
 @dataclass(frozen=True, slots=True)

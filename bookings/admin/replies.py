@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
+from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from bookings.admin.columns import show_text
@@ -35,7 +36,7 @@ from bookings.models import MessageState
 _LISTED_WORDS, _LISTED = 160, 80
 
 
-class ReplyHistory:
+class ReplyHistory(ModelAdmin):
     """What the list of inbound messages needs to answer what ops ask."""
 
     paginator = CappedPaginator
@@ -57,7 +58,7 @@ class ReplyHistory:
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        inbound: Any = super().get_queryset(request)  # type: ignore[misc]
+        inbound: Any = super().get_queryset(request)
         moves = ("slot_changes__from_slot", "slot_changes__to_slot")
         rows: QuerySet[Any] = inbound.with_answers().prefetch_related(*moves)
         return rows

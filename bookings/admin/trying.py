@@ -5,7 +5,6 @@ from typing import Any
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import URLPattern
 
 from bookings import texts, trying
@@ -86,8 +85,7 @@ class TryReplies(OwnPages):
         return [self.own_path("try/", self.try_view, "try"), *super().get_urls()]
 
     def try_view(self, request: HttpRequest) -> HttpResponse:
-        itself: Any = self
-        if not itself.has_view_permission(request):
+        if not self.has_view_permission(request):
             raise PermissionDenied
         is_asked = request.method == "POST"
         form = TryForm(request.POST) if is_asked else TryForm(initial=_recorded(request))
@@ -96,17 +94,15 @@ class TryReplies(OwnPages):
             language, booking = form.cleaned_data["language"], form.cleaned_data["reference"]
             asked = (trying.about(booking) if booking else None) or trying.example(language)
             tried = trying.attempt(form.lines(), asked, language)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Try a reply",
-            "opts": self.opts,
-            "media": self.media,
-            "form": form,
-            "asked": asked,
-            "tried": tried,
-            "moved": sum(one.outcome == "moved" for one in tried),
-        }
-        return TemplateResponse(request, "admin/bookings/inboundmessage/try.html", context)
+        return self.own_page(
+            request,
+            "inboundmessage/try.html",
+            "Try a reply",
+            form=form,
+            asked=asked,
+            tried=tried,
+            moved=sum(one.outcome == "moved" for one in tried),
+        )
 
 
 def _recorded(request: HttpRequest) -> dict[str, Any]:

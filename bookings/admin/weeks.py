@@ -100,7 +100,7 @@ class ClosedDayAdmin(_PatternAdmin):
     def day(self, closed: ClosedDay) -> str:
         return show_day(closed.date)
 
-    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:  # noqa: FBT001
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:  # noqa: FBT001  # Django's
         super().save_model(request, obj, form, change)
         booked = _deliveries_on(obj)
         if booked:

@@ -131,8 +131,8 @@ def _unanswered(error: Exception, *, is_written: bool) -> SendResult:
     return SendResult(verdict=Verdict.REFUSED, reason=reason, code=type(error).__name__)
 
 
-class _Answered(Exception):  # noqa: N818  no error: the way past the SDK
-    """Vonage's answer, on its way to `classify`."""
+class _Answered(Exception):
+    """Vonage's answer, on its way past the SDK to `classify`."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.http_status)

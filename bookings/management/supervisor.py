@@ -35,7 +35,7 @@ class Child:
         """In a session of its own, which Ctrl-C does not reach; returns its output's number."""
         parent = os.getpid()
         self.started_at = time.monotonic()
-        self.process = subprocess.Popen(  # noqa: S603
+        self.process = subprocess.Popen(  # noqa: S603  # our own commands
             self.command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -46,7 +46,7 @@ class Child:
             pass_fds=() if self.inherits is None else (self.inherits,),
             preexec_fn=lambda: _die_with(parent),  # noqa: PLW1509  # there are no threads here
         )
-        assert self.process.stdout  # noqa: S101
+        assert self.process.stdout  # noqa: S101  # it is a pipe: for mypy
         return self.process.stdout.fileno()
 
     def hear(self, text: bytes) -> None:
@@ -70,7 +70,7 @@ class Child:
 
     def bury(self) -> int:
         """Plan its next start: soon, and later each time if it does not stay up. Its exit code."""
-        assert self.process  # noqa: S101
+        assert self.process  # noqa: S101  # it was started: for mypy
         with self.process as process:
             code = process.wait()
         self.process = None

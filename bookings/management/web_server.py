@@ -52,7 +52,7 @@ def create_server(application: Any, listener: socket.socket, **adjustments: Any)
     )
 
 
-class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress is untyped
+class RequestParser(HTTPRequestParser):
     """What cannot be read is the client's fault: 400, and never 501 or a broken connection."""
 
     def parse_header(self, header_plus: bytes) -> None:
@@ -66,7 +66,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress is unt
             raise ParsingError("Unclear where the body ends")
 
 
-class Channel(HTTPChannel):  # type: ignore[misc]
+class Channel(HTTPChannel):
     """A connection that counts the bytes it has moved since its last answer was ready."""
 
     parser_class = RequestParser
@@ -101,7 +101,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]
         return bool(self.requests or self.total_outbufs_len or recent)
 
 
-class Server(TcpWSGIServer):  # type: ignore[misc]
+class Server(TcpWSGIServer):
     """waitress, with an end to slow requests and to itself."""
 
     channel_class = Channel

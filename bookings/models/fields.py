@@ -139,7 +139,7 @@ class MsisdnFormField(forms.CharField):
         return show_msisdn(value) if isinstance(value, str) and as_msisdn(value) == value else value
 
 
-class MsisdnField(models.CharField):  # type: ignore[type-arg]
+class MsisdnField(models.CharField):  # type: ignore[type-arg]  # generic in its stubs alone
     """A phone number, kept as E.164 digits. Its forms take any usual formatting; its tables have the CHECK."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import hashlib
-import secrets
 from typing import Any
 
 from django import forms
@@ -13,17 +12,13 @@ from django.utils.formats import date_format
 
 from bookings.models import Booking, Place, SimulatedPhone, Slot
 from bookings.models.fields import check_reference, parse_msisdn
+from bookings.nonces import new_nonce
 
 ANOTHER_DAY = "another"
 SLOTS_SHOWN = 100
 _LONGEST_ID = 19  # digits that any database can look up
 LONGEST_AHEAD = dt.timedelta(days=365)
 _UNMISTAKABLE = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # read over the phone without doubt
-
-
-def new_nonce() -> str:
-    """What makes a form one form, however often it is posted."""
-    return secrets.token_urlsafe(18)
 
 
 def reference_for(nonce: str) -> str:
@@ -130,7 +125,7 @@ class NotifyForm(forms.Form):
     def renew_bad_nonce(self) -> None:
         """Give a form that came without a usable nonce one of its own."""
         if "nonce" in self.errors:
-            self.data = self.data.dict() | {"nonce": new_nonce()}  # type: ignore[attr-defined]
+            self.data = dict(self.data.items()) | {"nonce": new_nonce()}
 
     def _other_slot(self) -> Slot:
         names = ("date", "window_start", "window_end")

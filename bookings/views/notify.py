@@ -13,8 +13,9 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from bookings import dispatch, notifications, texts
 from bookings.models import InboundMessage, Kind, Notification, OutboundMessage
+from bookings.nonces import new_nonce
 from bookings.views.access import StaffRequest, is_fetch, staff_only
-from bookings.views.forms import NotifyForm, new_nonce, reference_for
+from bookings.views.forms import NotifyForm, reference_for
 
 RIGHTS = ("bookings.notify_booking", "bookings.add_booking")
 may_notify = staff_only(*RIGHTS)

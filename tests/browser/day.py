@@ -133,6 +133,11 @@ class Desk:
         self.page.keyboard.press("Enter")
         self.page.wait_for_url("**q=**")
 
+    def open(self, words: str) -> None:
+        """Follow the link of the row that has these words."""
+        row = self.page.locator("#result_list tr", has_text=words)
+        row.get_by_role("link").first.click()
+
     def picture(self, name: str) -> None:
         self.take_picture(self.page, f"day-{name}")
 

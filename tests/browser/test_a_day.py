@@ -118,7 +118,7 @@ def one_unclear_reply_means_an_option(desk: Desk) -> None:
     desk.choose("Needs attention")
     desk.read("please stop texting me", "I said is after six possible?", "I said my dog is ill")
     desk.picture("0930-needs-attention")
-    page.locator("#result_list tr", has_text="after six").get_by_role("link").first.click()
+    desk.open("after six")
     desk.read("Open question about V", "is after six possible?")
     desk.picture("0931-unclear")
     page.get_by_role("button", name="Apply 2").click()
@@ -128,7 +128,7 @@ def one_unclear_reply_means_an_option(desk: Desk) -> None:
 
 def another_gets_a_written_answer(desk: Desk) -> None:
     page = desk.page
-    page.locator("#result_list tr", has_text="my dog").get_by_role("link").first.click()
+    desk.open("my dog")
     page.get_by_label("Your words").fill("Get well soon! We come after 14:00, so the vet can wait.")
     expect(page.locator("#preview")).to_contain_text("Acme: Get well soon!")
     expect(page.locator("#preview")).to_contain_text("1 SMS part")

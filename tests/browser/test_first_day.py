@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings as project
 from django.contrib.auth.models import Permission, User
 from django.db import connection
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from bookings.models import Booking
 from tests.browser.conftest import PATIENCE
@@ -84,22 +84,38 @@ def test_a_dispatcher_notifies_a_number_and_sees_the_answer_move_the_booking(
     page, picture, sender, dispatcher, slots, complaints
 ):
     log_in(page)
+    promised = a_customer_is_previewed(page, picture)
+    progress = it_is_sent_and_arrives(page, promised)
+    the_customer_answers_2(page, picture, promised)
+    booking = Booking.objects.get()
+    assert booking.slot == slots[1]
+    every_page_knows_it(page, picture, progress)
+    the_timeline_tells_it_all(page, picture, progress, [promised, phone_text(booking)])
+    assert complaints == []
 
+
+def a_customer_is_previewed(page: Page, picture) -> str:
+    """Returns the text that the page promises."""
     page.get_by_label("Phone number").fill("07700 900123")
     page.get_by_label("Name").fill("Ana Torres")
     preview = page.locator("#preview")
     text = preview.locator("[data-text]")
     expect(text).to_contain_text("Reply 1 (")
     expect(preview).to_contain_text("GSM-7")
-    promised = text.inner_text()
     picture(page, "notify")
+    return text.inner_text()
 
+
+def it_is_sent_and_arrives(page: Page, promised: str) -> str:
+    """Returns the address where staff see what becomes of it."""
     page.get_by_role("button", name="Book and send the SMS").click()
     expect(page.get_by_role("heading", name="What became of it")).to_be_visible()
     assert page.locator(".bubble.ours").last.inner_text() == promised
     expect(page.locator(".steps .done", has_text="Delivered")).to_be_visible()
-    progress = page.url
+    return page.url
 
+
+def the_customer_answers_2(page: Page, picture, promised: str) -> None:
     page.get_by_role("link", name="Open the simulated phone").click()
     phone = page.get_by_role("log", name="Texts")
     expect(phone).to_contain_text(promised)
@@ -111,9 +127,9 @@ def test_a_dispatcher_notifies_a_number_and_sees_the_answer_move_the_booking(
     expect(phone.locator(".left").last).to_contain_text("delivered")
     expect(page.locator("[data-part=outcome]")).to_contain_text("Outcome: moved")
     picture(page, "phone")
-    booking = Booking.objects.get()
-    assert booking.slot == slots[1]
 
+
+def every_page_knows_it(page: Page, picture, progress: str) -> None:
     page.goto(progress)
     expect(page.locator(".steps")).to_contain_text("Outcome: moved")
     picture(page, "progress")
@@ -121,13 +137,13 @@ def test_a_dispatcher_notifies_a_number_and_sees_the_answer_move_the_booking(
     expect(page.locator(".phones")).to_contain_text("Ana Torres")
     picture(page, "phones")
 
+
+def the_timeline_tells_it_all(page: Page, picture, progress: str, texts: list[str]) -> None:
     page.goto(progress)
     page.get_by_role("link", name="Booking and its history").click()
-    acknowledgement = phone_text(booking)
-    expect(page.locator("main, #main").first).to_contain_text(acknowledgement)
-    expect(page.locator("body")).to_contain_text(promised)
+    for text in texts:
+        expect(page.locator("main, #main").first).to_contain_text(text)
     picture(page, "timeline")
-    assert complaints == []
 
 
 def phone_text(booking):

@@ -25,13 +25,28 @@ class Customer:
 
 def gather(count: int) -> list[Customer]:
     """So many customers, each with one booking and one open question that has been handed over."""
-    from bookings.models import Booking, Notification, SlotOption
+    from bookings.models import Booking
 
     offers = list(islice(cycle(_offers()), count))
     bookings = Booking.objects.bulk_create(
         Booking(reference=f"P-{n:06}", msisdn=f"4477{n:08}", slot=offer[0])
         for n, offer in enumerate(offers, 1)
     )
+    _ask(bookings, offers)
+    return [
+        Customer(
+            msisdn=booking.msisdn,
+            reference=booking.reference,
+            slots={digit: slot.pk for digit, slot in enumerate(offer, 1)},
+            words={digit: _words(slot) for digit, slot in enumerate(offer, 1)},
+        )
+        for booking, offer in zip(bookings, offers, strict=True)
+    ]
+
+
+def _ask(bookings: list[Any], offers: list[list[Any]]) -> None:
+    from bookings.models import Notification, SlotOption
+
     now = dt.datetime.now(dt.UTC)
     notifications = Notification.objects.bulk_create(
         Notification(
@@ -55,15 +70,6 @@ def gather(count: int) -> list[Customer]:
         for notification, offer in zip(notifications, offers, strict=True)
         for digit, slot in enumerate(offer, 1)
     )
-    return [
-        Customer(
-            msisdn=booking.msisdn,
-            reference=booking.reference,
-            slots={digit: slot.pk for digit, slot in enumerate(offer, 1)},
-            words={digit: _words(slot) for digit, slot in enumerate(offer, 1)},
-        )
-        for booking, offer in zip(bookings, offers, strict=True)
-    ]
 
 
 def _offers() -> Iterator[list]:

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -372,12 +373,17 @@ def _outlive(children: Nursery, *, most: int) -> int:
     """One sender after the other, until nothing waits; how many died."""
     for deaths in range(most + 1):
         pid = children.start("poisonable")
-        wait_for(lambda: not children.is_alive(pid) or not _rows("queued", "sending"))  # noqa: B023
+        wait_for(partial(_is_over, children, pid))
         if children.is_alive(pid):
             children.kill(pid)
             return deaths
         _pass_a_minute()
     return most + 1
+
+
+def _is_over(children: Nursery, pid: int) -> bool:
+    """The sender is dead, or nothing waits any more."""
+    return not children.is_alive(pid) or not _rows("queued", "sending")
 
 
 def _control_naive(stage: Stage, children: Nursery, kills: int, report: Report) -> None:

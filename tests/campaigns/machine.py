@@ -89,7 +89,9 @@ class Machine(Office):
         code=st.sampled_from(["1", "9", "9"]),
         names_ref=st.booleans(),
     )
-    def receipt_comes(self, which: int, part: int, status: str, code: str, names_ref: bool) -> None:  # noqa: FBT001
+    def receipt_comes(
+        self, which: int, part: int, status: str, code: str, *, names_ref: bool
+    ) -> None:
         """For any text that the network took, also before its answer; the latest most often."""
         posts = list(self.world.network.posts.values())
         post = posts[-1 - which % len(posts)]

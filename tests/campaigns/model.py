@@ -2,7 +2,7 @@
 
 import datetime as dt
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from tests.campaigns.phones import Question, When
 
@@ -14,7 +14,7 @@ REST = dt.timedelta(hours=12)
 LEAST_TIME_TO_ANSWER = dt.timedelta(minutes=30)
 
 
-class BrokenPromise(Exception):  # noqa: N818  # what is found, not an error of the campaign's
+class BrokenPromise(Exception):
     """A promise does not hold. Its words begin with the invariant's number."""
 
 
@@ -41,9 +41,9 @@ class Model:
     known: set[str] = field(default_factory=set)  # messages and receipts that got a 200
     pieces: dict[str, dict[int, dt.datetime]] = field(default_factory=dict)  # of long texts
 
-    def change(self, reference: str, now: dt.datetime, **fields: object) -> None:
+    def change(self, reference: str, now: dt.datetime, **fields: Any) -> None:
         """Staff changed a delivery: whatever was asked about it is withdrawn."""
-        self.deliveries[reference] = replace(self.deliveries[reference], **fields)  # type: ignore[arg-type]
+        self.deliveries[reference] = replace(self.deliveries[reference], **fields)
         self.withdraw(reference, now)
 
     def withdraw(self, reference: str, now: dt.datetime) -> None:

@@ -25,7 +25,7 @@ class Nemesis:
     def __init__(self, stage: Stage, history: History, *, brief: bool) -> None:
         self._stage, self._history = stage, history
         # Its own, so that the same seed brings the same faults whatever the traffic drew meanwhile.
-        self.chance = random.Random(stage.random.random())  # noqa: S311  # no secret
+        self.chance = random.Random(stage.random.random())
         self._closing = ExitStack()
         self._away = 1.0 if brief else 3.0
         self._locked = 3.0 if brief else 6.0

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from tests.processes import ROOT
 POISON, POISONED_CALL = "poison", "fatal call"
 #: The gateway that only the `naive` sender sends for.
 NAIVE = "naive"
+#: And not by each child in its first call.
+_LOADED_ONCE = ("vonage", "bookings.gateways.vonage", "bookings.management.commands.run_outbox")
 
 
 class Nursery:
@@ -99,7 +102,8 @@ def _send_and_die() -> None:
     def fatal(message: Any, carrier: Any) -> None:
         if POISON in message.text:
             os._exit(1)
-        hand_over(message, _Deadly(carrier))  # type: ignore[arg-type]
+        deadly: Any = _Deadly(carrier)
+        hand_over(message, deadly)
 
     vars(run_outbox)["hand_over"] = fatal
     _send()
@@ -198,11 +202,8 @@ def main() -> None:
     import django
 
     django.setup()
-    import vonage  # noqa: F401  # loaded once, and not by each child in its first call
-
-    import bookings.gateways.vonage  # noqa: F401
-    from bookings.management.commands import run_outbox  # noqa: F401
-
+    for name in _LOADED_ONCE:
+        import_module(name)
     alive: set[int] = set()
     for line in sys.stdin:
         verb, _, what = line.strip().partition(" ")

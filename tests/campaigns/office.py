@@ -3,6 +3,7 @@
 import csv
 import datetime as dt
 import io
+from collections.abc import Callable
 
 from django.contrib.auth.models import User
 from django.db.models import Min
@@ -80,7 +81,7 @@ class Office(People):
         numbers=st.sets(pick, min_size=1, max_size=4),
         with_reminder=st.sampled_from([True, True, False]),
     )
-    def start_batch(self, numbers: set[int], with_reminder: bool) -> None:  # noqa: FBT001
+    def start_batch(self, numbers: set[int], *, with_reminder: bool) -> None:
         chosen = Booking.objects.filter(reference__in=[f"P-{number}" for number in numbers])
         batch = batches.start(
             chosen,
@@ -102,9 +103,9 @@ class Office(People):
 
     @precondition(lambda self: self.batches)
     @rule(which=pick, turn=st.sampled_from([batches.pause, batches.resume, batches.cancel]))
-    def turn_batch(self, which: int, turn: object) -> None:
+    def turn_batch(self, which: int, turn: Callable[[Batch, User], bool]) -> None:
         batch = self.batches[-1 - which % len(self.batches)]
-        if not turn(batch, self._clerk(0)):  # type: ignore[operator]
+        if not turn(batch, self._clerk(0)):
             return
         stopped_at = self.world.stopped_at
         if turn is batches.resume:
@@ -193,7 +194,7 @@ class Office(People):
         return concern, bool(others - {None, self._clerk(who).pk})
 
     @rule(msisdn=phone, is_out=st.booleans())
-    def a_wish_by_phone(self, msisdn: str, is_out: bool) -> None:  # noqa: FBT001
+    def a_wish_by_phone(self, msisdn: str, *, is_out: bool) -> None:
         consent.record(self._clerk(0), msisdn, "Said so on the phone.", is_opted_out=is_out)
         if is_out:
             self.model.opted_out[msisdn] = "sms"

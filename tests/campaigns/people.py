@@ -36,7 +36,7 @@ class People(Scene):
     # Staff
 
     @initialize(quiet=st.booleans())
-    def two_customers_are_asked(self, quiet: bool) -> None:  # noqa: FBT001
+    def two_customers_are_asked(self, *, quiet: bool) -> None:
         if quiet:
             self.world.keep_quiet_hours()
         for number in (0, 1):
@@ -136,7 +136,7 @@ class People(Scene):
         self._write(msisdn, word, "out" if word.upper() == "STOP" else "in")
 
     @rule(msisdn=phone, which=pick, order=st.permutations([1, 2, 3]), missing=st.booleans())
-    def write_at_length(self, msisdn: str, which: int, order: list[int], missing: bool) -> None:  # noqa: FBT001
+    def write_at_length(self, msisdn: str, which: int, order: list[int], *, missing: bool) -> None:
         """A text in parts, in any order; one may come later, or never: it is among the `requests`."""
         digit = self._printed(msisdn, which)
         texts = ["Good morning, ", "please could I have ", f"option {digit}"]

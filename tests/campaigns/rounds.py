@@ -119,7 +119,10 @@ class Round:
         from bookings import dispatch
 
         racer, other, third, *_ = self.bookings
-        move = lambda: dispatch.move(racer, self.roomy, user=self._user)  # noqa: E731
+
+        def move() -> Any:
+            return dispatch.move(racer, self.roomy, user=self._user)
+
         same, another = _reply(racer, "2"), _reply(racer, "3")
         replies = [_reply(other, "2"), _reply(third, "2")]
         self._expect_200(self._together.do(*[same] * 3, *[another] * 2, move, *replies))

@@ -34,7 +34,7 @@ class Stage:
         self.kind = database
         self._breaks_database = breaks_database
         self.place = Place()
-        self.random = random.Random(seed)  # noqa: S311  # no secret: the tries must come again
+        self.random = random.Random(seed)  # the tries must come again
         self._closing = ExitStack()
         self._logs = count(1)
 

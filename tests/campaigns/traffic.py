@@ -178,12 +178,12 @@ class Traffic:
         with self._changed:
             is_over = told.status == (401 if kind == "forged" else 200)
             if not is_over:
-                self._plan(time.monotonic() + random.uniform(0.5, 1.5), *again)  # noqa: S311
+                self._plan(time.monotonic() + random.uniform(0.5, 1.5), *again)
             elif kind == "reply":
                 self._idle.append(customer)
-                if random.random() < _COPIED:  # noqa: S311
+                if random.random() < _COPIED:
                     copy = (customer, delivery.digit, "copy", delivery.message_id)
-                    self._plan(time.monotonic() + random.uniform(1, 5), *copy)  # noqa: S311
+                    self._plan(time.monotonic() + random.uniform(1, 5), *copy)
             self._open -= 1
             self._changed.notify_all()
 

@@ -42,9 +42,9 @@ def speak(web):
     """Everything that a customer, Vonage and strangers send, well and badly."""
     real = {"msisdn": CUSTOMER, "to": VIRTUAL_NUMBER, "text": WORDS, "token": TOKEN}
     for way in ("json", "form", "get"):
-        assert post_inbound(web, secret=SECRET, format=way, **real) == 200
-        assert post_inbound(web, secret="forged", format=way, **real) == 401
-        assert post_inbound(web, secret=SECRET, format=way, **real | {"token": "guess"}) == 401
+        assert post_inbound(web, secret=SECRET, sent_as=way, **real) == 200
+        assert post_inbound(web, secret="forged", sent_as=way, **real) == 401
+        assert post_inbound(web, secret=SECRET, sent_as=way, **real | {"token": "guess"}) == 401
     stranger = real | {"msisdn": STRANGER}
     assert post_inbound(web, secret=SECRET, **stranger) == 200
     url = f"{web}/webhooks/{TOKEN}/inbound-sms"

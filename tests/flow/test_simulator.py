@@ -77,24 +77,22 @@ def web(live_server, settings):
     return browser
 
 
-class Listener(BaseHTTPRequestHandler):
-    """Takes what is posted, in the place of our webhooks."""
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.posted.append(json.loads(body))  # type: ignore[attr-defined]
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def listener():
+    """Takes what is posted, in the place of our webhooks."""
+    posted = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            posted.append(json.loads(body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
     with ThreadingHTTPServer(("127.0.0.1", 0), Listener) as server:
-        posted: list[dict[str, str]] = []
-        server.posted = posted  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield SimpleNamespace(url=f"http://127.0.0.1:{server.server_port}", posted=posted)

@@ -121,6 +121,29 @@ TOO_LATE = [
 
 
 @dataclass(frozen=True)
+class Calendar:
+    """Deliveries of `day` can still be changed; the cut-off of those of `late_day` has passed within the last hour."""
+
+    day: dt.date  # a Tuesday
+    late_day: dt.date
+    cutoff_hours: int
+    late_asked_at: dt.datetime
+
+    @classmethod
+    def at(cls, now: dt.datetime) -> "Calendar":
+        late_day = now.date() + dt.timedelta(days=1)
+        soon = [now.date() + dt.timedelta(days=days) for days in range(3, 10)]
+        starts_at = dt.datetime.combine(late_day, dt.time(9), dt.UTC)
+        cutoff_hours = math.floor((starts_at - now) / dt.timedelta(hours=1)) + 1
+        return cls(
+            day=next(day for day in soon if day.weekday() == 1),
+            late_day=late_day,
+            cutoff_hours=cutoff_hours,
+            late_asked_at=starts_at - dt.timedelta(hours=cutoff_hours + 2),
+        )
+
+
+@dataclass(frozen=True)
 class Customer:
     msisdn: str
     story: Story
@@ -248,7 +271,7 @@ def deliver_round(base_url: str, everyone: list[Customer], number: int) -> int:
     """Everyone who has something to say texts it, many at a time; returns how many texts that were."""
     ways = cycle(["json", "form", "get"])
     told = [
-        {"msisdn": customer.msisdn, "text": text, "message_id": message_id, "format": next(ways)}
+        {"msisdn": customer.msisdn, "text": text, "message_id": message_id, "sent_as": next(ways)}
         for customer in everyone
         for text in texts_of(customer.story, number)
         for message_id in [new_id("0B")] * customer.story.copies
@@ -256,6 +279,15 @@ def deliver_round(base_url: str, everyone: list[Customer], number: int) -> int:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda fields: deliver(base_url, fields), told))
     return len(told)
+
+
+def deliver_all(loop: Loop, base_url: str, everyone: list[Customer]) -> int:
+    """All rounds, each after the answers to the one before; returns how many texts that were."""
+    told = 0
+    for number in range(3):
+        told += deliver_round(base_url, everyone, number)
+        loop.wait_until_idle()
+    return told
 
 
 def known_as(text: str) -> str:
@@ -267,53 +299,49 @@ def known_as(text: str) -> str:
 def test_every_booking_ends_where_its_last_valid_reply_put_it_and_everyone_is_told_once(
     database, tmp_path
 ):
-    now = dt.datetime.now(dt.UTC)
-    late_day = now.date() + dt.timedelta(days=1)
-    day = next(d for n in range(3, 10) if (d := now.date() + dt.timedelta(days=n)).weekday() == 1)
-    # The cut-off of tomorrow's deliveries has passed within the last hour.
-    starts_at = dt.datetime.combine(late_day, dt.time(9), dt.UTC)
-    cutoff_hours = math.floor((starts_at - now) / dt.timedelta(hours=1)) + 1
-    asked_at = starts_at - dt.timedelta(hours=cutoff_hours + 2)
-    everyone = customers(day, late_day)
+    calendar = Calendar.at(dt.datetime.now(dt.UTC))
+    everyone = customers(calendar.day, calendar.late_day)
     manifest = tmp_path / "manifest.csv"
     write_manifest(manifest, everyone)
 
     secret = {"secret": settings.VONAGE_SIGNATURE_SECRETS[0]}
     with FakeVonage(webhook=secret) as network:
-        loop = Loop(network, database, CHANGE_CUTOFF_HOURS=str(cutoff_hours))
+        loop = Loop(network, database, CHANGE_CUTOFF_HOURS=str(calendar.cutoff_hours))
         loop.manage("migrate", "-v0")
         with loop.web(tmp_path / "web") as base_url:
             loop.manage_at(
-                asked_at,
+                calendar.late_asked_at,
                 f"import_bookings {manifest}",
-                f"send_notifications --date {late_day}",
+                f"send_notifications --date {calendar.late_day}",
                 "run_outbox --drain",
             )
             with running("run_outbox", env=loop.env, log=tmp_path / "sender"):
-                loop.manage("send_notifications", "--date", str(day))
+                loop.manage("send_notifications", "--date", str(calendar.day))
                 loop.wait_until_idle()
                 assert len(network.posts) == 200
-                replies = 0
-                for number in range(3):
-                    replies += deliver_round(base_url, everyone, number)
-                    loop.wait_until_idle()
-        assert replies >= 200
+                assert deliver_all(loop, base_url, everyone) >= 200
         assert set(network.receipt_statuses) <= {200, 503}
         assert loop.manage("check_invariants") == ""
 
-    slots = {
-        reference: (place, str(date))
-        for reference, place, date in loop.rows(
-            "SELECT reference, place, date FROM bookings_booking"
-            " JOIN bookings_slot ON bookings_slot.id = slot_id"
-        )
-    }
-    assert slots == {
+    check_slots(loop, everyone)
+    check_texts(network, everyone)
+
+
+def check_slots(loop: Loop, everyone: list[Customer]) -> None:
+    """Every parcel is where its story ends."""
+    found = loop.rows(
+        "SELECT reference, place, date FROM bookings_booking"
+        " JOIN bookings_slot ON bookings_slot.id = slot_id"
+    )
+    assert {reference: (place, str(date)) for reference, place, date in found} == {
         reference: customer.slot(end)
         for customer in everyone
         for reference, end in zip(customer.references, customer.story.ends, strict=True)
     }
 
+
+def check_texts(network: FakeVonage, everyone: list[Customer]) -> None:
+    """Every customer got just the texts of their story, each of them once."""
     got: dict[str, list[str]] = {}
     for post in network.posts:
         assert post.form["from"] == VIRTUAL_NUMBER

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
+import requests
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,8 +41,7 @@ def taken():
 def test_it_says_where_it_is_answers_there_and_ends_when_told():
     with serve("--port", "0") as server:
         [address] = re.findall(r"http://127\.0\.0\.1:\d+/", server.stdout.readline())
-        with urlopen(f"{address}healthz", timeout=10) as response:  # noqa: S310
-            assert response.read() == b"ok"
+        assert requests.get(f"{address}healthz", timeout=10).content == b"ok"
         server.send_signal(signal.SIGTERM)
         server.communicate(timeout=15)
     assert server.returncode == 0

@@ -49,10 +49,12 @@ def test_two_senders_at_once_ask_nobody_twice_and_leave_nobody_out(attempt):
 def test_a_page_that_is_confirmed_twice_at_once_starts_one_batch(attempt):
     keys = [booking.pk for booking in BookingFactory.create_batch(3)]
     user = UserFactory.create()
-    act = lambda: batches.start(  # noqa: E731
-        Booking.objects.filter(pk__in=keys), nonce="same", user=user, sender=VIRTUAL_NUMBER
-    )
-    first, second = at_once(act, act)
+
+    def confirm() -> Batch:
+        chosen = Booking.objects.filter(pk__in=keys)
+        return batches.start(chosen, nonce="same", user=user, sender=VIRTUAL_NUMBER)
+
+    first, second = at_once(confirm, confirm)
     assert first == second
     assert Batch.objects.get().entries.count() == 3
 

@@ -47,7 +47,10 @@ def test_one_customer_gets_one_answer(round_, concerns):
 @pytest.mark.parametrize("round_", ROUNDS)
 def test_a_double_click_sends_one_answer(round_, concerns):
     user = UserFactory.create()
-    click = lambda: desk.answer(fresh(concerns[0]), "Hello", user, nonce="same")  # noqa: E731
+
+    def click():
+        return desk.answer(fresh(concerns[0]), "Hello", user, nonce="same")
+
     said = at_once(*[click] * 4)
     assert sum(each is None for each in said) == 3, said
     assert OutboundMessage.objects.count() == 1

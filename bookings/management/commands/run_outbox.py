@@ -134,6 +134,7 @@ class Sender:
             asked = ask_some() if self._clocks_agree else 0
             claimed = claim(free) if self._clocks_agree else Claimed()
         except (DatabaseError, InterfaceError) as error:
+            # A sentence and no traceback: the fault is the database's.
             logger.error("Database fault, trying again in %s s: %s", AFTER_A_FAULT, error)  # noqa: TRY400
             connection.close()
             self._swept_at = -SWEEP_EVERY  # it may be back from a backup: look before sending

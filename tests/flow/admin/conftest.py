@@ -17,5 +17,10 @@ def dispatcher() -> Client:
 
 
 @pytest.fixture
+def ops() -> Client:
+    return login("Ops")
+
+
+@pytest.fixture
 def superuser() -> Client:
     return login("superuser")

@@ -19,8 +19,10 @@ from bookings.models import (
     Circuit,
     Concern,
     ConcernKind,
+    InboundMessage,
     Kind,
     MessageState,
+    Notification,
     Outcome,
     Place,
     Sender,
@@ -72,55 +74,68 @@ def rows(html: str, name: str) -> dict[str, str]:
 
 
 def fill(days: int) -> None:
-    """Deliveries of one day at every stage: thirteen, one of them cancelled."""
-    now = timezone.now()
+    """Deliveries of one day at every stage: thirteen, one of them cancelled.
+
+    Four are not asked. Of the nine that are, the first does not hear of it, and the last five answer: keep it,
+    the next day, the post office, and two that nobody can read.
+    """
     slot = SlotFactory.create(date=in_days(days), window_start=dt.time(18), window_end=dt.time(20))
     BookingFactory.create_batch(2, slot=slot)
-    BookingFactory.create(slot=slot, state="cancelled", cancelled_at=now)
+    BookingFactory.create(slot=slot, state="cancelled", cancelled_at=timezone.now())
     BookingFactory.create(slot=slot, msisdn=f"4420794600{days:02}")  # a fixed line
-    for number in range(9):
-        question = NotificationFactory.create(booking__slot=slot)
-        booking = question.booking
-        lost = number == 0
-        text = OutboundMessageFactory.create(
-            notification=question,
-            state=MessageState.FAILED if lost else MessageState.DELIVERED,
-            reason="The number is not in use." if lost else "",
-            parts=2,
-            call_started_at=now,
-        )
-        attempt = SendAttemptFactory.create(message=text, state=text.state)
-        DeliveryReceiptFactory.create(attempt=attempt)
-        if number < 4:
-            continue
-        digit = {4: 1, 5: 2, 6: 3}.get(number)
-        option = question.options.get(digit=digit) if digit else None
-        outcome = Outcome.MOVED if option else Outcome.NOT_UNDERSTOOD
-        reply = InboundMessageFactory.create(
-            notification=question,
-            option=option,
-            outcome=outcome,
-            received_at=now - dt.timedelta(hours=number + 20 * days),
-        )
-        OutboundMessageFactory.create(
-            booking=booking,
-            in_reply_to=reply,
-            kind=Kind.ACKNOWLEDGEMENT,
-            state=MessageState.DELIVERED,
-            queued_at=reply.received_at,
-            call_started_at=reply.received_at + dt.timedelta(seconds=number),
-        )
-        if digit in {2, 3}:
-            SlotChangeFactory.create(booking=booking, inbound=reply, cause="reply", user=None)
-        if number == 8:
-            Concern.objects.create(
-                kind=ConcernKind.UNCLEAR,
-                reason="Unclear.",
-                msisdn=booking.msisdn,
-                booking=booking,
-                inbound=reply,
-                raised_at=now - dt.timedelta(minutes=20 + days),
-            )
+    asked = NotificationFactory.create_batch(9, booking__slot=slot)
+    for number, question in enumerate(asked):
+        text_of(question, is_lost=number == 0)
+    digits = {4: 1, 5: 2, 6: 3, 7: None, 8: None}
+    replies = [
+        answered(asked[number], digit, hours_ago=number + 20 * days, seconds=number)
+        for number, digit in digits.items()
+    ]
+    Concern.objects.create(
+        kind=ConcernKind.UNCLEAR,
+        reason="Unclear.",
+        msisdn=replies[-1].msisdn,
+        booking=replies[-1].booking,
+        inbound=replies[-1],
+        raised_at=timezone.now() - dt.timedelta(minutes=20 + days),
+    )
+
+
+def text_of(question: Notification, *, is_lost: bool) -> None:
+    """Two parts, handed over, with a receipt."""
+    text = OutboundMessageFactory.create(
+        notification=question,
+        state=MessageState.FAILED if is_lost else MessageState.DELIVERED,
+        reason="The number is not in use." if is_lost else "",
+        parts=2,
+        call_started_at=timezone.now(),
+    )
+    attempt = SendAttemptFactory.create(message=text, state=text.state)
+    DeliveryReceiptFactory.create(attempt=attempt)
+
+
+def answered(
+    question: Notification, digit: int | None, *, hours_ago: int, seconds: int
+) -> InboundMessage:
+    """A reply and what came of it, with an answer that left after so many seconds."""
+    booking = question.booking
+    reply = InboundMessageFactory.create(
+        notification=question,
+        option=question.options.get(digit=digit) if digit else None,
+        outcome=Outcome.MOVED if digit else Outcome.NOT_UNDERSTOOD,
+        received_at=timezone.now() - dt.timedelta(hours=hours_ago),
+    )
+    OutboundMessageFactory.create(
+        booking=booking,
+        in_reply_to=reply,
+        kind=Kind.ACKNOWLEDGEMENT,
+        state=MessageState.DELIVERED,
+        queued_at=reply.received_at,
+        call_started_at=reply.received_at + dt.timedelta(seconds=seconds),
+    )
+    if digit in {2, 3}:
+        SlotChangeFactory.create(booking=booking, inbound=reply, cause="reply", user=None)
+    return reply
 
 
 @pytest.fixture

@@ -73,11 +73,6 @@ INVISIBLE = {
 }
 
 
-@pytest.fixture
-def ops() -> Client:
-    return login("Ops")
-
-
 def ask(client: Client, model, kind: str, rows, **more):
     keys = [row.pk for row in rows]
     act = {"action": f"export_{kind}", "_selected_action": keys}

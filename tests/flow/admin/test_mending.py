@@ -33,11 +33,6 @@ def said(client: Client, response) -> str:
 
 
 @pytest.fixture
-def ops() -> Client:
-    return login("Ops")
-
-
-@pytest.fixture
 def held() -> list[OutboundMessage]:
     return [OutboundMessageFactory.create(is_held=True) for _ in range(2)]
 

@@ -9,15 +9,10 @@ from django.test import Client
 from bookings.models import Booking, InboundMessage
 from bookings.replies import Choice, NotUnderstood, parse_reply
 from tests.factories import BookingFactory, InboundMessageFactory, NotificationFactory
-from tests.flow.admin.pages import login, url
+from tests.flow.admin.pages import url
 from tests.unit.test_replies import CHOICES, CONSENT, POLITENESS, REFUSALS
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def ops() -> Client:
-    return login("Ops")
 
 
 def attempt(client: Client, *texts: str, **fields: str) -> list[Any]:
