@@ -17,6 +17,7 @@ from bookings.admin.columns import (
     what_was_answered,
 )
 from bookings.admin.counted import StageFilter
+from bookings.admin.days import BookingDayFilter
 from bookings.admin.exporting import ExportMixin
 from bookings.admin.filters import AskedFilter, DayFilter, ManifestFilter, coming_first
 from bookings.admin.forms import BookingForm
@@ -52,10 +53,9 @@ class BookingAdmin(MovingMixin, UnawareMixin, ExportMixin, KeptAdmin):
     ]
     list_select_related = ["slot"]
     list_filter = [
-        *(DayFilter.on("slot__date"), AskedFilter, StageFilter),
+        *(DayFilter.on("slot__date"), BookingDayFilter, AskedFilter, StageFilter),
         *("state", "slot__place", ManifestFilter),
     ]
-    date_hierarchy = "slot__date"
     phone_fields = ("msisdn",)
     search_fields = ["reference", "customer_name"]
     search_help_text = "Reference, name or phone number, however it is written"

@@ -26,13 +26,13 @@ from bookings.admin.columns import (
 )
 from bookings.admin.costs import CostsPage
 from bookings.admin.counted import CountryFilter
+from bookings.admin.days import QueuedFilter, ReceivedFilter
 from bookings.admin.exporting import ExportMixin
 from bookings.admin.filters import ParkedFilter, StuckFilter, ValueFilter
 from bookings.admin.mending import HeldTexts, UndecidedTexts
 from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
 from bookings.admin.paging import CappedPaginator
 from bookings.admin.replies import ReplyHistory
-from bookings.admin.reply_filters import QueuedFilter, ReceivedFilter
 from bookings.admin.trying import TryReplies
 from bookings.history import has_arrived, moment, visible
 from bookings.models import (

@@ -15,18 +15,17 @@ from unfold.decorators import display
 
 from bookings.admin.columns import show_text
 from bookings.admin.counted import ChoiceFilter
+from bookings.admin.days import DeliveryDayFilter, ReceivedFilter
 from bookings.admin.filters import AttentionFilter
 from bookings.admin.paging import CappedPaginator
 from bookings.admin.reply_filters import (
     AnswerFilter,
-    DeliveryDayFilter,
     DigitFilter,
     LanguageFilter,
     MovedFilter,
     OutcomeFilter,
     PersonFilter,
     ReadingFilter,
-    ReceivedFilter,
     RuleFilter,
     SecondsFilter,
 )

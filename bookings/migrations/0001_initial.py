@@ -283,7 +283,7 @@ class Migration(migrations.Migration):
                 ('is_held', models.BooleanField(default=False, help_text='It waited while no sender ran, as in an old backup: a person releases it.')),
                 ('never_again', models.CharField(blank=True, help_text='Why it may not be tried again: it was cancelled during a call.', max_length=200)),
                 ('booking', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='outbound_messages', to='bookings.booking')),
-                ('in_reply_to', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='answers', to='bookings.inboundmessage')),
+                ('in_reply_to', models.ForeignKey(blank=True, db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='answers', to='bookings.inboundmessage')),
                 ('notification', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='outbound_messages', to='bookings.notification')),
                 ('user', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
@@ -502,6 +502,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='outboundmessage',
             index=models.Index(fields=['booking', 'msisdn', '-id'], name='outbound_by_booking'),
+        ),
+        migrations.AddIndex(
+            model_name='outboundmessage',
+            index=models.Index(condition=models.Q(('in_reply_to__isnull', False)), fields=['in_reply_to', 'kind', 'call_started_at'], name='outbound_by_reply'),
         ),
         migrations.AddIndex(
             model_name='outboundmessage',

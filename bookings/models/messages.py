@@ -280,7 +280,12 @@ class OutboundMessage(models.Model):
         related_name="outbound_messages",
     )
     in_reply_to = models.ForeignKey(
-        InboundMessage, on_delete=models.PROTECT, null=True, blank=True, related_name="answers"
+        InboundMessage,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        db_index=False,  # see outbound_by_reply
+        related_name="answers",
     )
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
@@ -333,6 +338,12 @@ class OutboundMessage(models.Model):
             ),
             models.Index(fields=["msisdn", "-id"], name="outbound_by_customer"),
             models.Index(fields=["booking", "msisdn", "-id"], name="outbound_by_booking"),
+            # With the moment, so that slow answers are found in the index alone.
+            models.Index(
+                fields=["in_reply_to", "kind", "call_started_at"],
+                name="outbound_by_reply",
+                condition=Q(in_reply_to__isnull=False),
+            ),
             models.Index(fields=["-queued_at"], name="outbound_by_time"),
             # With the parts, so that a month of them is added up from the index alone.
             models.Index(fields=["call_started_at", "parts"], name="outbound_by_call"),
