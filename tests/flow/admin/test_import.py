@@ -194,7 +194,7 @@ def test_a_change_is_shown_with_what_was_before_and_numbers_are_masked(dispatche
     changed = row("A1", date=NEXT_DAY, phone="07700900009", name="Beth")
     shown = page(dispatcher, handed_in(dispatcher, as_csv(changed)))
     for words in (
-        f"slot {DAY:%a %d %b %Y} 09:00-12:00 → {NEXT_DAY:%a %d %b %Y} 09:00-12:00",
+        f"slot {DAY:%a %-d %b %Y} 09:00-12:00 → {NEXT_DAY:%a %-d %b %Y} 09:00-12:00",
         "phone number +44 •••••• 0001 → +44 •••••• 0009",
         "name Ann → Beth",
     ):
