@@ -30,7 +30,7 @@ from bookings.history import visible
 from bookings.manifest import COLUMNS, MOST_ROWS, REQUIRED, ManifestError, slices
 from bookings.manifest.work import MOST_SHOWN, Work
 from bookings.models import ActKind, Manifest, ManifestState, StaffAct
-from bookings.numbers import without_numbers
+from bookings.numbers import name_without_numbers, without_numbers
 
 #: Bytes of a file that is handed in.
 LARGEST_FILE = 5 * 1024 * 1024
@@ -258,7 +258,7 @@ def _handed_in(request: HttpRequest) -> Manifest:
         raise ManifestError("Choose a file first.")
     if (file.size or 0) > LARGEST_FILE:
         raise ManifestError("The file is larger than 5 MB: split it.")
-    name = visible(PurePath(file.name or "").name)[:120] or "manifest"
+    name = name_without_numbers(visible(PurePath(file.name or "").name))[:120] or "manifest"
     return slices.look_at(name, file.read(), cast("Any", request.user))
 
 
