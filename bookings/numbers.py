@@ -15,6 +15,7 @@ from bookings.models.fields import as_msisdn, mask_msisdn
 _NUMBERS = ("msisdn", "to", "from")
 #: Digits as people write numbers; a date is none.
 _DATE_OR_NUMBER = re.compile(r"((?<![\d-])\d{4}-\d\d-\d\d(?![\d-]))|\+?\d[\d\s().\-/\u00a0]{5,}\d")
+_SHORT_DATE = re.compile(r"20\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
 
 
 def masked(msisdn: str) -> str:
@@ -58,6 +59,18 @@ def masked_payload(row: Any, *, ours: str = "") -> str:
 
 def without_numbers(words: str) -> str:
     """Digits that stand together as in a phone number, without all but the last four. Dates stay."""
+    return _DATE_OR_NUMBER.sub(lambda found: found[1] or _last_four(found[0]), words)
+
+
+def name_without_numbers(name: str) -> str:
+    """The name of a file likewise: there a date stays also as `20261124`."""
     return _DATE_OR_NUMBER.sub(
-        lambda found: found[1] or "\N{BULLET}" * 4 + re.sub(r"\D", "", found[0])[-4:], words
+        lambda found: (
+            found[0] if found[1] or _SHORT_DATE.fullmatch(found[0]) else _last_four(found[0])
+        ),
+        name,
     )
+
+
+def _last_four(digits: str) -> str:
+    return "\N{BULLET}" * 4 + re.sub(r"\D", "", digits)[-4:]

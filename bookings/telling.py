@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from django.db import models
 
-from bookings import dispatch, notifications
+from bookings import dispatch, notifications, texts
 from bookings.dispatch import CannotTell, News
 from bookings.models import Booking
 
@@ -36,6 +36,8 @@ def tell(booking: Booking, how: Telling, user: "User", *, news: News) -> None:
 def example(booking: Booking) -> str:
     """The text about a move whose day is not chosen yet; about a cancelled delivery, that it is on again."""
     if booking.is_scheduled:
-        return dispatch.what_is_told(booking, "[the new day and time]", News.MOVED)
+        where = texts.where_to_come(booking.language, is_new=True)
+        return dispatch.what_is_told(booking, where, News.MOVED)
     again = Booking(reference=booking.reference, language=booking.language)
-    return dispatch.what_is_told(again, "[its day and time]", News.PLANNED)
+    where = texts.where_to_come(booking.language, is_new=False)
+    return dispatch.what_is_told(again, where, News.PLANNED)

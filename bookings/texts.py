@@ -148,6 +148,11 @@ def where(slot: Slot, language: str) -> str:
     return render("place", language, slot=slot, day=day(slot.date, language))
 
 
+def where_to_come(language: str, *, is_new: bool) -> str:
+    """What stands for `where` in an example: a place and a time that nobody has chosen yet, or those it had."""
+    return render("place_to_come", language, is_new=is_new)
+
+
 def option_words(slot: Slot, booked: Slot, language: str, *, today: dt.date | None = None) -> str:
     """What is printed behind a digit: the date, and what differs from the booked slot.
 

@@ -19,6 +19,7 @@ from bookings.history.steps import full_name
 from bookings.models import InboundMessage, MessageState, Outcome, Place, Slot
 from bookings.models.fields import as_msisdn, show_msisdn
 from bookings.models.messages import CHOSEN
+from bookings.models.schedule import DAY_FORMAT
 from bookings.models.standing import LOST
 
 Column = Callable[[Any, Any], Any]
@@ -132,7 +133,7 @@ def show_slot(slot: Slot) -> str:
 
 
 def show_day(day: dt.date) -> str:
-    return date_format(day, "D j M Y")
+    return date_format(day, DAY_FORMAT)
 
 
 def show_our_number(sender: str) -> str:

@@ -8,8 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from unfold.decorators import display
 
@@ -23,6 +22,7 @@ from bookings.admin.columns import (
     user_column,
 )
 from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
+from bookings.admin.pages import OwnPages
 from bookings.models import (
     Booking,
     Concern,
@@ -76,7 +76,7 @@ class WishForm(forms.Form):
 
 
 @admin.register(ConsentChange)
-class ConsentChangeAdmin(HistoryAdminMixin, KeptAdmin):
+class ConsentChangeAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     empty_says = "Nobody has opted out of the company's texts."
     changed_at = moment_column("created_at", "changed")
     phone = number_column("phone number")
@@ -113,16 +113,11 @@ class ConsentChangeAdmin(HistoryAdminMixin, KeptAdmin):
     # The page of one number: its address holds the id of a row, never the number
 
     def get_urls(self) -> list[URLPattern]:
-        def named(address: str, view: Any, name: str) -> URLPattern:
-            wrapped = self.admin_site.admin_view(view)
-            found: URLPattern = path(address, wrapped, name=f"bookings_consentchange_{name}")
-            return found
-
         return [
-            named("record/", self.record_view, "record"),
-            named("booking/<int:pk>/", self.of_booking, "of_booking"),
-            named("concern/<int:pk>/", self.of_concern, "of_concern"),
-            named("<int:pk>/number/", self.of_change, "number"),
+            self.own_path("record/", self.record_view, "record"),
+            self.own_path("booking/<int:pk>/", self.of_booking, "of_booking"),
+            self.own_path("concern/<int:pk>/", self.of_concern, "of_concern"),
+            self.own_path("<int:pk>/number/", self.of_change, "number"),
             *super().get_urls(),
         ]
 
@@ -139,7 +134,7 @@ class ConsentChangeAdmin(HistoryAdminMixin, KeptAdmin):
         """A wish of somebody whose number stands on no page yet."""
         if not self.may_record(request):
             raise PermissionDenied
-        return self._wish(request, "", {"title": "Record a wish about texts"})
+        return self._wish(request, "", "Record a wish about texts")
 
     def may_record(self, request: HttpRequest) -> bool:
         return request.user.has_perm("bookings.add_consentchange")
@@ -153,17 +148,10 @@ class ConsentChangeAdmin(HistoryAdminMixin, KeptAdmin):
         row = get_object_or_404(model, pk=pk)
         msisdn = as_msisdn(row.msisdn)
         may_reveal = self.has_reveal_permission(request) and model is not Concern
-        return self._wish(
-            request,
-            msisdn,
-            {
-                "title": "Consent of one number",
-                "number": number_of(row, may_reveal=may_reveal),
-                **_story(msisdn),
-            },
-        )
+        number = number_of(row, may_reveal=may_reveal)
+        return self._wish(request, msisdn, "Consent of one number", number=number, **_story(msisdn))
 
-    def _wish(self, request: HttpRequest, msisdn: str, context: dict[str, Any]) -> HttpResponse:
+    def _wish(self, request: HttpRequest, msisdn: str, title: str, **context: Any) -> HttpResponse:
         """The page, then the question whether to record it, then its recording."""
         if request.method not in {"GET", "HEAD", "POST"}:
             return HttpResponseNotAllowed(["GET", "POST"])
@@ -171,17 +159,17 @@ class ConsentChangeAdmin(HistoryAdminMixin, KeptAdmin):
         is_asked = form.is_bound and form.is_valid() and "change" not in request.POST
         if is_asked and request.POST.get("confirmed") == "yes":
             return self._record(request, form)
-        context |= {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "media": self.media,
-            "form": form,
-            "is_asked": is_asked,
-            "asked_about": masked(form.msisdn) if form.msisdn else "",
-            "is_known": bool(msisdn),
-            "may_record": self.may_record(request),
-        }
-        return TemplateResponse(request, "admin/bookings/consentchange/number.html", context)
+        return self.own_page(
+            request,
+            "consentchange/number.html",
+            title,
+            form=form,
+            is_asked=is_asked,
+            asked_about=masked(form.msisdn) if form.msisdn else "",
+            is_known=bool(msisdn),
+            may_record=self.may_record(request),
+            **context,
+        )
 
     def _record(self, request: HttpRequest, form: WishForm) -> HttpResponse:
         user: Any = request.user

@@ -17,20 +17,20 @@ from django.http import (
     JsonResponse,
 )
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.urls import NoReverseMatch, URLPattern, reverse
 from django.utils import timezone
 from unfold.decorators import display
 
 from bookings.admin.columns import moment_column, name_column, user_column
 from bookings.admin.guard import is_key
 from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
+from bookings.admin.pages import OwnPages
 from bookings.export import cell
 from bookings.history import visible
 from bookings.manifest import COLUMNS, MOST_ROWS, REQUIRED, ManifestError, slices
 from bookings.manifest.work import MOST_SHOWN, Work
 from bookings.models import ActKind, Manifest, ManifestState, StaffAct
-from bookings.numbers import without_numbers
+from bookings.numbers import name_without_numbers, without_numbers
 
 #: Bytes of a file that is handed in.
 LARGEST_FILE = 5 * 1024 * 1024
@@ -47,7 +47,7 @@ _EXAMPLE = [
 
 
 @admin.register(Manifest)
-class ManifestAdmin(HistoryAdminMixin, KeptAdmin):
+class ManifestAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     """What was imported stays as it was: only an import that is not finished can be gone on with."""
 
     empty_says = "No file of bookings has been handed in yet: choose Import a spreadsheet."
@@ -107,11 +107,10 @@ class ManifestAdmin(HistoryAdminMixin, KeptAdmin):
     # The pages
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
         return [
-            path("example/", view(self.example_view), name="bookings_manifest_example"),
-            path("<int:pk>/import/", view(self.import_view), name="bookings_manifest_import"),
-            path("<int:pk>/refused/", view(self.refused_view), name="bookings_manifest_refused"),
+            self.own_path("example/", self.example_view, "example"),
+            self.own_path("<int:pk>/import/", self.import_view, "import"),
+            self.own_path("<int:pk>/refused/", self.refused_view, "refused"),
             *super().get_urls(),
         ]
 
@@ -126,14 +125,16 @@ class ManifestAdmin(HistoryAdminMixin, KeptAdmin):
                 return redirect(_page_of(_handed_in(request)))
             except ManifestError as error:
                 fault = str(error)
-        context = self._context(request, "Import bookings") | {
-            "fault": fault,
-            "required": REQUIRED,
-            "optional": COLUMNS[len(REQUIRED) :],
-            "most_rows": f"{MOST_ROWS:,}",
-            "largest": LARGEST_FILE,
-        }
-        return TemplateResponse(request, "admin/bookings/manifest/add.html", context)
+        return self.own_page(
+            request,
+            "manifest/add.html",
+            "Import bookings",
+            fault=fault,
+            required=REQUIRED,
+            optional=COLUMNS[len(REQUIRED) :],
+            most_rows=f"{MOST_ROWS:,}",
+            largest=LARGEST_FILE,
+        )
 
     def change_view(
         self,
@@ -149,11 +150,8 @@ class ManifestAdmin(HistoryAdminMixin, KeptAdmin):
         if manifest is None:
             self.message_user(request, "There is no such manifest.", messages.WARNING)
             return redirect("admin:bookings_manifest_changelist")
-        return TemplateResponse(
-            request,
-            "admin/bookings/manifest/page.html",
-            self._context(request, visible(manifest.name)) | self._told(request, manifest),
-        )
+        told = self._told(request, manifest)
+        return self.own_page(request, "manifest/page.html", visible(manifest.name), **told)
 
     def import_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Begin, or import the next slices. A script gets how far it came, a browser without one the page."""
@@ -208,15 +206,6 @@ class ManifestAdmin(HistoryAdminMixin, KeptAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied
 
-    def _context(self, request: HttpRequest, title: str) -> dict[str, Any]:
-        return {
-            **self.admin_site.each_context(request),
-            "title": title,
-            "opts": self.opts,
-            "media": self.media,
-            "may_import": self.has_add_permission(request),
-        }
-
     def _told(self, request: HttpRequest, manifest: Manifest) -> dict[str, Any]:
         work = Work.of(manifest.content) if manifest.content else Work()
         counts = {name: manifest.counts.get(name, 0) for name in _COUNTED}
@@ -228,6 +217,7 @@ class ManifestAdmin(HistoryAdminMixin, KeptAdmin):
         came_in = counts["created"] + counts["changed"]
         return {
             "manifest": manifest,
+            "may_import": self.has_add_permission(request),
             "counts": counts,
             "came_in": came_in,
             "sections": [
@@ -258,7 +248,7 @@ def _handed_in(request: HttpRequest) -> Manifest:
         raise ManifestError("Choose a file first.")
     if (file.size or 0) > LARGEST_FILE:
         raise ManifestError("The file is larger than 5 MB: split it.")
-    name = visible(PurePath(file.name or "").name)[:120] or "manifest"
+    name = name_without_numbers(visible(PurePath(file.name or "").name))[:120] or "manifest"
     return slices.look_at(name, file.read(), cast("Any", request.user))
 
 

@@ -8,14 +8,14 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from bookings.admin.columns import name_column, show_day
 from bookings.admin.filters import coming_first
 from bookings.admin.guard import GuardedList
+from bookings.admin.pages import OwnPages
 from bookings.models import Booking, ClosedDay, WeeklySlot
 from bookings.weeks import MOST_WEEKS, make_slots, plan
 
@@ -36,7 +36,7 @@ class _PatternAdmin(GuardedList, ModelAdmin):
 
 
 @admin.register(WeeklySlot)
-class WeeklySlotAdmin(_PatternAdmin):
+class WeeklySlotAdmin(OwnPages, _PatternAdmin):
     empty_says = (
         "The week has no slots yet: add each window that you deliver in, weekday by weekday."
     )
@@ -46,8 +46,7 @@ class WeeklySlotAdmin(_PatternAdmin):
     fields = ["weekday", "window_start", "window_end", "place", "capacity"]
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.make_view)
-        return [path("make/", view, name="bookings_weeklyslot_make"), *super().get_urls()]
+        return [self.own_path("make/", self.make_view, "make"), *super().get_urls()]
 
     def make_view(self, request: HttpRequest) -> HttpResponse:
         """Which slots would be made for so many weeks; posted, they are."""
@@ -61,18 +60,16 @@ class WeeklySlotAdmin(_PatternAdmin):
             self.message_user(request, sentence, messages.SUCCESS)
             return redirect("admin:bookings_slot_changelist")
         days = plan(weeks)
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Make the slots of the coming weeks",
-            "opts": self.opts,
-            "media": self.media,
-            "choices": range(1, MOST_WEEKS + 1),
-            "weeks": weeks,
-            "days": [(show_day(day.date), day) for day in days],
-            "count": sum(len(day.missing) for day in days),
-            "has_pattern": WeeklySlot.objects.exists(),
-        }
-        return TemplateResponse(request, "admin/bookings/slot/weeks.html", context)
+        return self.own_page(
+            request,
+            "slot/weeks.html",
+            "Make the slots of the coming weeks",
+            choices=range(1, MOST_WEEKS + 1),
+            weeks=weeks,
+            days=[(show_day(day.date), day) for day in days],
+            count=sum(len(day.missing) for day in days),
+            has_pattern=WeeklySlot.objects.exists(),
+        )
 
     @display(description="window", ordering="window_start")
     def window(self, weekly: WeeklySlot) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 
+from bookings.models.schedule import DAY_FORMAT
+
 
 class StepKind(enum.StrEnum):
     """In the order in which steps of the same instant happen."""
@@ -69,7 +71,7 @@ def _visible_character(char: str) -> str:
 
 def moment(at: dt.datetime) -> str:
     """A moment in the company's zone, as staff read it: `Tue 24 Nov 2026 09:05`."""
-    return date_format(localtime(at), "D j M Y H:i")
+    return date_format(localtime(at), f"{DAY_FORMAT} H:i")
 
 
 def full_name(user: Any) -> str:

@@ -309,8 +309,8 @@ class Migration(migrations.Migration):
                 ('outbound', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='concern', to='bookings.outboundmessage')),
             ],
             options={
-                'verbose_name': 'thing that needs a person',
-                'verbose_name_plural': 'needs attention',
+                'verbose_name': 'thing that needs attention',
+                'verbose_name_plural': 'things that need attention',
                 'ordering': ['pk'],
             },
         ),

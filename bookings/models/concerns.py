@@ -77,7 +77,8 @@ class Concern(models.Model):
 
     class Meta:
         ordering = ["pk"]
-        verbose_name, verbose_name_plural = "thing that needs a person", "needs attention"
+        verbose_name = "thing that needs attention"
+        verbose_name_plural = "things that need attention"
         indexes = [
             models.Index(fields=["raised_at"], name="concern_waits", condition=Q(settled_at=None)),
             models.Index(fields=["msisdn", "-id"], name="concern_by_customer"),

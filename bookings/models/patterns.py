@@ -2,9 +2,10 @@
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.formats import date_format
 
 from bookings.models.fields import is_one_of
-from bookings.models.schedule import Place
+from bookings.models.schedule import DAY_FORMAT, Place
 
 
 class Weekday(models.IntegerChoices):
@@ -61,4 +62,4 @@ class ClosedDay(models.Model):
         ordering = ["date"]
 
     def __str__(self) -> str:
-        return f"{self.date:%a %d %b %Y}"
+        return date_format(self.date, DAY_FORMAT)

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.formats import date_format
 
 from bookings.models.fields import MsisdnField, check_reference, is_one_of, msisdn_is_e164
 
@@ -34,6 +35,8 @@ class ChangeCause(models.TextChoices):
 
 #: Dates outside would overflow as soon as somebody counts days from them.
 EARLIEST, LATEST = dt.date(2000, 1, 1), dt.date(2199, 12, 31)
+#: How staff read a day: `Tue 1 Dec 2026`.
+DAY_FORMAT = "D j M Y"
 
 
 def _utc(wall_clock: dt.datetime) -> dt.datetime:
@@ -85,7 +88,7 @@ class Slot(models.Model):
         ]
 
     def __str__(self) -> str:
-        words = f"{self.date:%a %d %b %Y} {self.window}"
+        words = f"{date_format(self.date, DAY_FORMAT)} {self.window}"
         return words if self.place == Place.DOOR else f"{words}, post office"
 
     @property

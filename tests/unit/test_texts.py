@@ -5,7 +5,8 @@ import datetime as dt
 import pytest
 
 from bookings import texts
-from bookings.models import Place, Slot
+from bookings.admin.columns import show_day
+from bookings.models import ClosedDay, Place, Slot
 
 BASIC = (
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -118,3 +119,27 @@ def test_a_language_without_texts_gets_english_dates_too():
 
 def test_midnight_is_the_end_of_the_day_before():
     assert texts.moment(dt.datetime(2026, 11, 24, tzinfo=dt.UTC), "en") == "Mon 23 Nov 24:00"
+
+
+# What staff read
+
+
+DAY = dt.date(2026, 12, 1)
+NINE, NOON = dt.time(9), dt.time(12)
+
+
+@pytest.mark.parametrize(
+    ("row", "shown"),
+    [
+        (Slot(date=DAY, window_start=NINE, window_end=NOON), "Tue 1 Dec 2026 09:00-12:00"),
+        (
+            Slot(date=DAY, window_start=NINE, window_end=NOON, place=Place.POST_OFFICE),
+            "Tue 1 Dec 2026 09:00-12:00, post office",
+        ),
+        (ClosedDay(date=DAY), "Tue 1 Dec 2026"),
+    ],
+    ids=str,
+)
+def test_a_row_names_its_day_as_the_pages_of_staff_do(row, shown):
+    assert str(row) == shown
+    assert shown.startswith(show_day(DAY))

@@ -194,7 +194,7 @@ def test_a_change_is_shown_with_what_was_before_and_numbers_are_masked(dispatche
     changed = row("A1", date=NEXT_DAY, phone="07700900009", name="Beth")
     shown = page(dispatcher, handed_in(dispatcher, as_csv(changed)))
     for words in (
-        f"slot {DAY:%a %d %b %Y} 09:00-12:00 → {NEXT_DAY:%a %d %b %Y} 09:00-12:00",
+        f"slot {DAY:%a %-d %b %Y} 09:00-12:00 → {NEXT_DAY:%a %-d %b %Y} 09:00-12:00",
         "phone number +44 •••••• 0001 → +44 •••••• 0009",
         "name Ann → Beth",
     ):
@@ -208,6 +208,28 @@ def test_a_hostile_name_of_a_file_or_customer_is_only_text(dispatcher):
     assert "<img src=x" not in shown
     assert "<b>" not in shown
     assert "\u202e" not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("back 07700900123.csv", "back ••••0123.csv"),
+        ("+44 7700 900123.xlsx", "••••0123.xlsx"),
+        ("x447700900123_2.csv", "x••••0123_2.csv"),
+        ("9" * 200, "••••9999"),
+        ("2026-11-24 van 4.csv", "2026-11-24 van 4.csv"),
+        ("route-20261124.csv", "route-20261124.csv"),
+        ("route 20261124-0730.csv", "route ••••0730.csv"),
+        ("20261399.csv", "••••1399.csv"),
+    ],
+)
+def test_a_number_in_the_name_of_a_file_is_kept_masked_and_a_date_as_it_is(dispatcher, name, shown):
+    content = as_csv(row("A1")).encode()
+    manifest = handed_in(dispatcher, as_xlsx(row("A1")) if "xlsx" in name else content, name)
+    assert manifest.name == shown
+    for client in (dispatcher, login("Auditor")):
+        assert shown in page(client, manifest)
+        assert shown in client.get(url(Manifest, "changelist")).content.decode()
 
 
 def test_whoever_only_reads_sees_no_number_that_was_refused(dispatcher):

@@ -152,6 +152,36 @@ def test_the_page_makes_no_more_queries_for_more_deliveries(dispatcher, wanted):
     assert counts[1] <= counts[0] <= 28
 
 
+@pytest.mark.parametrize(
+    ("language", "place_holder"),
+    [
+        ("en", "is moved to [the new day and time]."),
+        ("es", "pasa a: [la nueva fecha y hora]."),
+        ("fr", "est déplacé: [nouvelle date et heure]."),
+        ("de", "ist verlegt: [neuer Tag und neue Uhrzeit]."),
+        ("nl", "is verplaatst: [nieuwe dag en tijd]."),
+        ("pl", "ma nowy termin: [nowy dzien i godzina]."),
+        ("xx", "is moved to [the new day and time]."),
+    ],
+)
+def test_the_text_that_is_shown_is_wholly_in_the_language_of_its_customer(
+    dispatcher, language, place_holder
+):
+    booking = BookingFactory.create(language=language)
+    assert place_holder in open_page(dispatcher, [booking]).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("language", "place_holder"),
+    [("en", "is planned for [its day and time]."), ("es", "esta previsto: [su fecha y hora].")],
+)
+def test_so_is_that_of_a_cancelled_one_in_its_form(dispatcher, language, place_holder):
+    booking = BookingFactory.create(language=language)
+    dispatch.cancel(booking)
+    form = dispatcher.get(url(Booking, "change", booking.pk)).context["adminform"].form
+    assert place_holder in form.fields["told"].help_text
+
+
 # The form of one booking
 
 

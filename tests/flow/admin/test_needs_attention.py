@@ -115,6 +115,16 @@ def test_the_oldest_comes_first_and_what_is_settled_is_left_out(dispatcher):
 
 
 @pytest.mark.parametrize(
+    ("count", "words"), [(1, "1 thing that needs attention"), (2, "2 things that need attention")]
+)
+def test_the_foot_of_the_list_counts_in_words(dispatcher, count, words):
+    ConcernFactory.create_batch(count)
+    html = dispatcher.get(url(Concern, "changelist")).content.decode()
+    assert words in " ".join(html.split())
+    assert "<span>Needs attention</span>" in html  # so it is called in the menu
+
+
+@pytest.mark.parametrize(
     ("asked_for", "found"),
     [
         ({"owned": "mine"}, "MINE"),
