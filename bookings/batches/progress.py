@@ -100,7 +100,7 @@ def of(batch: Any) -> Progress:
 
 def _texts(batch: Any) -> tuple[Counter[str], dt.datetime | None]:
     """Its questions by state, and when the last text of it, question or reminder, began to leave us."""
-    texts = OutboundMessage.objects.filter(notification__batch_entry__batch=batch)
+    texts = OutboundMessage.objects.of_batches([batch])
     rows = texts.order_by().values_list("kind", "state")
     states: Counter[str] = Counter()
     called = []

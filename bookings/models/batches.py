@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from bookings.models.fields import is_one_of
+from bookings.models.messages import OutboundMessage
 from bookings.models.notifications import Notification, NotificationState
 from bookings.models.schedule import Booking
 from bookings.models.standing import MessageState
@@ -52,15 +53,16 @@ class BatchQuerySet(models.QuerySet["Batch"]):
 def _has_something_left() -> Q:
     """Looked up from what waits, which is little and has indexes, not batch by batch."""
     entries = BatchEntry.objects.order_by()
-    left = (
-        entries.waiting(),
-        entries.filter(notification__outbound_messages__state__in=_IN_HAND),
-        entries.filter(
-            notification__state=NotificationState.OPEN, notification__remind_at__isnull=False
-        ),
+    to_remind = entries.filter(
+        notification__state=NotificationState.OPEN, notification__remind_at__isnull=False
     )
-    to_ask, to_hand_over, to_remind = (Q(pk__in=rows.values("batch")) for rows in left)
-    return to_ask | to_hand_over | to_remind
+    in_hand = OutboundMessage.objects.order_by().filter(state__in=_IN_HAND)
+    of_batches = in_hand.of_batches(Batch.objects.exclude(state=BatchState.CANCELLED))
+    return (
+        Q(pk__in=entries.waiting().values("batch"))
+        | Q(pk__in=of_batches.values("notification__batch_entry__batch"))
+        | Q(pk__in=to_remind.values("batch"))
+    )
 
 
 class Batch(models.Model):

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import Case, F, OuterRef, Q, Subquery, When
 from django.utils import timezone
 
 from bookings.gateways import InboundSMS
@@ -214,6 +214,10 @@ class InboundMessage(models.Model):
         return self.whole or self.text
 
 
+def _is_of(batches: Any) -> Q:
+    return Q(kind__in=QUESTIONS, notification__batch_entry__batch__in=batches)
+
+
 class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
     def queued(self) -> "OutboundMessageQuerySet":
         return self.filter(state=MessageState.QUEUED)
@@ -224,6 +228,21 @@ class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
     def answers_to(self, inbound: Any) -> "OutboundMessageQuerySet":
         """What our rule, and no person, said to a reply."""
         return self.filter(in_reply_to=inbound, kind__in=ANSWERS)
+
+    def of_batches(self, batches: Any) -> "OutboundMessageQuerySet":
+        """The questions and reminders of these batches.
+
+        What answers a reply to one of them is no batch's: it goes whatever has become of the batch.
+        """
+        return self.filter(_is_of(batches))
+
+    def not_of_batches(self, batches: Any) -> "OutboundMessageQuerySet":
+        return self.exclude(_is_of(batches))
+
+    def with_batch_state(self) -> "OutboundMessageQuerySet":
+        """With the `batch_state` of each that is a batch's by that rule, else None."""
+        state = F("notification__batch_entry__batch__state")
+        return self.annotate(batch_state=Case(When(kind__in=QUESTIONS, then=state)))
 
     def cancellable(self) -> "OutboundMessageQuerySet":
         """Those that may still be handed over or tried again: `cancel` changes no others."""

@@ -179,6 +179,69 @@ def test_a_text_that_was_asked_at_the_moment_of_the_cancellation_is_withdrawn_by
     assert progress_of.of(batch).cancelled == 1
 
 
+# Whoever answers
+
+
+@pytest.fixture
+def half_asked(drain) -> Batch:
+    """A batch of which one customer has the text, and another waits for their turn."""
+    batch = start(parcels(2))
+    ask_waiting(1)
+    _send(1)
+    return batch
+
+
+def answer_of(reply, batch):
+    """What is queued for the one who was asked, when they choose another day."""
+    asked = batch.entries.exclude(notification=None).get().booking
+    inbound = reply(asked.msisdn, "2")
+    assert inbound.outcome == "moved"
+    return inbound.answers.get()
+
+
+@pytest.mark.parametrize("turn", [batches.pause, batches.cancel])
+def test_a_reply_to_a_stopped_batch_is_answered(turn, half_asked, reply, drain):
+    assert turn(half_asked, UserFactory.create())
+    answer = answer_of(reply, half_asked)
+    assert [form["text"] for form in drain()] == [answer.text]
+
+
+@pytest.mark.parametrize("text", ["hello?", "9"], ids=["not understood", "not printed"])
+def test_what_a_paused_batch_says_again_to_a_reply_goes_out(text, half_asked, reply, drain):
+    assert batches.pause(half_asked, UserFactory.create())
+    inbound = reply(half_asked.entries.exclude(notification=None).get().booking.msisdn, text)
+    assert [form["text"] for form in drain()] == [inbound.answers.get().text]
+
+
+def test_an_answer_that_waits_is_not_cancelled_with_its_batch(half_asked, reply, drain):
+    answer = answer_of(reply, half_asked)
+    assert batches.cancel(half_asked, UserFactory.create())
+    batches.withdraw_cancelled()
+    assert [form["text"] for form in drain()] == [answer.text]
+    assert list(find_contradictions()) == []
+
+
+def test_an_answer_that_waits_does_not_make_a_finished_batch_go_on(clock, drain, reply):
+    batch = start(parcels(1))
+    drain()
+    finished_at = progress_of.of(batch).last_at
+    clock("2026-11-23 10:30")
+    answer = answer_of(reply, batch)
+    assert state_of(batch) == FINISHED
+    assert not batches.cancel(batch, UserFactory.create())
+    assert [form["text"] for form in drain()] == [answer.text]
+    assert progress_of.of(batch).last_at == finished_at
+
+
+def test_an_answer_that_waits_long_after_its_batch_was_cancelled_is_no_contradiction(
+    clock, half_asked, reply
+):
+    assert batches.cancel(half_asked, UserFactory.create())
+    clock("2026-11-23 10:30")
+    answer_of(reply, half_asked)
+    assert list(find_contradictions()) == []
+
+
 # Finished
 
 
