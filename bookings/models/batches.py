@@ -39,7 +39,7 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         return self.filter(state=BatchState.PAUSED) | self.just_cancelled(now)
 
     def going_on(self) -> "BatchQuerySet":
-        """Those with something left to do, paused or not: somebody to ask or to remind, or a text to hand over.
+        """Those with something left to do, paused or not: somebody to ask or to remind, or a text to hand over (again).
 
         The others are finished, or cancelled.
         """
@@ -56,12 +56,15 @@ def _has_something_left() -> Q:
     to_remind = entries.filter(
         notification__state=NotificationState.OPEN, notification__remind_at__isnull=False
     )
-    in_hand = OutboundMessage.objects.order_by().filter(state__in=_IN_HAND)
-    of_batches = in_hand.of_batches(Batch.objects.exclude(state=BatchState.CANCELLED))
+    going_on = Batch.objects.exclude(state=BatchState.CANCELLED)
+    texts = OutboundMessage.objects.order_by().of_batches(going_on)
+    going_again = texts.going_again(timezone.now())
+    of_text = "notification__batch_entry__batch"
     return (
         Q(pk__in=entries.waiting().values("batch"))
-        | Q(pk__in=of_batches.values("notification__batch_entry__batch"))
         | Q(pk__in=to_remind.values("batch"))
+        | Q(pk__in=texts.filter(state__in=_IN_HAND).values(of_text))
+        | Q(pk__in=going_again.values(of_text))
     )
 
 

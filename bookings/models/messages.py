@@ -6,13 +6,14 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import Case, F, OuterRef, Q, Subquery, When
+from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, When
 from django.utils import timezone
 
 from bookings.gateways import InboundSMS
 from bookings.models import standing
+from bookings.models.consent import Consent
 from bookings.models.fields import MsisdnField, is_one_of, msisdn_is_e164
-from bookings.models.notifications import Chose, Notification, SlotOption
+from bookings.models.notifications import Chose, Notification, NotificationState, SlotOption
 from bookings.models.schedule import Booking
 from bookings.models.standing import MessageState
 
@@ -247,6 +248,27 @@ class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
     def cancellable(self) -> "OutboundMessageQuerySet":
         """Those that may still be handed over or tried again: `cancel` changes no others."""
         return self.filter(state__in=IN_OUR_HANDS)
+
+    def going_again(self, now: dt.datetime) -> "OutboundMessageQuerySet":
+        """Those that the outbox sends once more, since nobody knows whether the gateway took them.
+
+        Only while they are true, and if the customer has neither written since nor opted out.
+        """
+        wrote = InboundMessage.objects.filter(
+            Q(msisdn=OuterRef("msisdn")) | Q(booking=OuterRef("booking")),
+            received_at__gte=OuterRef("call_started_at"),
+        )
+        opted_out = Consent.objects.opted_out().filter(msisdn=OuterRef("msisdn"))
+        return self.filter(
+            ~Exists(wrote),
+            ~Exists(opted_out),
+            Q(valid_until=None) | Q(valid_until__gt=now),
+            Q(notification=None) | Q(notification__state=NotificationState.OPEN),
+            state=MessageState.UNKNOWN,
+            kind__in=SENT_AGAIN,
+            sent_again=False,
+            never_again="",
+        )
 
     @transaction.atomic(savepoint=False)
     def cancel(self, because: str) -> int:

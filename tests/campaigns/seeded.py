@@ -26,7 +26,7 @@ from bookings.models import (
 )
 from bookings.models.batches import BatchEntryQuerySet, BatchQuerySet
 from bookings.models.messages import InboundMessage, InboundMessageQuerySet, OutboundMessageQuerySet
-from bookings.outbox import claiming, recovery, sending
+from bookings.outbox import claiming, sending
 from bookings.replies import Choice, NotUnderstood
 from bookings.webhooks import authentication
 
@@ -70,7 +70,7 @@ def _the_last_receipt_wins() -> AbstractContextManager[Any]:
 
 
 def _what_is_unknown_is_sent_again() -> AbstractContextManager[Any]:
-    return patch.object(recovery, "SENT_AGAIN", tuple(Kind))
+    return patch.object(messages, "SENT_AGAIN", tuple(Kind))
 
 
 def _the_first_digit_counts() -> AbstractContextManager[Any]:
@@ -193,7 +193,7 @@ BUGS: dict[str, Seeded] = {
         "ask a_wish_by_phone sender_freezes sender_wakes",
     ),
     "an answer of unknown fate is sent again": _replaced(
-        recovery,
+        messages,
         "SENT_AGAIN",
         _EVERYTHING_ALLOWED,
         "reply sender_dies time_passes sweep texts_go_out",

@@ -30,10 +30,12 @@ from bookings.models import (
 )
 from bookings.notifications import ask_afresh
 from bookings.outbox.claiming import claim
+from bookings.outbox.recovery import send_again
 from bookings.outbox.sending import gateway, hand_over
 from bookings.plans import plan
 from tests.factories import BookingFactory, SlotFactory, UserFactory
 from tests.flow.clock import clock_at, wall
+from tests.flow.conftest import begin_call
 from tests.processes import VIRTUAL_NUMBER
 
 pytestmark = pytest.mark.django_db
@@ -289,6 +291,42 @@ def test_a_text_that_is_queued_once_more_makes_its_batch_go_on(drain):
     assert state_of(batch) == GOES_ON
     assert batches.pause(batch, UserFactory.create())
     assert state_of(batch) == GOES_ON  # paused, and something is left to resume
+
+
+@pytest.fixture
+def nobody_knows(clock) -> Batch:
+    """A batch of one text: its sender stopped during the call."""
+    batch = start(parcels(1))
+    ask_waiting()
+    begin_call()
+    OutboundMessage.objects.update(state=MessageState.UNKNOWN, token="", lease_until=None)
+    clock("2026-11-23 10:10")
+    return batch
+
+
+def test_a_batch_goes_on_while_a_text_of_unknown_fate_may_go_once_more(nobody_knows, clock):
+    batch = nobody_knows
+    assert state_of(batch) == GOES_ON
+    assert progress_of.of(batch).to_send_again == 1
+    assert batches.pause(batch, UserFactory.create())
+    clock("2026-11-23 10:16")
+    assert send_again() == 1
+    assert claim(1).messages == []
+    assert batches.resume(batch, UserFactory.create())
+    _send(1)
+    assert state_of(batch) == FINISHED
+
+
+def test_a_text_of_unknown_fate_never_goes_again_once_its_batch_is_cancelled(nobody_knows, clock):
+    assert batches.cancel(nobody_knows, UserFactory.create())
+    clock("2026-11-23 10:16")
+    assert send_again() == 0
+    assert Notification.objects.get().state == NotificationState.OPEN  # it may have arrived
+
+
+def test_a_text_of_unknown_fate_is_not_sent_again_to_who_wrote_since(nobody_knows, reply):
+    reply(nobody_knows.entries.get().booking.msisdn, "hello?")
+    assert state_of(nobody_knows) == FINISHED
 
 
 def test_a_batch_goes_on_until_its_reminders_have_left(clock, drain):
