@@ -142,7 +142,7 @@ class _Facts:
         self._phoned = dict(on.values_list("booking").annotate(Max("created_at")))
         texts = OutboundMessage.objects.filter(kind__in=_SAYS_WHERE, **of_them, **own_number)
         self._texts = _latest(
-            texts.annotate(batch_state=F("notification__batch_entry__batch__state"))
+            texts.with_batch_state()
             .order_by("pk")
             .values_list(*_OF_TEXT, "batch_state", named=True)
         )

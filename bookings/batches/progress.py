@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.models import Count, Max, Q
+from django.utils import timezone
 
 from bookings.models import (
     Batch,
@@ -31,6 +32,7 @@ class Progress:
     is_finished: bool = False  # nothing is left to ask, to hand over or to remind of
     last_at: dt.datetime | None = None  # when we last did something for it
     to_remind: int = 0  # their customers may still be reminded
+    to_send_again: int = 0  # nobody knows whether their texts left us, and no word has come
     total: int = 0
     waiting: int = 0  # not asked yet
     left_out: int = 0
@@ -78,6 +80,8 @@ def of(batch: Any) -> Progress:
     if batch.with_reminder:
         open_ones = Notification.objects.open().filter(batch_entry__batch=batch)
         progress.to_remind = open_ones.filter(remind_at__isnull=False).count()
+    texts = OutboundMessage.objects.of_batches([batch])
+    progress.to_send_again = texts.going_again(timezone.now()).count()
     states, called_at = _texts(batch)
     progress.last_at = max(filter(None, (progress.last_at, called_at)), default=None)
     progress.queued = states[MessageState.QUEUED]
@@ -100,7 +104,7 @@ def of(batch: Any) -> Progress:
 
 def _texts(batch: Any) -> tuple[Counter[str], dt.datetime | None]:
     """Its questions by state, and when the last text of it, question or reminder, began to leave us."""
-    texts = OutboundMessage.objects.filter(notification__batch_entry__batch=batch)
+    texts = OutboundMessage.objects.of_batches([batch])
     rows = texts.order_by().values_list("kind", "state")
     states: Counter[str] = Counter()
     called = []

@@ -18,7 +18,6 @@ from bookings.models import (
     SlotOption,
     StaffAct,
 )
-from bookings.models.messages import OutboundMessageQuerySet
 from bookings.outbox.queueing import ring
 
 if TYPE_CHECKING:
@@ -86,7 +85,8 @@ def cancel(batch: Batch, user: "User") -> bool:
 def withdraw_cancelled() -> int:
     """Withdraw what was asked at the very moment of a cancellation, or if that was cut short."""
     cancelled = Batch.objects.just_cancelled(timezone.now())
-    return sum(_withdraw(batch) for batch in cancelled if _texts(batch).queued().exists())
+    queued = OutboundMessage.objects.queued()
+    return sum(_withdraw(batch) for batch in cancelled if queued.of_batches([batch]).exists())
 
 
 @transaction.atomic
@@ -97,16 +97,11 @@ def _withdraw(batch: Batch) -> int:
         batch_entry__batch=batch, handed_over_at=None, closes_at__gt=now
     )
     keys = list(unread.locked().values_list("pk", flat=True))
-    _texts(batch).cancel(_CANCELLED)
+    OutboundMessage.objects.of_batches([batch]).cancel(_CANCELLED)
     SlotOption.objects.filter(notification__in=keys).update(is_held=False)
     return Notification.objects.filter(pk__in=keys).update(
         state=NotificationState.WITHDRAWN, closed_at=now, withdrawn_because=_CANCELLED
     )
-
-
-def _texts(batch: Batch) -> OutboundMessageQuerySet:
-    """Questions and reminders, whatever has become of them."""
-    return OutboundMessage.objects.filter(notification__batch_entry__batch=batch)
 
 
 @transaction.atomic

@@ -38,7 +38,7 @@ def nothing_of_a_cancelled_batch_waits() -> Iterator[str]:
     entries = BatchEntry.objects.waiting().filter(batch__state=BatchState.CANCELLED)
     for pk in entries.order_by("pk").values_list("pk", flat=True):
         yield f"I9 batch entry {pk}: waiting, though its batch was cancelled"
-    queued = OutboundMessage.objects.queued().filter(notification__batch_entry__batch__in=cancelled)
+    queued = OutboundMessage.objects.queued().of_batches(cancelled)
     for message in queued.order_by("pk"):
         yield f"I9 outbound message {message.pk}: queued, though its batch was cancelled"
 

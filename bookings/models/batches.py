@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from bookings.models.fields import is_one_of
+from bookings.models.messages import OutboundMessage
 from bookings.models.notifications import Notification, NotificationState
 from bookings.models.schedule import Booking
 from bookings.models.standing import MessageState
@@ -38,7 +39,7 @@ class BatchQuerySet(models.QuerySet["Batch"]):
         return self.filter(state=BatchState.PAUSED) | self.just_cancelled(now)
 
     def going_on(self) -> "BatchQuerySet":
-        """Those with something left to do, paused or not: somebody to ask or to remind, or a text to hand over.
+        """Those with something left to do, paused or not: somebody to ask or to remind, or a text to hand over (again).
 
         The others are finished, or cancelled.
         """
@@ -52,15 +53,19 @@ class BatchQuerySet(models.QuerySet["Batch"]):
 def _has_something_left() -> Q:
     """Looked up from what waits, which is little and has indexes, not batch by batch."""
     entries = BatchEntry.objects.order_by()
-    left = (
-        entries.waiting(),
-        entries.filter(notification__outbound_messages__state__in=_IN_HAND),
-        entries.filter(
-            notification__state=NotificationState.OPEN, notification__remind_at__isnull=False
-        ),
+    to_remind = entries.filter(
+        notification__state=NotificationState.OPEN, notification__remind_at__isnull=False
     )
-    to_ask, to_hand_over, to_remind = (Q(pk__in=rows.values("batch")) for rows in left)
-    return to_ask | to_hand_over | to_remind
+    going_on = Batch.objects.exclude(state=BatchState.CANCELLED)
+    texts = OutboundMessage.objects.order_by().of_batches(going_on)
+    going_again = texts.going_again(timezone.now())
+    of_text = "notification__batch_entry__batch"
+    return (
+        Q(pk__in=entries.waiting().values("batch"))
+        | Q(pk__in=to_remind.values("batch"))
+        | Q(pk__in=texts.filter(state__in=_IN_HAND).values(of_text))
+        | Q(pk__in=going_again.values(of_text))
+    )
 
 
 class Batch(models.Model):

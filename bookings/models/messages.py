@@ -6,13 +6,14 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models, transaction
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, When
 from django.utils import timezone
 
 from bookings.gateways import InboundSMS
 from bookings.models import standing
+from bookings.models.consent import Consent
 from bookings.models.fields import MsisdnField, is_one_of, msisdn_is_e164
-from bookings.models.notifications import Chose, Notification, SlotOption
+from bookings.models.notifications import Chose, Notification, NotificationState, SlotOption
 from bookings.models.schedule import Booking
 from bookings.models.standing import MessageState
 
@@ -214,6 +215,10 @@ class InboundMessage(models.Model):
         return self.whole or self.text
 
 
+def _is_of(batches: Any) -> Q:
+    return Q(kind__in=QUESTIONS, notification__batch_entry__batch__in=batches)
+
+
 class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
     def queued(self) -> "OutboundMessageQuerySet":
         return self.filter(state=MessageState.QUEUED)
@@ -225,9 +230,45 @@ class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
         """What our rule, and no person, said to a reply."""
         return self.filter(in_reply_to=inbound, kind__in=ANSWERS)
 
+    def of_batches(self, batches: Any) -> "OutboundMessageQuerySet":
+        """The questions and reminders of these batches.
+
+        What answers a reply to one of them is no batch's: it goes whatever has become of the batch.
+        """
+        return self.filter(_is_of(batches))
+
+    def not_of_batches(self, batches: Any) -> "OutboundMessageQuerySet":
+        return self.exclude(_is_of(batches))
+
+    def with_batch_state(self) -> "OutboundMessageQuerySet":
+        """With the `batch_state` of each that is a batch's by that rule, else None."""
+        state = F("notification__batch_entry__batch__state")
+        return self.annotate(batch_state=Case(When(kind__in=QUESTIONS, then=state)))
+
     def cancellable(self) -> "OutboundMessageQuerySet":
         """Those that may still be handed over or tried again: `cancel` changes no others."""
         return self.filter(state__in=IN_OUR_HANDS)
+
+    def going_again(self, now: dt.datetime) -> "OutboundMessageQuerySet":
+        """Those that the outbox sends once more, since nobody knows whether the gateway took them.
+
+        Only while they are true, and if the customer has neither written since nor opted out.
+        """
+        wrote = InboundMessage.objects.filter(
+            Q(msisdn=OuterRef("msisdn")) | Q(booking=OuterRef("booking")),
+            received_at__gte=OuterRef("call_started_at"),
+        )
+        opted_out = Consent.objects.opted_out().filter(msisdn=OuterRef("msisdn"))
+        return self.filter(
+            ~Exists(wrote),
+            ~Exists(opted_out),
+            Q(valid_until=None) | Q(valid_until__gt=now),
+            Q(notification=None) | Q(notification__state=NotificationState.OPEN),
+            state=MessageState.UNKNOWN,
+            kind__in=SENT_AGAIN,
+            sent_again=False,
+            never_again="",
+        )
 
     @transaction.atomic(savepoint=False)
     def cancel(self, because: str) -> int:

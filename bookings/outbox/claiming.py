@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from bookings import concerns
-from bookings.models import Batch, BatchEntry, Consent, Kind, MessageState, OutboundMessage
+from bookings.models import Batch, Consent, Kind, MessageState, OutboundMessage
 from bookings.models.messages import ANSWERS, DESPITE_OPT_OUT, QUESTIONS, OutboundMessageQuerySet
 from bookings.outbox import caps, circuit, spending
 from bookings.outbox.destinations import why_never
@@ -128,10 +128,7 @@ def sendable(now: dt.datetime) -> OutboundMessageQuerySet:
     )
     # Usually there is none, and then nothing is looked up row by row.
     if stopped := list(Batch.objects.stopped(now).values_list("pk", flat=True)):
-        of_them = BatchEntry.objects.filter(
-            notification=OuterRef("notification"), batch__in=stopped
-        )
-        messages = messages.filter(~Exists(of_them))
+        messages = messages.not_of_batches(stopped)
     return messages.filter(_speaks_at_night(now)) if is_quiet(now) else messages
 
 

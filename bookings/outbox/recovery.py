@@ -4,20 +4,14 @@ import datetime as dt
 import logging
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from bookings import concerns
 from bookings.gateways import Verdict
-from bookings.models import (
-    Consent,
-    InboundMessage,
-    MessageState,
-    NotificationState,
-    OutboundMessage,
-)
-from bookings.models.messages import DESPITE_OPT_OUT, SENT_AGAIN
+from bookings.models import Consent, MessageState, OutboundMessage
+from bookings.models.messages import DESPITE_OPT_OUT
 from bookings.outbox.queueing import ring
 
 logger = logging.getLogger(__name__)
@@ -63,27 +57,10 @@ def _recover(message: OutboundMessage) -> None:
 
 
 def send_again() -> int:
-    """Queue notifications and dispatch's words once more, whose outcome is unknown after 15 minutes without a word.
-
-    Only while they are true, and if the customer has neither written since nor opted out.
-    """
+    """Queue notifications and dispatch's words once more, whose outcome is unknown after 15 minutes without a word."""
     now = timezone.now()
-    wrote = InboundMessage.objects.filter(
-        Q(msisdn=OuterRef("msisdn")) | Q(booking=OuterRef("booking")),
-        received_at__gte=OuterRef("call_started_at"),
-    )
-    opted_out = Consent.objects.opted_out().filter(msisdn=OuterRef("msisdn"))
-    silent = OutboundMessage.objects.filter(
-        ~Exists(wrote),
-        ~Exists(opted_out),
-        Q(valid_until=None) | Q(valid_until__gt=now),
-        Q(notification=None) | Q(notification__state=NotificationState.OPEN),
-        state=MessageState.UNKNOWN,
-        kind__in=SENT_AGAIN,
-        is_held=False,
-        sent_again=False,
-        never_again="",
-        call_started_at__lte=now - WAIT_FOR_WORD,
+    silent = OutboundMessage.objects.going_again(now).filter(
+        is_held=False, call_started_at__lte=now - WAIT_FOR_WORD
     )
     ids = list(silent.values_list("pk", flat=True)[:500])
     count = OutboundMessage.objects.filter(

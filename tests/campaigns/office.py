@@ -24,6 +24,7 @@ from bookings.models import (
     Slot,
     SlotOption,
 )
+from bookings.outbox.claiming import sendable
 from bookings.telling import Telling
 from tests.campaigns.model import Delivery, promise
 from tests.campaigns.people import People, phone, pick
@@ -105,13 +106,19 @@ class Office(People):
     @rule(which=pick, turn=st.sampled_from([batches.pause, batches.resume, batches.cancel]))
     def turn_batch(self, which: int, turn: Callable[[Batch, User], bool]) -> None:
         batch = self.batches[-1 - which % len(self.batches)]
+        answers = self._answers_that_may_go()
         if not turn(batch, self._clerk(0)):
             return
+        promise(answers <= self._answers_that_may_go(), "I1: a batch that stops holds answers back")
         stopped_at = self.world.stopped_at
         if turn is batches.resume:
             del stopped_at[batch.pk]
         else:
             stopped_at[batch.pk] = (self.world.now, turn is batches.cancel)
+
+    def _answers_that_may_go(self) -> set[int]:
+        waiting = sendable(self.world.now).order_by().filter(in_reply_to__isnull=False)
+        return set(waiting.values_list("pk", flat=True))
 
     @precondition(lambda self: self.batches)
     @rule()

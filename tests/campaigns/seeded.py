@@ -21,11 +21,12 @@ from bookings.models import (
     OutboundMessage,
     SendAttempt,
     Slot,
+    messages,
     standing,
 )
 from bookings.models.batches import BatchEntryQuerySet, BatchQuerySet
 from bookings.models.messages import InboundMessage, InboundMessageQuerySet, OutboundMessageQuerySet
-from bookings.outbox import claiming, recovery, sending
+from bookings.outbox import claiming, sending
 from bookings.replies import Choice, NotUnderstood
 from bookings.webhooks import authentication
 
@@ -69,7 +70,7 @@ def _the_last_receipt_wins() -> AbstractContextManager[Any]:
 
 
 def _what_is_unknown_is_sent_again() -> AbstractContextManager[Any]:
-    return patch.object(recovery, "SENT_AGAIN", tuple(Kind))
+    return patch.object(messages, "SENT_AGAIN", tuple(Kind))
 
 
 def _the_first_digit_counts() -> AbstractContextManager[Any]:
@@ -123,6 +124,13 @@ def _a_row_is_always_news() -> AbstractContextManager[Any]:
     return patch("bookings.manifest.importing.compare", anew)
 
 
+def _an_answer_is_a_text_of_the_batch() -> AbstractContextManager[Any]:
+    def is_of(batches: Any) -> Q:
+        return Q(notification__batch_entry__batch__in=batches)
+
+    return patch.object(messages, "_is_of", is_of)
+
+
 @dataclass(frozen=True)
 class Seeded:
     """A bug, and the rules of the machine that can show it. A rule named twice is drawn twice as often."""
@@ -140,7 +148,7 @@ _BATCH = "book start_batch senders_ask texts_go_out"
 _EVERYTHING_ALLOWED = tuple(Kind)
 
 #: How many of them, the first, are found within a few hundred steps; the others take a thousand or more.
-QUICK = 15
+QUICK = 16
 
 #: By what goes wrong.
 BUGS: dict[str, Seeded] = {
@@ -169,6 +177,9 @@ BUGS: dict[str, Seeded] = {
     "a stopped batch asks on": _replaced(
         BatchEntryQuerySet, "to_ask", BatchEntryQuerySet.waiting, f"{_BATCH} turn_batch"
     ),
+    "answers stop with their batch": Seeded(
+        _an_answer_is_a_text_of_the_batch, f"{_BATCH} reply reply turn_batch"
+    ),
     "two people see to one customer": _replaced(
         desk, "why_not_mine", lambda concern, user: "", "write_oddly see_to answer"
     ),
@@ -182,7 +193,7 @@ BUGS: dict[str, Seeded] = {
         "ask a_wish_by_phone sender_freezes sender_wakes",
     ),
     "an answer of unknown fate is sent again": _replaced(
-        recovery,
+        messages,
         "SENT_AGAIN",
         _EVERYTHING_ALLOWED,
         "reply sender_dies time_passes sweep texts_go_out",

@@ -249,7 +249,8 @@ class World:
         """What was claimed before a pause may still leave; of a cancelled batch nothing does."""
         if not self.stopped_at:
             return  # a query less for each call
-        rows = OutboundMessage.objects.filter(ref=message)
+        asks = ("notification", "reminder")  # what answers a reply goes all the same
+        rows = OutboundMessage.objects.filter(ref=message, kind__in=asks)
         batch = rows.values_list("notification__batch_entry__batch", flat=True).first()
         if batch in self.stopped_at:
             stopped_at, for_good = self.stopped_at[batch]

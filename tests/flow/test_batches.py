@@ -30,10 +30,12 @@ from bookings.models import (
 )
 from bookings.notifications import ask_afresh
 from bookings.outbox.claiming import claim
+from bookings.outbox.recovery import send_again
 from bookings.outbox.sending import gateway, hand_over
 from bookings.plans import plan
 from tests.factories import BookingFactory, SlotFactory, UserFactory
 from tests.flow.clock import clock_at, wall
+from tests.flow.conftest import begin_call
 from tests.processes import VIRTUAL_NUMBER
 
 pytestmark = pytest.mark.django_db
@@ -179,6 +181,69 @@ def test_a_text_that_was_asked_at_the_moment_of_the_cancellation_is_withdrawn_by
     assert progress_of.of(batch).cancelled == 1
 
 
+# Whoever answers
+
+
+@pytest.fixture
+def half_asked(drain) -> Batch:
+    """A batch of which one customer has the text, and another waits for their turn."""
+    batch = start(parcels(2))
+    ask_waiting(1)
+    _send(1)
+    return batch
+
+
+def answer_of(reply, batch):
+    """What is queued for the one who was asked, when they choose another day."""
+    asked = batch.entries.exclude(notification=None).get().booking
+    inbound = reply(asked.msisdn, "2")
+    assert inbound.outcome == "moved"
+    return inbound.answers.get()
+
+
+@pytest.mark.parametrize("turn", [batches.pause, batches.cancel])
+def test_a_reply_to_a_stopped_batch_is_answered(turn, half_asked, reply, drain):
+    assert turn(half_asked, UserFactory.create())
+    answer = answer_of(reply, half_asked)
+    assert [form["text"] for form in drain()] == [answer.text]
+
+
+@pytest.mark.parametrize("text", ["hello?", "9"], ids=["not understood", "not printed"])
+def test_what_a_paused_batch_says_again_to_a_reply_goes_out(text, half_asked, reply, drain):
+    assert batches.pause(half_asked, UserFactory.create())
+    inbound = reply(half_asked.entries.exclude(notification=None).get().booking.msisdn, text)
+    assert [form["text"] for form in drain()] == [inbound.answers.get().text]
+
+
+def test_an_answer_that_waits_is_not_cancelled_with_its_batch(half_asked, reply, drain):
+    answer = answer_of(reply, half_asked)
+    assert batches.cancel(half_asked, UserFactory.create())
+    batches.withdraw_cancelled()
+    assert [form["text"] for form in drain()] == [answer.text]
+    assert list(find_contradictions()) == []
+
+
+def test_an_answer_that_waits_does_not_make_a_finished_batch_go_on(clock, drain, reply):
+    batch = start(parcels(1))
+    drain()
+    finished_at = progress_of.of(batch).last_at
+    clock("2026-11-23 10:30")
+    answer = answer_of(reply, batch)
+    assert state_of(batch) == FINISHED
+    assert not batches.cancel(batch, UserFactory.create())
+    assert [form["text"] for form in drain()] == [answer.text]
+    assert progress_of.of(batch).last_at == finished_at
+
+
+def test_an_answer_that_waits_long_after_its_batch_was_cancelled_is_no_contradiction(
+    clock, half_asked, reply
+):
+    assert batches.cancel(half_asked, UserFactory.create())
+    clock("2026-11-23 10:30")
+    answer_of(reply, half_asked)
+    assert list(find_contradictions()) == []
+
+
 # Finished
 
 
@@ -226,6 +291,42 @@ def test_a_text_that_is_queued_once_more_makes_its_batch_go_on(drain):
     assert state_of(batch) == GOES_ON
     assert batches.pause(batch, UserFactory.create())
     assert state_of(batch) == GOES_ON  # paused, and something is left to resume
+
+
+@pytest.fixture
+def nobody_knows(clock) -> Batch:
+    """A batch of one text: its sender stopped during the call."""
+    batch = start(parcels(1))
+    ask_waiting()
+    begin_call()
+    OutboundMessage.objects.update(state=MessageState.UNKNOWN, token="", lease_until=None)
+    clock("2026-11-23 10:10")
+    return batch
+
+
+def test_a_batch_goes_on_while_a_text_of_unknown_fate_may_go_once_more(nobody_knows, clock):
+    batch = nobody_knows
+    assert state_of(batch) == GOES_ON
+    assert progress_of.of(batch).to_send_again == 1
+    assert batches.pause(batch, UserFactory.create())
+    clock("2026-11-23 10:16")
+    assert send_again() == 1
+    assert claim(1).messages == []
+    assert batches.resume(batch, UserFactory.create())
+    _send(1)
+    assert state_of(batch) == FINISHED
+
+
+def test_a_text_of_unknown_fate_never_goes_again_once_its_batch_is_cancelled(nobody_knows, clock):
+    assert batches.cancel(nobody_knows, UserFactory.create())
+    clock("2026-11-23 10:16")
+    assert send_again() == 0
+    assert Notification.objects.get().state == NotificationState.OPEN  # it may have arrived
+
+
+def test_a_text_of_unknown_fate_is_not_sent_again_to_who_wrote_since(nobody_knows, reply):
+    reply(nobody_knows.entries.get().booking.msisdn, "hello?")
+    assert state_of(nobody_knows) == FINISHED
 
 
 def test_a_batch_goes_on_until_its_reminders_have_left(clock, drain):

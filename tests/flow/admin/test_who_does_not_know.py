@@ -11,7 +11,7 @@ from django.utils import timezone
 from bookings import dispatch, reach
 from bookings.admin.seen import seen_word
 from bookings.dispatch import News
-from bookings.models import Booking, Circuit, Consent, Kind, MessageState, StaffAct
+from bookings.models import Batch, Booking, Circuit, Consent, Kind, MessageState, StaffAct
 from tests.factories import (
     BookingFactory,
     InboundMessageFactory,
@@ -22,6 +22,7 @@ from tests.factories import (
     UserFactory,
 )
 from tests.flow.clock import clock_at
+from tests.processes import VIRTUAL_NUMBER
 
 pytestmark = pytest.mark.django_db
 
@@ -102,6 +103,18 @@ def test_why_a_text_still_waits(clock, settings):
     message.is_held = True
     message.save()
     assert reasons() == {"WAITS": "Its text is held until Ops release it."}
+
+
+def test_a_question_waits_for_its_paused_batch_and_an_answer_for_none():
+    question = NotificationFactory.create(booking=booked("AB12"))
+    user = UserFactory.create()
+    batch = Batch.objects.create(nonce="n", user=user, sender=VIRTUAL_NUMBER, state="paused")
+    batch.entries.create(booking=question.booking, notification=question, settled_at=timezone.now())
+    texted(question.booking, MessageState.QUEUED, notification=question)
+    assert reasons() == {"AB12": "Its text waits: its batch is paused."}
+    about = {"notification": question, "kind": Kind.ACKNOWLEDGEMENT}
+    texted(question.booking, MessageState.QUEUED, **about)
+    assert reasons() == {"AB12": "Its text waits to be sent."}
 
 
 def test_who_replied_after_the_last_text_knows_but_not_of_a_later_move(clock):
