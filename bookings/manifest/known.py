@@ -12,7 +12,7 @@ from bookings.models.fields import mask_msisdn
 
 _T = TypeVar("_T")
 
-#: Rows that a query or a transaction takes at once: 0.1 s of SQLite's write lock at the most.
+#: Rows that a query takes at once, or a transaction of new ones: 0.1 s of SQLite's write lock at the most.
 _CHUNK = 500
 
 _WORDS = {
@@ -51,9 +51,9 @@ class Known:
         return {name: record[name] for name in plain} | {"imported": record}
 
 
-def chunks(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    for start in range(0, len(rows), _CHUNK):
-        yield rows[start : start + _CHUNK]
+def chunks(rows: Sequence[_T], size: int = _CHUNK) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 def with_bookings(rows: Sequence[Row]) -> Iterator[tuple[Row, Booking | None, str | None]]:
