@@ -135,7 +135,8 @@ class Import:
 
     def _news(self, known: Known) -> list[Known]:
         row, booking = known.row, known.booking
-        if booking.imported and not known.news & {"window", "capacity"}:
+        is_as_before = booking.imported and not known.news & {"window", "capacity"}
+        if row.capacity is not None and is_as_before:
             self.settled.add(row.window)
         if known.news:
             return [known]

@@ -129,6 +129,18 @@ def test_a_capacity_that_dispatch_changed_since_is_not_set_back_by_the_same_file
     assert Slot.objects.get().capacity == 21
 
 
+def test_a_capacity_that_one_row_says_anew_is_set_though_another_row_says_nothing():
+    header = [*HEADER, "capacity"]
+    load([*row("A1"), "20"], [*row("A2"), ""], header=header)
+    (change,) = load([*row("A1"), "25"], [*row("A2"), ""], header=header).changed_rows
+    assert "20 \N{RIGHTWARDS ARROW} 25" in change.reason
+    assert Slot.objects.get().capacity == 25
+    load([*row("A1"), "25"], [*row("A2"), ""], [*row("A3"), "30"], header=header)
+    assert Slot.objects.get().capacity == 25  # as the first row says: the third contradicts it
+    load([*row("A1"), ""], [*row("A2"), ""], [*row("A3"), "30"], header=header)
+    assert Slot.objects.get().capacity == 30
+
+
 def test_a_day_that_has_passed_is_refused():
     yesterday = in_days(-1)
     (remark,) = load(row("A1", date=yesterday), row("A2", date=in_days(0))).refused
