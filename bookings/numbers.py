@@ -13,8 +13,17 @@ from bookings.models.fields import as_msisdn, mask_msisdn
 
 #: Where a gateway writes phone numbers: the customer's, and ours.
 _NUMBERS = ("msisdn", "to", "from")
-#: Digits as people write numbers; a date is none.
-_DATE_OR_NUMBER = re.compile(r"((?<![\d-])\d{4}-\d\d-\d\d(?![\d-]))|\+?\d[\d\s().\-/\u00a0]{5,}\d")
+#: Digits as people write numbers. A date is none, unless digits go on behind it that are no time.
+_DATE_OR_NUMBER = re.compile(
+    r"""
+    (?P<date> (?: (?:19|20|21)\d\d-[01]\d-[0-3]\d | [0-3]?\d(?P<between>[-/.])[0-3]?\d(?P=between)(?:19|20|21)\d\d )
+        (?! [\s().\-/]* \d (?!\d?:) ) )
+    | \+?\d[\d\s().\-/]{5,}\d
+    """,
+    re.VERBOSE,
+)
+#: Fewer digits are no whole number.
+_FEWEST = 7
 
 
 def masked(msisdn: str) -> str:
@@ -58,6 +67,9 @@ def masked_payload(row: Any, *, ours: str = "") -> str:
 
 def without_numbers(words: str) -> str:
     """Digits that stand together as in a phone number, without all but the last four. Dates stay."""
-    return _DATE_OR_NUMBER.sub(
-        lambda found: found[1] or "\N{BULLET}" * 4 + re.sub(r"\D", "", found[0])[-4:], words
-    )
+    return _DATE_OR_NUMBER.sub(_shortened, words)
+
+
+def _shortened(found: re.Match[str]) -> str:
+    digits = re.sub(r"\D", "", found[0])
+    return found[0] if found["date"] or len(digits) < _FEWEST else "\N{BULLET}" * 4 + digits[-4:]

@@ -4,6 +4,7 @@ import csv
 import datetime as dt
 import io
 import zipfile
+from html import escape
 
 import pytest
 from django.urls import reverse
@@ -217,6 +218,20 @@ def test_whoever_only_reads_sees_no_number_that_was_refused(dispatcher):
     assert "2025550123" not in shown
     assert "0123 may have lost" in shown
     assert "Download the refused" not in shown
+
+
+@pytest.mark.parametrize("date", ["04/11/2026", "24-11-2026", "24/11/26", "2026-11-24 10:30:00"])
+def test_whoever_only_reads_sees_the_date_that_was_refused(dispatcher, date):
+    manifest = handed_in(dispatcher, as_csv(row("A1", date=date)))
+    (reason,) = [each["reason"] for each in manifest.refusals]
+    assert date in reason
+    assert escape(reason) in page(login("Auditor"), manifest)
+
+
+def test_whoever_only_reads_sees_the_slot_that_is_full(dispatcher):
+    slot = SlotFactory.create(date=DAY, capacity=0)
+    manifest = handed_in(dispatcher, as_csv(row("A1")))
+    assert f"The slot {slot} is closed." in page(login("Auditor"), manifest)
 
 
 # Importing it
