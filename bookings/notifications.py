@@ -139,7 +139,8 @@ def withdraw_many(bookings: Sequence[tuple[Booking, str]]) -> None:
     of_them = {"booking__in": [booking.pk for booking, _ in bookings]}
     asked = Notification.objects.open().filter(**of_them).values_list("booking", flat=True)
     texts = OutboundMessage.objects.cancellable().filter(**of_them)
-    concerned = {*asked, *texts.order_by().values_list("booking", flat=True)}
+    # All at once: booking by booking would be another order than everybody else's.
+    concerned = {*asked, *texts.locked().values_list("booking", flat=True)}
     for booking, because in bookings:
         if booking.pk in concerned:
             withdraw(booking, because)

@@ -13,9 +13,18 @@ from bookings.models.fields import as_msisdn, mask_msisdn
 
 #: Where a gateway writes phone numbers: the customer's, and ours.
 _NUMBERS = ("msisdn", "to", "from")
-#: Digits as people write numbers; a date is none.
-_DATE_OR_NUMBER = re.compile(r"((?<![\d-])\d{4}-\d\d-\d\d(?![\d-]))|\+?\d[\d\s().\-/\u00a0]{5,}\d")
+#: Digits as people write numbers. A date is none, unless digits go on behind it that are no time.
+_DATE_OR_NUMBER = re.compile(
+    r"""
+    (?P<date> (?: (?:19|20|21)\d\d-[01]\d-[0-3]\d | [0-3]?\d(?P<between>[-/.])[0-3]?\d(?P=between)(?:19|20|21)\d\d )
+        (?! [\s().\-/]* \d (?!\d?:) ) )
+    | \+?\d[\d\s().\-/]{5,}\d
+    """,
+    re.VERBOSE,
+)
 _SHORT_DATE = re.compile(r"20\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+#: Fewer digits are no whole number.
+_FEWEST = 7
 
 
 def masked(msisdn: str) -> str:
@@ -59,18 +68,16 @@ def masked_payload(row: Any, *, ours: str = "") -> str:
 
 def without_numbers(words: str) -> str:
     """Digits that stand together as in a phone number, without all but the last four. Dates stay."""
-    return _DATE_OR_NUMBER.sub(lambda found: found[1] or _last_four(found[0]), words)
+    return _DATE_OR_NUMBER.sub(_shortened, words)
 
 
 def name_without_numbers(name: str) -> str:
     """The name of a file likewise: there a date stays also as `20261124`."""
     return _DATE_OR_NUMBER.sub(
-        lambda found: (
-            found[0] if found[1] or _SHORT_DATE.fullmatch(found[0]) else _last_four(found[0])
-        ),
-        name,
+        lambda found: found[0] if _SHORT_DATE.fullmatch(found[0]) else _shortened(found), name
     )
 
 
-def _last_four(digits: str) -> str:
-    return "\N{BULLET}" * 4 + re.sub(r"\D", "", digits)[-4:]
+def _shortened(found: re.Match[str]) -> str:
+    digits = re.sub(r"\D", "", found[0])
+    return found[0] if found["date"] or len(digits) < _FEWEST else "\N{BULLET}" * 4 + digits[-4:]

@@ -20,7 +20,15 @@ from bookings.admin.seen import changed_since, seen_words
 from bookings.desk import CannotAct
 from bookings.history.steps import full_name
 from bookings.history.thread import thread
-from bookings.models import Booking, Concern, ConcernKind, Notification, Slot, SlotOption
+from bookings.models import (
+    Booking,
+    Concern,
+    ConcernKind,
+    Notification,
+    Slot,
+    SlotOption,
+    lock_customer,
+)
 from bookings.nonces import NONCE, new_nonce
 from bookings.outbox import claiming, spending
 
@@ -284,6 +292,8 @@ def _check_unchanged(request: HttpRequest, booking: Booking | None, concern: Con
     """Raise CannotAct if the delivery is not as the page showed it: the customer was told of another slot."""
     if booking is None or booking.msisdn != concern.msisdn or concern.settled_at is not None:
         return
+    # At once all that the act locks too: the booking's number alone, and then others, could be a deadlock.
+    lock_customer(concern.msisdn, *([concern.booking.msisdn] if concern.booking else []))
     if now := changed_since(request.POST.get("shown", ""), booking):
         raise CannotAct(f"{now} Nothing was done.")
 

@@ -81,12 +81,16 @@ class ReplyHistory(ModelAdmin):
 
     @display(description="customer's words", ordering="text")
     def words(self, inbound: Any) -> str:
-        """The beginning of them, and why a person must look at it, or had to."""
+        """The beginning of them, and why a person must look at it, or had to.
+
+        Of the parts of a text that did not become whole, one has the concern of all and says so.
+        """
         said = show_text(Truncator(inbound.said).chars(_LISTED_WORDS))
-        if not inbound.attention:
+        concern = getattr(inbound, "concern", None)
+        if not inbound.attention or concern is None:
             return said
-        why, concern = show_text(inbound.attention), getattr(inbound, "concern", None)
-        if concern is not None and concern.settled_at is not None:
+        why = show_text(inbound.attention)
+        if concern.settled_at is not None:
             return format_html('{}<div class="detail">Seen to: {}</div>', said, why)
         return format_html('{}<div class="detail needs">Needs attention: {}</div>', said, why)
 

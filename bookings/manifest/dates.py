@@ -80,14 +80,18 @@ def _in_words(found: re.Match[str]) -> dt.date | None:
 
 
 def _refuse_two_readings(text: str) -> None:
-    """Raise ValueError, which names what it can be, for a date that people read differently."""
+    """Raise ValueError, which names what it can be, for a date of a kind that people read differently."""
     found = _EITHER_WAY.fullmatch(text)
     if found is None:
         return
     readings = list(_readings(found))
+    could_be = " or ".join(map(_shown, readings))
+    write = " or ".join(date.isoformat() for date in readings)
+    if len(readings) == 1:
+        raise ValueError(
+            f"{text!r} is {could_be}, but others that are written so can be read in two ways. Write {write}."
+        )
     if readings:
-        could_be = " or ".join(map(_shown, readings))
-        write = " or ".join(date.isoformat() for date in readings)
         raise ValueError(
             f"{text!r} does not say whether the day or the month comes first. Is it {could_be}? Write {write}."
         )

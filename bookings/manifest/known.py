@@ -12,7 +12,7 @@ from bookings.models.fields import mask_msisdn
 
 _T = TypeVar("_T")
 
-#: Rows that a query or a transaction takes at once: 0.1 s of SQLite's write lock at the most.
+#: Rows that a query takes at once, or a transaction of new ones: 0.1 s of SQLite's write lock at the most.
 _CHUNK = 500
 
 _WORDS = {
@@ -51,9 +51,9 @@ class Known:
         return {name: record[name] for name in plain} | {"imported": record}
 
 
-def chunks(rows: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    for start in range(0, len(rows), _CHUNK):
-        yield rows[start : start + _CHUNK]
+def chunks(rows: Sequence[_T], size: int = _CHUNK) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 def with_bookings(rows: Sequence[Row]) -> Iterator[tuple[Row, Booking | None, str | None]]:
@@ -94,7 +94,7 @@ def _change(row: Row, booking: Booking, news: frozenset[str]) -> str:
         "customer_name": (booking.customer_name, row.customer_name),
         "language": (booking.language, row.language),
         "notes": (booking.notes, row.notes),
-        "capacity": (booking.slot.capacity, row.capacity),
+        "capacity": (_capacity_before(row, booking), row.capacity),
     }
     words = [
         f"{_WORDS[name]} {_shown(before)} \N{RIGHTWARDS ARROW} {_shown(after)}"
@@ -102,6 +102,12 @@ def _change(row: Row, booking: Booking, news: frozenset[str]) -> str:
         if name in news and not (name == "capacity" and "window" in news)
     ]
     return f"{booking}: {'; '.join(words)}." if words else ""
+
+
+def _capacity_before(row: Row, booking: Booking) -> int | None:
+    """That of its slot; once it is set anew, which comes before the changes, what the row said at its last import."""
+    now = booking.slot.capacity
+    return (booking.imported or {}).get("capacity") if now == row.capacity else now
 
 
 def _shown(value: object) -> str:

@@ -2,8 +2,8 @@
 
 Each slice is one transaction that holds the manifest's lock and writes down how far it came, so that two windows, a
 crash or a closed browser neither lose nor double anything. The same rows are refused as by `import_rows`: doubles and
-capacities are looked at over the whole file, changes come before new bookings, and a change that finds no room is tried
-again while others still make room.
+capacities are looked at over the whole file, changes come before new bookings and in the same slices, and one that
+finds no room is tried again while others still make room.
 """
 
 import time
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.utils import timezone
 
-from bookings.manifest.importing import Import
+from bookings.manifest import importing
+from bookings.manifest.importing import Import, size_after
 from bookings.manifest.room import find_or_make_slots
 from bookings.manifest.rows import Entry, Remark, Row, read
 from bookings.manifest.sheets import ManifestError
@@ -23,8 +24,8 @@ from bookings.models import ActKind, Manifest, ManifestState, StaffAct
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-#: Rows that a transaction takes: it holds the locks of their customers or slots, with SQLite everybody's, for 0.2 s.
-_CHANGES, _NEW = 250, 500
+#: New rows that a transaction takes: it holds the locks of their slots, with SQLite everybody's, for 0.2 s.
+_NEW = 500
 #: For how long a request goes on with slices.
 SECONDS = 1.0
 
@@ -58,8 +59,8 @@ def start(manifest: Manifest, user: "User") -> None:
     work = Work.of(manifest.content)
     job = Import(user=user, refused=work.refused)
     new, known = job.prepare_slots(*job.sort(unpack(work.pending)))
-    plan = Work(new=pack(new), pending=pack(each.row for each in known), tried=len(known))
-    plan.repaired = work.repaired
+    plan = Work(new=pack(new), repaired=work.repaired)
+    plan.begin_pass((each.row for each in known), importing.CHANGES)
     with transaction.atomic():
         current = Manifest.objects.select_for_update().get(pk=manifest.pk)
         if current.state != ManifestState.PREVIEWED:
@@ -99,24 +100,23 @@ def _import_slice(pk: int, user: "User") -> bool:
 
 
 def _change_some(job: Import, work: Work) -> None:
-    rows, work.pending = unpack(work.pending[:_CHANGES]), work.pending[_CHANGES:]
+    rows, work.pending = unpack(work.pending[: work.size]), work.pending[work.size :]
     work.stuck += [(known.row, reason) for known, reason in job.change_some(rows)]
     if work.pending or not work.stuck:
         return
     stuck, work.stuck = work.stuck, []
-    if len(stuck) == work.tried:
-        for row, reason in stuck:
-            job.refuse(row, reason)
-    else:
-        work.pending = pack(row for row, _ in reversed(stuck))
-        work.tried = len(stuck)
+    if size := size_after(len(stuck), work.tried, work.size):
+        work.begin_pass((row for row, _ in reversed(stuck)), size)
+        return
+    for row, reason in stuck:
+        job.refuse(row, reason)
 
 
 def _create_some(job: Import, work: Work) -> None:
     rows, work.new = unpack(work.new[:_NEW]), work.new[_NEW:]
     new, known = job.sort(rows)
     # Booked by somebody else since: changed in the next slice, where customers' locks come first.
-    work.pending, work.tried = pack(each.row for each in known), len(known)
+    work.begin_pass((each.row for each in known), importing.CHANGES)
     job.slots = find_or_make_slots({row.window: None for row in new}, dry_run=False)
     job.create(new)
 

@@ -22,7 +22,8 @@ class Work:
     pending: list[Packed] = field(default_factory=list)  # before the start all, then the changes
     new: list[Packed] = field(default_factory=list)
     stuck: list[tuple[Row, str]] = field(default_factory=list)  # changes without room yet
-    tried: int = 0  # changes of this pass: when all of them are stuck, none will make room
+    tried: int = 0  # changes of this pass
+    size: int = 0  # of them, how many a slice takes
     refused: list[Remark] = field(default_factory=list)  # for what the file itself says
     changed: list[Remark] = field(default_factory=list)
     kept: list[Remark] = field(default_factory=list)
@@ -32,6 +33,10 @@ class Work:
     def row_count(self) -> int:
         return len(self.pending) + len(self.new) + len(self.stuck)
 
+    def begin_pass(self, changes: Iterable[Row], size: int) -> None:
+        self.pending = pack(changes)
+        self.tried, self.size = len(self.pending), size
+
     def packed(self) -> bytes:
         reasons = [reason for _, reason in self.stuck]
         told = {
@@ -39,6 +44,7 @@ class Work:
             "new": self.new,
             "stuck": list(zip(pack(row for row, _ in self.stuck), reasons, strict=True)),
             "tried": self.tried,
+            "size": self.size,
             "refused": as_json(self.refused),
         }
         shown = {"changed": self.changed, "kept": self.kept, "repaired": self.repaired}
@@ -54,6 +60,7 @@ class Work:
             new=told["new"],
             stuck=[(Row.of(*row), reason) for row, reason in told["stuck"]],
             tried=told["tried"],
+            size=told["size"],
             **{name: [Remark(**remark) for remark in told[name]] for name in remarks},
         )
 

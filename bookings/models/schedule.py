@@ -47,7 +47,8 @@ def _utc(wall_clock: dt.datetime) -> dt.datetime:
 class SlotQuerySet(models.QuerySet["Slot"]):
     def locked(self) -> "SlotQuerySet":
         """These slots, locked in the order of their ids until the transaction ends."""
-        return self.order_by("pk").select_for_update(of=("self",))
+        # The key stays as it is: a question is committed while somebody else holds a slot that it offers.
+        return self.order_by("pk").select_for_update(of=("self",), no_key=True)
 
     def from_day(self, day: dt.date) -> "SlotQuerySet":
         return self.filter(date__gte=day).order_by("date", "window_start", "pk")
@@ -129,9 +130,6 @@ class BookingQuerySet(models.QuerySet["Booking"]):
 
     def on(self, day: dt.date) -> "BookingQuerySet":
         return self.filter(slot__date=day)
-
-    def locked(self) -> "BookingQuerySet":
-        return self.order_by("pk").select_for_update(of=("self",))
 
 
 class Booking(models.Model):

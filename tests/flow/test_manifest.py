@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bookings import dispatch
-from bookings.manifest import import_rows
+from bookings.manifest import import_rows, importing
 from bookings.models import (
     Booking,
     ChangeCause,
@@ -127,6 +127,18 @@ def test_a_capacity_that_dispatch_changed_since_is_not_set_back_by_the_same_file
     assert Slot.objects.get().capacity == 0
     load([*row("A1"), "21"], header=[*HEADER, "capacity"])
     assert Slot.objects.get().capacity == 21
+
+
+def test_a_capacity_that_one_row_says_anew_is_set_though_another_row_says_nothing():
+    header = [*HEADER, "capacity"]
+    load([*row("A1"), "20"], [*row("A2"), ""], header=header)
+    (change,) = load([*row("A1"), "25"], [*row("A2"), ""], header=header).changed_rows
+    assert "20 \N{RIGHTWARDS ARROW} 25" in change.reason
+    assert Slot.objects.get().capacity == 25
+    load([*row("A1"), "25"], [*row("A2"), ""], [*row("A3"), "30"], header=header)
+    assert Slot.objects.get().capacity == 25  # as the first row says: the third contradicts it
+    load([*row("A1"), ""], [*row("A2"), ""], [*row("A3"), "30"], header=header)
+    assert Slot.objects.get().capacity == 30
 
 
 def test_a_day_that_has_passed_is_refused():
@@ -416,6 +428,21 @@ def test_two_deliveries_swap_their_places_in_full_slots():
     there = [row("A1", date=NEXT_DAY), row("A2", date=DAY, phone="07700 900002")]
     load(*([*cells, "1"] for cells in here), header=[*HEADER, "capacity"])
     assert counts(load(*there)) == (0, 2, 0, 0, 0)
+
+
+@pytest.mark.parametrize("together", [4, 3], ids=["at once", "too many at once"])
+def test_a_dry_run_foretells_what_a_swap_over_several_chunks_comes_to(monkeypatch, together):
+    monkeypatch.setattr(importing, "CHANGES", 2)
+    monkeypatch.setattr(importing, "_TOGETHER", together)
+    days = {"A1": DAY, "A2": DAY, "B1": NEXT_DAY, "B2": NEXT_DAY}
+    header = [*HEADER, "capacity"]
+    load(*([*row(name, date=day), "2"] for name, day in days.items()), header=header)
+    others = {DAY: NEXT_DAY, NEXT_DAY: DAY}
+    there = [row(name, date=others[day]) for name, day in days.items()]
+    foretold = counts(load(*there, dry_run=True))
+    assert counts(load(*there)) == foretold
+    if together == 4:
+        assert foretold == (0, 4, 0, 0, 0)
 
 
 def test_who_finds_no_room_stays_and_keeps_out_who_would_have_come_there():

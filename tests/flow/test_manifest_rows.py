@@ -155,6 +155,7 @@ def test_dots_put_the_day_first():
 
 
 TWO_WAYS = "does not say whether the day or the month comes first. Is it "
+BUT_OTHERS = "but others that are written so can be read in two ways. Write "
 
 
 @pytest.mark.parametrize(
@@ -165,9 +166,9 @@ TWO_WAYS = "does not say whether the day or the month comes first. Is it "
             f"{TWO_WAYS}4 November 2026 or 11 April 2026? Write 2026-11-04 or 2026-04-11.",
         ),
         ("4-11-2026", f"{TWO_WAYS}4 November 2026 or 11 April 2026?"),
-        ("24/11/2026", f"{TWO_WAYS}24 November 2026? Write 2026-11-24."),
-        ("11/24/2026", f"{TWO_WAYS}24 November 2026? Write 2026-11-24."),
-        ("04/04/2026", f"{TWO_WAYS}4 April 2026? Write 2026-04-04."),
+        ("24/11/2026", f"is 24 November 2026, {BUT_OTHERS}2026-11-24."),
+        ("11/24/2026", f"is 24 November 2026, {BUT_OTHERS}2026-11-24."),
+        ("04/04/2026", f"is 4 April 2026, {BUT_OTHERS}2026-04-04."),
         ("31/31/2026", "is no date"),
         ("24/11/26", "is no date"),
         ("24 Nov 26", "is no date"),

@@ -3,7 +3,7 @@
 import pytest
 from django.utils import timezone
 
-from bookings.manifest import import_rows, read, slices
+from bookings.manifest import import_rows, importing, read, slices
 from bookings.models import Booking, Manifest, ManifestState, Notification, SlotChange, StaffAct
 from bookings.notifications import notify
 from tests.factories import UserFactory, in_days
@@ -28,7 +28,7 @@ def rows(day, count=30, first=0):
 
 @pytest.fixture(autouse=True)
 def _small_slices(monkeypatch):
-    monkeypatch.setattr(slices, "_CHANGES", 4)
+    monkeypatch.setattr(importing, "CHANGES", 4)
     monkeypatch.setattr(slices, "_NEW", 4)
     monkeypatch.setattr(slices, "SECONDS", 0)
 

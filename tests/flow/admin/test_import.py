@@ -4,6 +4,7 @@ import csv
 import datetime as dt
 import io
 import zipfile
+from html import escape
 
 import pytest
 from django.urls import reverse
@@ -11,7 +12,7 @@ from django.utils import timezone
 from openpyxl import Workbook
 
 from bookings import dispatch
-from bookings.manifest import MOST_ROWS, import_rows, read, slices
+from bookings.manifest import MOST_ROWS, import_rows, importing, read, slices
 from bookings.models import ActKind, Booking, Manifest, ManifestState, Slot, SlotChange, StaffAct
 from tests.factories import SlotFactory, UserFactory, in_days
 from tests.flow.admin.pages import login, url
@@ -241,6 +242,20 @@ def test_whoever_only_reads_sees_no_number_that_was_refused(dispatcher):
     assert "Download the refused" not in shown
 
 
+@pytest.mark.parametrize("date", ["04/11/2026", "24-11-2026", "24/11/26", "2026-11-24 10:30:00"])
+def test_whoever_only_reads_sees_the_date_that_was_refused(dispatcher, date):
+    manifest = handed_in(dispatcher, as_csv(row("A1", date=date)))
+    (reason,) = [each["reason"] for each in manifest.refusals]
+    assert date in reason
+    assert escape(reason) in page(login("Auditor"), manifest)
+
+
+def test_whoever_only_reads_sees_the_slot_that_is_full(dispatcher):
+    slot = SlotFactory.create(date=DAY, capacity=0)
+    manifest = handed_in(dispatcher, as_csv(row("A1")))
+    assert f"The slot {slot} is closed." in page(login("Auditor"), manifest)
+
+
 # Importing it
 
 
@@ -272,7 +287,7 @@ def busy_week():
 @pytest.mark.parametrize("size", [1, 2, 500])
 def test_slices_do_and_refuse_the_same_as_the_command(dispatcher, monkeypatch, size):
     monkeypatch.setattr(slices, "_NEW", size)
-    monkeypatch.setattr(slices, "_CHANGES", size)
+    monkeypatch.setattr(importing, "CHANGES", size)
     content = busy_week()
     promised = import_rows(read(content.encode()), dry_run=True)
     manifest = handed_in(dispatcher, content)
@@ -290,7 +305,7 @@ def test_slices_do_and_refuse_the_same_as_the_command(dispatcher, monkeypatch, s
 @pytest.mark.parametrize("order", [1, -1], ids=["leaves first", "comes first"])
 @pytest.mark.parametrize("size", [1, 500])
 def test_the_order_of_rows_does_not_decide_who_makes_room(dispatcher, monkeypatch, size, order):
-    monkeypatch.setattr(slices, "_CHANGES", size)
+    monkeypatch.setattr(importing, "CHANGES", size)
     before = [[*row("A1"), "1"], [*row("A2", date=NEXT_DAY), "1"]]
     import_rows(read(as_csv(*before, header=FULL).encode()))
     after = [
@@ -304,8 +319,31 @@ def test_the_order_of_rows_does_not_decide_who_makes_room(dispatcher, monkeypatc
     assert manifest.refusals == []
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 500])
+def test_full_slots_swap_their_deliveries_also_over_several_slices_as_was_foretold(
+    dispatcher, monkeypatch, size
+):
+    monkeypatch.setattr(importing, "CHANGES", size)
+    rows = [
+        [*row(f"{name}{n}", f"07700 90000{n}", day), "3"]
+        for name, day in (("A", DAY), ("B", NEXT_DAY))
+        for n in range(1, 4)
+    ]
+    import_rows(read(as_csv(*rows, header=FULL).encode()))
+    others = {DAY: NEXT_DAY, NEXT_DAY: DAY}
+    swapped = [
+        [*cells[:3], f"{others[dt.date.fromisoformat(cells[3])]}", *cells[4:]] for cells in rows
+    ]
+    swapped.append([*row("C", date=DAY), "3"])  # no room all the same
+    manifest = handed_in(dispatcher, as_csv(*swapped, header=FULL))
+    foretold = manifest.counts
+    carry_out(dispatcher, manifest)
+    assert manifest.counts == foretold
+    assert (foretold["changed"], foretold["refused"]) == (6, 1)
+
+
 def test_changes_that_wait_for_one_another_for_ever_are_refused(dispatcher, monkeypatch):
-    monkeypatch.setattr(slices, "_CHANGES", 1)
+    monkeypatch.setattr(importing, "CHANGES", 1)
     SlotFactory.create(date=NEXT_DAY, capacity=0)
     import_rows(read(as_csv(row("A1"), row("A2")).encode()))
     content = as_csv(row("A1", date=NEXT_DAY), row("A2", date=NEXT_DAY))

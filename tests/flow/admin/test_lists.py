@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bookings import dispatch
+from bookings import desk, dispatch
 from bookings.models import (
     ActKind,
     Batch,
@@ -20,9 +20,11 @@ from bookings.models import (
     Circuit,
     Concern,
     DeliveryReceipt,
+    InboundMessage,
     MessageState,
     Notification,
     OutboundMessage,
+    Outcome,
     Slot,
     SlotChange,
     StaffAct,
@@ -235,6 +237,27 @@ def test_what_needs_attention_is_filtered(superuser):
     assert wanted not in others.context["cl"].result_list
     html = others.content.decode()
     assert re.search(r"Seen to: <bdi[^>]*>Answered too late", html)
+    assert "Needs attention: <bdi" not in html
+
+
+def test_of_the_parts_of_a_long_text_the_one_that_is_seen_to_speaks_for_all(superuser):
+    parts = [
+        InboundMessageFactory.create(
+            msisdn="447700900001",
+            outcome=Outcome.PART,
+            part_ref="7",
+            part_total=3,
+            part_number=number,
+            attention="Did not become whole.",
+        )
+        for number in (1, 2)
+    ]
+    concern = ConcernFactory.create(inbound=parts[0])
+    address = url(InboundMessage, "changelist")
+    assert superuser.get(address).content.decode().count("Needs attention: <bdi") == 1
+    desk.set_aside(concern, UserFactory.create())
+    html = superuser.get(address).content.decode()
+    assert html.count("Seen to: <bdi") == 1
     assert "Needs attention: <bdi" not in html
 
 

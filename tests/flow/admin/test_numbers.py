@@ -19,6 +19,7 @@ from bookings.models import (
     OutboundMessage,
     StaffAct,
 )
+from bookings.numbers import without_numbers
 from bookings.views.reveal import TABLES
 from tests.factories import (
     BookingFactory,
@@ -266,6 +267,24 @@ def links_on(page: str) -> list[str]:
     """The pages of the project that it links to. The log-out is a form, and files are files."""
     links = re.findall(r'<a\b[^>]*\bhref="(/[^"]*)"', page)
     return [link for link in links if not link.startswith("/static/")]
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        *("07700900123", "+44 (0)20 7946-0123", "0712 3456", "1-800-2026", "2345-67-89"),
+        *("020 11/12/2026", "11/12/2026 567", "2026-11-24 567", "24/11/20261", "12026-11-24"),
+    ],
+)
+def test_digits_that_can_be_a_number_are_masked_in_a_sentence(number):
+    digits = re.sub(r"\D", "", number)
+    assert without_numbers(f"{number!r} is no date.") == f"'••••{digits[-4:]}' is no date."
+
+
+@pytest.mark.parametrize("date", ["2026-11-24", "24/11/2026", "4-1-2026", "24.11.2026", "24/11/26"])
+def test_a_date_stays_in_a_sentence(date):
+    sentence = f"{date!r} is no date: write 2026-11-24. Thu 26 Nov 2026 09:00-12:00 is full."
+    assert without_numbers(sentence) == sentence
 
 
 @pytest.mark.parametrize("role", EVERYONE)

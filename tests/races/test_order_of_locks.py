@@ -1,0 +1,148 @@
+"""Two acts that lock the same rows do so in one order: else PostgreSQL ends one of them as a deadlock."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import QuerySet
+
+from bookings import batches, dispatch
+from bookings.batches import ask_waiting
+from bookings.manifest import import_rows
+from bookings.models import (
+    Booking,
+    Concern,
+    Kind,
+    MessageState,
+    Notification,
+    OutboundMessage,
+    Slot,
+)
+from bookings.notifications import notify
+from tests.factories import (
+    BookingFactory,
+    ConcernFactory,
+    NotificationFactory,
+    OutboundMessageFactory,
+    SlotFactory,
+    UserFactory,
+    in_days,
+)
+from tests.flow.admin.pages import login, url
+from tests.flow.sheets import entries, row
+from tests.processes import VIRTUAL_NUMBER
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one lock only"),
+]
+
+LONG_ENOUGH = 20  # seconds
+_WAITING = """
+    SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND pid IN (
+        SELECT pid FROM pg_locks JOIN pg_database ON oid = database WHERE datname = current_database()
+    )
+"""
+
+
+def meet_at(rows: QuerySet[Any], *acts: Callable[[], Any]) -> list[Any]:
+    """What these come to, begun while somebody holds rows that all of them need, each when the one before waits."""
+
+    def run(act: Callable[[], Any]) -> Any:
+        try:
+            return act()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(acts)) as threads:
+        begun: list[Future[Any]] = []
+        with transaction.atomic():
+            list(rows.select_for_update())
+            for act in acts:
+                begun.append(threads.submit(run, act))
+                _see_waiting(len(begun))
+    return [each.result() for each in begun]
+
+
+def _see_waiting(count: int) -> None:
+    until = time.monotonic() + LONG_ENOUGH
+    with connection.cursor() as cursor:
+        while cursor.execute(_WAITING).fetchone() != (count,):
+            assert time.monotonic() < until, f"not {count} that wait for a lock"
+            time.sleep(0.02)
+
+
+def test_a_batch_is_cancelled_while_an_import_moves_its_deliveries():
+    """Their reminders wait, made in another order than that of the file."""
+    slot = SlotFactory.create(date=in_days(3), capacity=None)
+    deliveries = [row(name, f"07700 90000{number}") for number, name in enumerate("AB", 1)]
+    import_rows(entries(*deliveries))
+    batch = batches.start(
+        Booking.objects.filter(slot=slot),
+        nonce="nonce",
+        user=UserFactory.create(),
+        sender=VIRTUAL_NUMBER,
+        with_reminder=True,
+    )
+    ask_waiting()
+    OutboundMessage.objects.update(state=MessageState.DELIVERED)
+    for question in Notification.objects.order_by("-booking__reference"):
+        question.hand_over(question.created_at)
+        OutboundMessageFactory.create(
+            kind=Kind.REMINDER, booking=question.booking, notification=question
+        )
+    reminders = OutboundMessage.objects.filter(kind=Kind.REMINDER).order_by("pk")
+    moved = entries(*[[*cells[:3], f"{in_days(5)}", *cells[4:]] for cells in deliveries])
+
+    is_cancelled, report = meet_at(
+        reminders[:1],
+        lambda: batches.cancel(batch, batch.user),
+        lambda: import_rows(moved),
+    )
+
+    assert is_cancelled
+    assert report.changed == 2
+    assert not OutboundMessage.objects.queued().exists()
+
+
+def test_a_customer_is_asked_while_a_delivery_moves_between_the_slots_that_are_offered():
+    """The later day is the older row, as when a week is planned from its end."""
+    later = SlotFactory.create(date=in_days(5), capacity=None)
+    booked = SlotFactory.create(date=in_days(4), capacity=None)
+    asked, moved = BookingFactory.create_batch(2, slot=booked)
+
+    question, change = meet_at(
+        Slot.objects.filter(pk=booked.pk),
+        lambda: notify(asked),
+        lambda: dispatch.move(moved, later),
+    )
+
+    assert {option.slot for option in question.options.all()} >= {booked, later}
+    assert change.to_slot == later
+
+
+def test_an_option_is_applied_while_the_other_delivery_of_its_concern_gets_that_number_back():
+    """The concern is about a delivery that has another number since; a second one has the number."""
+    number = "447700900001"
+    about = BookingFactory.create(msisdn="447700900002")
+    NotificationFactory.create(booking=about)
+    second = BookingFactory.create(msisdn=number)
+    option = NotificationFactory.create(booking=second).options.get(digit=2)
+    concern = ConcernFactory.create(inbound__booking=about, inbound__msisdn=number)
+    Concern.objects.filter(pk=concern.pk).update(msisdn=number, booking=about)
+    client = login("superuser")
+    fields = {"act": "apply", "option": option.pk, "seen": concern.pk, "shown": ""}
+
+    page, _ = meet_at(
+        Booking.objects.filter(pk=second.pk),
+        lambda: client.post(url(Concern, "act", concern.pk), fields),
+        lambda: dispatch.change_phone(about, number),
+    )
+
+    assert page.status_code == 302
+    about.refresh_from_db()
+    second.refresh_from_db()
+    assert (about.msisdn, second.slot_id) == (number, option.slot_id)
