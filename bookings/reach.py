@@ -8,7 +8,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import (
     BooleanField,
@@ -25,7 +25,7 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from bookings.dispatch import TOLD_CANCELLED, why_not_told_each
+from bookings.dispatch import SAID_OFF, TOLD_CANCELLED, why_not_told_each
 from bookings.models import (
     ActKind,
     BatchState,
@@ -51,6 +51,8 @@ _OF_TEXT = (
 )
 #: For so long a receipt may take before somebody should call.
 PATIENCE = dt.timedelta(minutes=30)
+
+_LONG_AGO = dt.datetime.min.replace(tzinfo=dt.UTC)
 
 #: What nobody has read: words that come after it say nothing of it. Only a choice shows that its question was read.
 _UNREAD = {MessageState.QUEUED, MessageState.CANCELLED, *LOST}
@@ -106,24 +108,39 @@ def _has_heard() -> Coalesce:
     """Who was surely reached, by the rule of `_Facts`, which looks at all others one by one.
 
     The last text that says where the delivery stands, as `_latest` finds it, arrived, or the customer wrote after it;
-    and the delivery is where it was.
+    the delivery is where it was, and nobody has said since that it is off.
     """
     replies = InboundMessage.objects.filter(
         booking=OuterRef("booking"),
         msisdn=OuterRef("msisdn"),
         received_at__gt=OuterRef("queued_at"),
     )
+    said_off = StaffAct.objects.filter(
+        kind=ActKind.TOLD_BY_PHONE,
+        details=SAID_OFF,
+        booking=OuterRef("booking"),
+        msisdn=OuterRef("msisdn"),
+        created_at__gt=OuterRef("queued_at"),
+    )
     is_read = Q(state=MessageState.DELIVERED) | (Exists(replies) & ~Q(state__in=_UNREAD))
     has_said = (
         (is_read | Exists(replies.filter(outcome__in=CHOSEN)))
         & Q(queued_at__gte=Coalesce(OuterRef("changed_at"), F("queued_at")))
         & ~Q(idempotency_key__startswith=f"{TOLD_CANCELLED}:")
+        & ~Exists(said_off)
     )
     texts = OutboundMessage.objects.filter(
         kind__in=_SAYS_WHERE, booking=OuterRef("pk"), msisdn=OuterRef("msisdn")
     ).exclude(state=MessageState.CANCELLED)
     latest = texts.order_by("-pk").values_list(ExpressionWrapper(has_said, BooleanField()))[:1]
     return Coalesce(Subquery(latest), Value(value=False))
+
+
+class _Call(NamedTuple):
+    """When somebody told a customer by phone where the delivery stands, or that it is off."""
+
+    at: dt.datetime
+    is_off: bool
 
 
 class _Facts:
@@ -138,8 +155,11 @@ class _Facts:
         chosen = replies.filter(outcome__in=CHOSEN)
         self._chose = dict(chosen.values_list("booking").annotate(Max("received_at")))
         by_phone = StaffAct.objects.filter(kind=ActKind.TOLD_BY_PHONE, **of_them, **own_number)
-        on = by_phone.exclude(details=TOLD_CANCELLED).order_by()
-        self._phoned = dict(on.values_list("booking").annotate(Max("created_at")))
+        calls = by_phone.order_by("created_at", "pk")
+        self._last_calls = {
+            booking: _Call(at, is_off=details == SAID_OFF)
+            for booking, at, details in calls.values_list("booking", "created_at", "details")
+        }
         texts = OutboundMessage.objects.filter(kind__in=_SAYS_WHERE, **of_them, **own_number)
         self._texts = _latest(
             texts.annotate(batch_state=F("notification__batch_entry__batch__state"))
@@ -157,33 +177,39 @@ class _Facts:
             return ""
         if never := self._never[booking.pk]:
             return never
+        if self._off_at(booking.pk, text):
+            return "Was told that it is cancelled, and it is planned again since."
         if text is None:
             return "Not asked yet."
-        if text.idempotency_key.startswith(f"{TOLD_CANCELLED}:"):
-            return "Was told that it is cancelled, and it is planned again since."
         if changed_at is not None and text.queued_at < changed_at:
             return "Moved since, and nobody told them."
         return self._why_not_arrived(text)
 
     def _is_reached(self, booking: int, text: Any, changed_at: dt.datetime | None) -> bool:
-        """A word counts from the last change on, or from the last text that took the delivery back."""
-        said_off = text is not None and text.idempotency_key.startswith(f"{TOLD_CANCELLED}:")
-        since = [at for at in (changed_at, text.queued_at if said_off else None) if at is not None]
-        phoned_at = self._phoned.get(booking)
-        if phoned_at is not None and all(phoned_at >= at for at in since):
+        """A word counts from the last change on, or from when somebody took the delivery back."""
+        off_at = self._off_at(booking, text)
+        since = max((at for at in (changed_at, off_at) if at is not None), default=_LONG_AGO)
+        call, chose_at = self._last_calls.get(booking), self._chose.get(booking, _LONG_AGO)
+        if call is not None and not call.is_off and call.at >= since:
             return True
-        if text is None or said_off:
+        if text is None or _says_off(text):
             return False
-        is_unread = text.state in _UNREAD
-        replied_at = (self._chose if is_unread else self._replied).get(booking)
-        # The answer to a reply is a text after it, which must arrive in its turn.
-        if (
-            replied_at is not None
-            and replied_at > text.queued_at
-            and all(replied_at >= at for at in since)
-        ):
+        # The answer to a choice is a text after it, which must arrive in its turn.
+        if chose_at > text.queued_at and chose_at >= since:
             return True
-        return text.state == MessageState.DELIVERED and all(text.queued_at >= at for at in since)
+        return bool(text.queued_at >= since) and self._is_read(text)
+
+    def _is_read(self, text: Any) -> bool:
+        """It arrived, or the customer wrote after it and can have read it."""
+        has_replied = self._replied.get(text.booking_id, _LONG_AGO) > text.queued_at
+        return text.state == MessageState.DELIVERED or (has_replied and text.state not in _UNREAD)
+
+    def _off_at(self, booking: int, text: Any) -> dt.datetime | None:
+        """When its customer was told that it is off, if nothing was said since."""
+        call = self._last_calls.get(booking)
+        if call is not None and (text is None or call.at > text.queued_at):
+            return call.at if call.is_off else None
+        return text.queued_at if text is not None and _says_off(text) else None
 
     def _why_not_arrived(self, text: Any) -> str:
         """ "" if it has just left us and may still arrive."""
@@ -215,6 +241,10 @@ class _Facts:
             return set()
         may_go = sendable(self._now).order_by()
         return set(may_go.filter(pk__in=waiting).values_list("pk", flat=True))
+
+
+def _says_off(text: Any) -> bool:
+    return bool(text.idempotency_key.startswith(f"{TOLD_CANCELLED}:"))
 
 
 def _latest(texts: Iterable[Any]) -> dict[int, Any]:

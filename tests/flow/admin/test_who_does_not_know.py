@@ -153,6 +153,30 @@ def test_who_was_told_that_it_is_off_does_not_know_that_it_is_on_again(clock):
     assert reasons() == {}
 
 
+def test_who_was_told_by_phone_that_it_is_off_does_not_know_that_it_is_on_again(clock):
+    booking, user = booked("AB12"), UserFactory.create()
+    texted(booking)
+    clock("2026-11-23 16:10")
+    dispatch.cancel(booking, user=user)
+    dispatch.told_by_phone(booking, user)
+    clock("2026-11-23 16:20")
+    dispatch.reinstate(booking)
+    assert reasons() == {"AB12": "Was told that it is cancelled, and it is planned again since."}
+    dispatch.told_by_phone(booking, user)
+    assert reasons() == {}
+
+
+def test_who_writes_after_a_move_of_which_nobody_told_them_does_not_know_of_it(clock, reply):
+    question = NotificationFactory.create(booking=booked("AB12"))
+    texted(question.booking)
+    clock("2026-11-23 16:10")
+    other = SlotFactory.create(date=TOMORROW, window_start=dt.time(14), window_end=dt.time(17))
+    dispatch.move(question.booking, other)
+    clock("2026-11-23 16:20")
+    InboundMessageFactory.create(notification=question, outcome="thanks")
+    assert reasons() == {"AB12": "Moved since, and nobody told them."}
+
+
 def test_a_text_to_the_number_of_before_told_nobody():
     booking = booked("AB12")
     texted(booking)
@@ -236,6 +260,11 @@ def moved_by_reply(booking, chance):
     SlotChangeFactory.create(booking=booking, cause="reply", inbound=answer, user=None)
 
 
+def phoned(booking, details):
+    act = {"kind": "told_by_phone", "user": UserFactory.create(), "details": details}
+    StaffAct.objects.create(booking=booking, msisdn=booking.msisdn, **act)
+
+
 EVENTS = (
     *(text_of, text_of, text_of, moved_by_reply),
     lambda booking, chance: SlotChangeFactory.create(booking=booking),
@@ -247,6 +276,8 @@ EVENTS = (
     lambda booking, chance: texted(
         booking, kind=Kind.TOLD, idempotency_key=f"told_cancelled:{chance.random()}"
     ),
+    lambda booking, chance: phoned(booking, str(booking.slot)),
+    lambda booking, chance: phoned(booking, dispatch.SAID_OFF),
 )
 
 
