@@ -292,7 +292,9 @@ def _carry_out_about_texts(inbound: InboundMessage, decision: Decision, customer
 
 
 def _move(meant: Printed, inbound: InboundMessage) -> None:
-    OutboundMessage.objects.filter(booking=meant.booking).cancel("the customer moved the delivery")
+    # What a person wrote answers something else: it stays true, and the customer waits for it.
+    texts = OutboundMessage.objects.filter(booking=meant.booking).exclude(kind=Kind.STAFF)
+    texts.cancel("the customer moved the delivery")
     meant.booking.move_to(meant.option.slot, ChangeCause.REPLY, inbound=inbound)
 
 

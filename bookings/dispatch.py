@@ -58,6 +58,8 @@ _LIFE = dt.timedelta(hours=24)
 
 #: How the keys of these texts begin. Who was told last that it is off does not know that it is on again.
 TOLD, TOLD_CANCELLED = "told", "told_cancelled"
+#: What is written down of a call that told the same.
+SAID_OFF = "that it is cancelled"
 
 
 def book(
@@ -243,7 +245,7 @@ def _why_not(msisdn: str, *, is_out: bool) -> str:
 
 def told_by_phone(booking: Booking, user: "User") -> None:
     """Write down that a person has told this customer where the delivery stands, and what that was."""
-    told = str(booking.slot) if booking.is_scheduled else TOLD_CANCELLED
+    told = str(booking.slot) if booking.is_scheduled else SAID_OFF
     _write_down(ActKind.TOLD_BY_PHONE, booking, user, told)
 
 

@@ -1,14 +1,15 @@
-"""Who does not know where a delivery of a day stands, and why.
+"""Whose customers do not know where a delivery of a day stands, and why.
 
 Reached is whose latest text that says so was delivered after the last change, who wrote after it and can have read
-it, or whom somebody told by phone. A fixed number of queries for a whole day.
+it, or whom somebody told by phone. A day has also those that are not there any more, cancelled or moved away, whose
+customers may wait in vain. A fixed number of queries for a whole day.
 """
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import (
     BooleanField,
@@ -23,47 +24,27 @@ from django.db.models import (
     Value,
 )
 from django.db.models.functions import Coalesce
-from django.utils import timezone
 
-from bookings.dispatch import TOLD_CANCELLED, why_not_told_each
+from bookings.dispatch import SAID_OFF, TOLD_CANCELLED
+from bookings.heard import SAYS_WHERE, UNREAD, Facts
 from bookings.models import (
     ActKind,
-    BatchState,
     Booking,
-    Circuit,
+    BookingState,
+    ChangeCause,
     InboundMessage,
-    Kind,
     MessageState,
     OutboundMessage,
-    Spending,
+    SlotChange,
     StaffAct,
 )
 from bookings.models.messages import CHOSEN
-from bookings.models.standing import LOST
-from bookings.outbox.claiming import is_quiet, sendable
 
-#: Texts that say where the delivery stands.
-_SAYS_WHERE = (Kind.NOTIFICATION, Kind.TOLD, Kind.ACKNOWLEDGEMENT)
-#: What is looked at of a text.
-_OF_TEXT = (
-    *("pk", "booking_id", "idempotency_key", "state", "reason"),
-    *("queued_at", "due_at", "call_started_at", "is_held"),
+_OF_BOOKING = ("pk", "msisdn", "changed_at", "cancelled_at", "slot__date")
+_OF_MOVED = (
+    *("booking", "booking__msisdn", "booking__cancelled_at", "booking__slot__date"),
+    "from_slot__date",
 )
-#: For so long a receipt may take before somebody should call.
-PATIENCE = dt.timedelta(minutes=30)
-
-#: What nobody has read: words that come after it say nothing of it. Only a choice shows that its question was read.
-_UNREAD = {MessageState.QUEUED, MessageState.CANCELLED, *LOST}
-_ON_ITS_WAY = {MessageState.SUBMITTED, MessageState.ACCEPTED, MessageState.BUFFERED}
-_SAYS: dict[str, str] = {
-    MessageState.SENDING: "Its text is being sent.",
-    MessageState.UNKNOWN: "Nobody knows whether its text left us.",
-    MessageState.CANCELLED: "Its text was cancelled before it left:",
-    MessageState.EXPIRED: "Its text expired: the phone could not be reached in time.",
-    MessageState.FAILED: "Its text failed.",
-    MessageState.REJECTED: "Its text was refused by the network.",
-    MessageState.DELIVERED: "",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,163 +55,101 @@ class Unreached:
     reason: str
 
 
+class _Listed(NamedTuple):
+    """The same for the list of one day, by the delivery's id."""
+
+    day: dt.date
+    booking: int
+    reason: str
+
+
 def unreached(day: dt.date) -> list[Unreached]:
-    """The scheduled deliveries of a day whose customers were not reached, by window and reference."""
-    judged = _judged(Booking.objects.scheduled().on(day))
-    found = Booking.objects.select_related("slot").in_bulk([row.pk for row, _ in judged])
-    return [Unreached(found[row.pk], reason) for row, reason in judged if row.pk in found]
+    """The deliveries of a day whose customers were not reached, by window and reference.
+
+    Also those that were cancelled, or moved away from it, if their customers may wait for them all the same.
+    """
+    listed = _listed_on([day])
+    found = Booking.objects.select_related("slot").in_bulk([one.booking for one in listed])
+    named = [Unreached(found[one.booking], one.reason) for one in listed if one.booking in found]
+    return sorted(named, key=lambda one: (one.booking.slot.window_start, one.booking.reference))
 
 
-def count_unreached(days: Iterable[dt.date]) -> Counter[dt.date]:
+def count_unreached(days: Collection[dt.date]) -> Counter[dt.date]:
     """How many `unreached` lists for each of these days: the same rule, so that the two are always equal."""
-    judged = _judged(Booking.objects.scheduled().filter(slot__date__in=days))
-    return Counter(row.slot__date for row, _ in judged)
+    return Counter(one.day for one in _listed_on(days))
 
 
 def is_unreached(booking: Booking) -> bool:
-    return bool(_judged(Booking.objects.scheduled().filter(pk=booking.pk)))
+    """Whether the list of its day names it. Where another day's does, this one does too."""
+    return bool(_judged(Booking.objects.filter(pk=booking.pk), SlotChange.objects.none()))
 
 
-def _judged(bookings: QuerySet[Booking]) -> list[tuple[Any, str]]:
-    """Who was not reached, and why, in order. Most customers were, as the database can see by itself."""
-    in_doubt = bookings.exclude(_has_heard()).order_by("slot__window_start", "reference")
-    rows: list[Any] = list(
-        in_doubt.values_list("pk", "msisdn", "changed_at", "slot__date", named=True)
+def _listed_on(days: Collection[dt.date]) -> list[_Listed]:
+    # Who chose another day knows it.
+    moves = SlotChange.objects.filter(from_slot__date__in=days).exclude(cause=ChangeCause.REPLY)
+    return _judged(
+        Booking.objects.filter(slot__date__in=days),
+        moves.exclude(booking__slot__date=F("from_slot__date")),
     )
-    facts = _Facts(rows)
-    judged = [(row, facts.why_not(row)) for row in rows]
-    return [(row, reason) for row, reason in judged if reason]
+
+
+def _judged(bookings: QuerySet[Booking], moves: QuerySet[SlotChange]) -> list[_Listed]:
+    """Who was not reached of these, and of those that were moved away, and why.
+
+    Most were, as the database can see by itself.
+    """
+    in_doubt = bookings.exclude(Q(_has_heard()), state=BookingState.SCHEDULED).order_by()
+    here: list[Any] = list(in_doubt.values_list(*_OF_BOOKING, named=True))
+    left = moves.exclude(to_slot__date=F("from_slot__date")).order_by()
+    since = left.values(*_OF_MOVED).annotate(left_at=Max("created_at"))
+    gone: list[Any] = list(since.values_list(*_OF_MOVED, "left_at", named=True))
+    numbers = {row.booking: row.booking__msisdn for row in gone}
+    facts = Facts(numbers | {row.pk: row.msisdn for row in here})
+    return [one for one in (*_of_day(facts, here), *_of_gone(facts, gone)) if one.reason]
+
+
+def _of_day(facts: Facts, rows: list[Any]) -> Iterator[_Listed]:
+    for row in rows:
+        off_at = row.cancelled_at
+        why = facts.why_not_off(row.pk, off_at) if off_at else facts.why_not(row)
+        yield _Listed(row.slot__date, row.pk, why)
+
+
+def _of_gone(facts: Facts, rows: list[Any]) -> Iterator[_Listed]:
+    for row in rows:
+        since, what = row.left_at, f"Moved to {row.booking__slot__date:%a %d %b} since"
+        if row.booking__cancelled_at:
+            since, what = min(since, row.booking__cancelled_at), "Cancelled"
+        yield _Listed(row.from_slot__date, row.booking, facts.why_waits(row.booking, since, what))
 
 
 def _has_heard() -> Coalesce:
-    """Who was surely reached, by the rule of `_Facts`, which looks at all others one by one.
+    """Who was surely reached, by the rule of `Facts`, which looks at all others one by one.
 
-    The last text that says where the delivery stands, as `_latest` finds it, arrived, or the customer wrote after it;
-    and the delivery is where it was.
+    The last text that says where the delivery stands, as `Facts` finds it, arrived, or the customer wrote after it;
+    the delivery is where it was, and nobody has said since that it is off.
     """
     replies = InboundMessage.objects.filter(
         booking=OuterRef("booking"),
         msisdn=OuterRef("msisdn"),
         received_at__gt=OuterRef("queued_at"),
     )
-    is_read = Q(state=MessageState.DELIVERED) | (Exists(replies) & ~Q(state__in=_UNREAD))
+    said_off = StaffAct.objects.filter(
+        kind=ActKind.TOLD_BY_PHONE,
+        details=SAID_OFF,
+        booking=OuterRef("booking"),
+        msisdn=OuterRef("msisdn"),
+        created_at__gt=OuterRef("queued_at"),
+    )
+    is_read = Q(state=MessageState.DELIVERED) | (Exists(replies) & ~Q(state__in=UNREAD))
     has_said = (
         (is_read | Exists(replies.filter(outcome__in=CHOSEN)))
         & Q(queued_at__gte=Coalesce(OuterRef("changed_at"), F("queued_at")))
         & ~Q(idempotency_key__startswith=f"{TOLD_CANCELLED}:")
+        & ~Exists(said_off)
     )
     texts = OutboundMessage.objects.filter(
-        kind__in=_SAYS_WHERE, booking=OuterRef("pk"), msisdn=OuterRef("msisdn")
+        kind__in=SAYS_WHERE, booking=OuterRef("pk"), msisdn=OuterRef("msisdn")
     ).exclude(state=MessageState.CANCELLED)
     latest = texts.order_by("-pk").values_list(ExpressionWrapper(has_said, BooleanField()))[:1]
     return Coalesce(Subquery(latest), Value(value=False))
-
-
-class _Facts:
-    """What is known of these bookings, given as `pk`, `msisdn` and `changed_at`: one query for each table."""
-
-    def __init__(self, bookings: Collection[Any]) -> None:
-        self._now = timezone.now()
-        of_them = {"booking__in": [booking.pk for booking in bookings]}
-        own_number = {"msisdn": F("booking__msisdn")}  # a number of before is nobody's
-        replies = InboundMessage.objects.filter(**of_them, **own_number).order_by()
-        self._replied = dict(replies.values_list("booking").annotate(Max("received_at")))
-        chosen = replies.filter(outcome__in=CHOSEN)
-        self._chose = dict(chosen.values_list("booking").annotate(Max("received_at")))
-        by_phone = StaffAct.objects.filter(kind=ActKind.TOLD_BY_PHONE, **of_them, **own_number)
-        on = by_phone.exclude(details=TOLD_CANCELLED).order_by()
-        self._phoned = dict(on.values_list("booking").annotate(Max("created_at")))
-        texts = OutboundMessage.objects.filter(kind__in=_SAYS_WHERE, **of_them, **own_number)
-        self._texts = _latest(
-            texts.with_batch_state()
-            .order_by("pk")
-            .values_list(*_OF_TEXT, "batch_state", named=True)
-        )
-        self._never = why_not_told_each({booking.pk: booking.msisdn for booking in bookings})
-        self._waits_for = _what_all_wait_for(self._now)
-        self._sends_at_night = self._sendable_at_night()
-
-    def why_not(self, booking: Any) -> str:
-        """Why its customer does not know, or "" if they do."""
-        text, changed_at = self._texts.get(booking.pk), booking.changed_at
-        if self._is_reached(booking.pk, text, changed_at):
-            return ""
-        if never := self._never[booking.pk]:
-            return never
-        if text is None:
-            return "Not asked yet."
-        if text.idempotency_key.startswith(f"{TOLD_CANCELLED}:"):
-            return "Was told that it is cancelled, and it is planned again since."
-        if changed_at is not None and text.queued_at < changed_at:
-            return "Moved since, and nobody told them."
-        return self._why_not_arrived(text)
-
-    def _is_reached(self, booking: int, text: Any, changed_at: dt.datetime | None) -> bool:
-        """A word counts from the last change on, or from the last text that took the delivery back."""
-        said_off = text is not None and text.idempotency_key.startswith(f"{TOLD_CANCELLED}:")
-        since = [at for at in (changed_at, text.queued_at if said_off else None) if at is not None]
-        phoned_at = self._phoned.get(booking)
-        if phoned_at is not None and all(phoned_at >= at for at in since):
-            return True
-        if text is None or said_off:
-            return False
-        is_unread = text.state in _UNREAD
-        replied_at = (self._chose if is_unread else self._replied).get(booking)
-        # The answer to a reply is a text after it, which must arrive in its turn.
-        if (
-            replied_at is not None
-            and replied_at > text.queued_at
-            and all(replied_at >= at for at in since)
-        ):
-            return True
-        return text.state == MessageState.DELIVERED and all(text.queued_at >= at for at in since)
-
-    def _why_not_arrived(self, text: Any) -> str:
-        """ "" if it has just left us and may still arrive."""
-        if text.state == MessageState.QUEUED:
-            return self._why_waiting(text)
-        if text.state not in _ON_ITS_WAY:
-            return f"{_SAYS[text.state]} {text.reason}".strip()
-        left_at = text.call_started_at or text.queued_at
-        is_late = left_at <= self._now - PATIENCE
-        return "Its text was sent, but no receipt says that it arrived." if is_late else ""
-
-    def _why_waiting(self, text: Any) -> str:
-        if text.is_held:
-            return "Its text is held until Ops release it."
-        if text.batch_state == BatchState.PAUSED:
-            return "Its text waits: its batch is paused."
-        if self._waits_for:
-            return f"Its text waits: {self._waits_for}"
-        if text.due_at > self._now:
-            return text.reason or "Its text waits to be tried again."
-        if is_quiet(self._now) and text.pk not in self._sends_at_night:
-            return "Its text waits for the end of the quiet hours."
-        return "Its text waits to be sent."
-
-    def _sendable_at_night(self) -> set[int]:
-        """Which of the waiting texts go all the same."""
-        waiting = [text.pk for text in self._texts.values() if text.state == MessageState.QUEUED]
-        if not waiting or not is_quiet(self._now):
-            return set()
-        may_go = sendable(self._now).order_by()
-        return set(may_go.filter(pk__in=waiting).values_list("pk", flat=True))
-
-
-def _latest(texts: Iterable[Any]) -> dict[int, Any]:
-    """By booking the last text; one that was cancelled only if no other is there."""
-    latest: dict[int, Any] = {}
-    for text in texts:
-        before = latest.get(text.booking_id)
-        if before is None or text.state != MessageState.CANCELLED:
-            latest[text.booking_id] = text
-    return latest
-
-
-def _what_all_wait_for(now: dt.datetime) -> str:
-    circuit = Circuit.current()
-    if circuit.opened_at:
-        return f"sending is paused. {circuit.reason}"
-    if Spending.of(timezone.localdate(now)).stopped_at:
-        return "today's cap on spending is reached."
-    return ""

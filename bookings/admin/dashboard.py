@@ -97,7 +97,7 @@ def _day(
         return Figure(label, count, list_of(Booking, **asked), share=share, **more)
 
     call_list = f"{reverse('admin:bookings_booking_unaware')}?day={day.isoformat()}"
-    share = share_of(unreached, total)
+    share = min(share_of(unreached, total), 100)  # also of those that are not there any more
     oldest = age("oldest", come.oldest, now)
     return [
         *(stage(key, label) for key, label in _STAGES_SHOWN.items()),

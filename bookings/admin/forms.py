@@ -19,7 +19,7 @@ from bookings import dispatch, telling, texts
 from bookings.admin.seen import seen_word
 from bookings.admin.slots import SLOT_LOAD
 from bookings.dispatch import News
-from bookings.history import CANCELLED, REINSTATED
+from bookings.history import CANCELLED, REINSTATED, last_changed_by
 from bookings.models import Booking, InboundMessage, Notification, OutboundMessage, Slot
 from bookings.models.fields import mask_msisdn
 from bookings.telling import Telling
@@ -48,6 +48,8 @@ class BookingForm(forms.ModelForm):
         widget=UnfoldAdminSelectWidget,
     )
 
+    #: Who sends it; set by the admin.
+    user_id: int | None = None
     #: Why `dispatch` refused what this form asked for; set by the admin when it shows it again.
     refused = ""
 
@@ -103,11 +105,11 @@ class BookingForm(forms.ModelForm):
     def clean(self) -> dict[str, Any]:
         super().clean()
         seen = self.cleaned_data.get("seen")
-        is_stale = self.instance.pk and seen and seen != self.initial["seen"]
+        is_stale = self.instance.pk and seen != self.initial["seen"]
         if is_stale and not self._is_done_already:
             self.add_error(
                 None,
-                f"This booking changed while you had it open: it is now on {self.slot_was}."
+                f"This booking changed while you had it open: it is now {self._stands}."
                 " Open it again, then change it.",
             )
         if self.refused:
@@ -117,10 +119,15 @@ class BookingForm(forms.ModelForm):
         return self.cleaned_data
 
     @property
+    def _stands(self) -> str:
+        return f"on {self.slot_was}" if self.was_scheduled else "cancelled"
+
+    @property
     def _is_done_already(self) -> bool:
-        """What it asks for is so: it was sent twice."""
+        """What it asks for is so, by this person: it was sent twice. A colleague may have told the customer nothing."""
         is_whole = {"slot", "msisdn"} <= self.cleaned_data.keys()
-        return is_whole and not self.is_changed and not {*_PLAIN} & {*self.changed_data}
+        is_so = is_whole and not self.is_changed and not {*_PLAIN} & {*self.changed_data}
+        return is_so and self.user_id == last_changed_by(self.instance)
 
     def _check_telling(self) -> None:
         msisdn, is_by_sms = self.cleaned_data["msisdn"], self.telling in {Telling.SMS, Telling.ASK}

@@ -15,6 +15,7 @@ from bookings import dispatch, reach
 from bookings.admin.columns import show_day
 from bookings.admin.pages import OwnPages
 from bookings.admin.seen import seen_word, seen_words
+from bookings.heard import PATIENCE
 from bookings.history import visible
 from bookings.models import Booking
 from bookings.models.schedule import EARLIEST, LATEST
@@ -38,7 +39,7 @@ class UnawareMixin(OwnPages):
         ]
 
     def unaware_view(self, request: HttpRequest) -> HttpResponse:
-        """Every scheduled delivery of `?day=` (tomorrow) whose customer was not reached."""
+        """Every delivery that is, or was, on `?day=` (tomorrow) and whose customer was not reached."""
         if request.method not in {"GET", "HEAD"}:
             return HttpResponseNotAllowed(["GET", "HEAD"])
         if not self.has_view_permission(request):
@@ -60,7 +61,7 @@ class UnawareMixin(OwnPages):
             unreached=[(one, seen[one.booking.pk]) for one in unreached],
             has_deliveries=Booking.objects.scheduled().on(day).exists(),
             may_tell=self.has_change_permission(request),
-            patience=reach.PATIENCE.seconds // 60,
+            patience=PATIENCE.seconds // 60,
         )
 
     def told_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -73,7 +74,7 @@ class UnawareMixin(OwnPages):
         with transaction.atomic():
             current = lock_booking(booking)
             name = visible(current.reference)
-            if request.POST.get("seen") != seen_word(current) or not current.is_scheduled:
+            if request.POST.get("seen") != seen_word(current):
                 now = f"on {current.slot}" if current.is_scheduled else "cancelled"
                 sentence = f"{name} changed meanwhile: it is now {now}. Tell the customer that."
                 level = messages.WARNING

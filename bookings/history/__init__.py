@@ -6,7 +6,7 @@ Everything is told from stored rows alone, in a number of queries that does not 
 from collections.abc import Sequence
 
 from bookings.history import acts, received, sent
-from bookings.history.acts import CANCELLED, REINSTATED
+from bookings.history.acts import CANCELLED, REINSTATED, last_changed_by
 from bookings.history.arrival import has_arrived
 from bookings.history.steps import Step, StepKind, Tone, moment, visible
 from bookings.models import Booking
@@ -18,6 +18,7 @@ __all__ = [
     "StepKind",
     "Tone",
     "has_arrived",
+    "last_changed_by",
     "moment",
     "timeline",
     "visible",

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.contenttypes.models import ContentType
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from bookings.history.steps import Step, StepKind, Tone, details, full_name, visible
@@ -53,7 +54,19 @@ def _is_told(at: dt.datetime, until: dt.datetime, entries: Iterable[LogEntry]) -
     )
 
 
-def _log_entries(booking: Booking) -> Iterable[LogEntry]:
+def last_changed_by(booking: Booking) -> int | None:
+    """Who of the staff did the last thing to it that is on record, by id; None if a customer or an import did."""
+    calls = StaffAct.objects.filter(booking=booking, kind=ActKind.CALLED_OFF)
+    done = (
+        booking.slot_changes.values_list("created_at", "user"),
+        calls.values_list("created_at", "user"),
+        _log_entries(booking).values_list("action_time", "user"),
+    )
+    last = [row for rows in done for row in rows.order_by("-pk")[:1]]
+    return max(last, key=lambda row: row[0])[1] if last else None
+
+
+def _log_entries(booking: Booking) -> QuerySet[LogEntry]:
     content_type = ContentType.objects.get_for_model(Booking)
     entries = LogEntry.objects.filter(content_type=content_type, object_id=str(booking.pk))
     return entries.select_related("user").order_by("action_time", "pk")

@@ -102,3 +102,12 @@ def test_who_was_told_by_phone_is_written_down(booking):
     dispatch.told_by_phone(booking, user)
     act = StaffAct.objects.get()
     assert (act.kind, act.booking, act.user) == (ActKind.TOLD_BY_PHONE, booking, user)
+
+
+def test_what_was_told_by_phone_is_written_down_in_words(booking):
+    user = UserFactory.create()
+    dispatch.told_by_phone(booking, user)
+    dispatch.cancel(booking)
+    dispatch.told_by_phone(booking, user)
+    told = StaffAct.objects.order_by("pk").values_list("details", flat=True)
+    assert list(told) == [str(booking.slot), "that it is cancelled"]

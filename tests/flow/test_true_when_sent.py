@@ -4,11 +4,13 @@ import datetime as dt
 
 import pytest
 
-from bookings import dispatch
+from bookings import desk, dispatch
 from bookings.gateways import SendResult, Verdict
+from bookings.invariants import find_contradictions
 from bookings.models import (
     ChangeCause,
     Circuit,
+    Concern,
     Consent,
     Kind,
     MessageState,
@@ -19,7 +21,7 @@ from bookings.models import (
 from bookings.notifications import ask_afresh, notify
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import settle, start_call
-from tests.factories import BookingFactory, SlotFactory
+from tests.factories import BookingFactory, SlotFactory, UserFactory
 from tests.flow.clock import clock_at, wall
 
 pytestmark = pytest.mark.django_db
@@ -221,6 +223,23 @@ def test_a_reply_that_moves_it_cancels_what_dispatch_had_queued_about_it(reply, 
     reply(booking.msisdn, "2")
     told.refresh_from_db()
     assert told.state == MessageState.CANCELLED
+
+
+def test_what_a_person_wrote_goes_out_though_the_customer_moves_the_delivery_meanwhile(
+    reply, drain
+):
+    booking = parcel(FRI)
+    notify(booking)
+    drain()
+    for text in ("is there a bell?", "can you leave it with number 7?"):
+        reply(booking.msisdn, text)
+    drain()
+    desk.answer(Concern.objects.get(), "Yes, with number 7.", UserFactory.create(), nonce="n")
+    assert reply(booking.msisdn, "2").outcome == "moved"
+    assert list(find_contradictions()) == []
+    moved, answer = (form["text"] for form in drain())
+    assert "is moved to" in moved
+    assert answer.endswith("Yes, with number 7.")
 
 
 def test_a_change_that_is_rolled_back_cancels_nothing(drain):

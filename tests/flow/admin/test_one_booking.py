@@ -4,9 +4,11 @@ import re
 
 import pytest
 
+from bookings import dispatch
 from bookings.models import (
     Booking,
     BookingState,
+    Kind,
     Notification,
     NotificationState,
     OutboundMessage,
@@ -21,6 +23,7 @@ from tests.factories import (
     NotificationFactory,
     OutboundMessageFactory,
     SlotFactory,
+    UserFactory,
     in_days,
 )
 from tests.flow.admin.pages import OURS, form_of, make_story, name_of, new_booking, save, url
@@ -325,6 +328,35 @@ def test_a_page_that_is_saved_by_a_double_click_is_saved(dispatcher):
         response = dispatcher.post(url(Booking, "change", booking.pk), fields)
         assert response.status_code == 302
     assert booking.slot_changes.count() == 1
+
+
+@pytest.mark.parametrize("told", ["sms", "phone", "nobody"])
+def test_what_a_colleague_did_meanwhile_is_no_double_click_of_mine(told, dispatcher):
+    booking = BookingFactory.create()
+    fields = form_of(booking, cancelled="on", told=told)
+    dispatch.cancel(booking, user=UserFactory.create())
+    response = dispatcher.post(url(Booking, "change", booking.pk), fields)
+    assert "changed while you had it open: it is now cancelled" in errors(response)
+
+
+def test_a_page_that_does_not_say_what_it_showed_is_refused(dispatcher):
+    booking = BookingFactory.create()
+    assert "changed while you had it open" in errors(save(dispatcher, booking, seen=""))
+
+
+@pytest.mark.parametrize("change", ["slot", "phone", "cancelled"])
+def test_each_change_that_is_saved_by_a_double_click_is_made_and_told_once(change, dispatcher):
+    booking = BookingFactory.create()
+    changes: dict[str, dict] = {
+        "slot": {"slot": SlotFactory.create(date=in_days(7)).pk},
+        "phone": {"msisdn": "07700 900555"},
+        "cancelled": {"cancelled": "on"},
+    }
+    fields = form_of(booking, told="sms", **changes[change])
+    for _ in range(2):
+        response = dispatcher.post(url(Booking, "change", booking.pk), fields)
+        assert response.status_code == 302
+    assert OutboundMessage.objects.get().kind == Kind.TOLD
 
 
 def test_a_slot_cannot_be_made_to_hold_fewer_than_are_in_it_but_it_can_be_closed(dispatcher):

@@ -11,6 +11,7 @@ from django.utils import timezone
 from bookings import dispatch, reach
 from bookings.admin.seen import seen_word
 from bookings.dispatch import News
+from bookings.heard import Facts
 from bookings.models import Batch, Booking, Circuit, Consent, Kind, MessageState, StaffAct
 from tests.factories import (
     BookingFactory,
@@ -166,6 +167,121 @@ def test_who_was_told_that_it_is_off_does_not_know_that_it_is_on_again(clock):
     assert reasons() == {}
 
 
+def test_who_was_told_by_phone_that_it_is_off_does_not_know_that_it_is_on_again(clock):
+    booking, user = booked("AB12"), UserFactory.create()
+    texted(booking)
+    clock("2026-11-23 16:10")
+    dispatch.cancel(booking, user=user)
+    dispatch.told_by_phone(booking, user)
+    clock("2026-11-23 16:20")
+    dispatch.reinstate(booking)
+    assert reasons() == {"AB12": "Was told that it is cancelled, and it is planned again since."}
+    dispatch.told_by_phone(booking, user)
+    assert reasons() == {}
+
+
+def test_who_writes_after_a_move_of_which_nobody_told_them_does_not_know_of_it(clock, reply):
+    question = NotificationFactory.create(booking=booked("AB12"))
+    texted(question.booking)
+    clock("2026-11-23 16:10")
+    other = SlotFactory.create(date=TOMORROW, window_start=dt.time(14), window_end=dt.time(17))
+    dispatch.move(question.booking, other)
+    clock("2026-11-23 16:20")
+    InboundMessageFactory.create(notification=question, outcome="thanks")
+    assert reasons() == {"AB12": "Moved since, and nobody told them."}
+
+
+OFF = {"AB12": "Cancelled, and nobody told them."}
+
+
+def test_who_knew_of_a_cancelled_delivery_is_listed_until_told_that_it_is_off(dispatcher, clock):
+    booking, user = booked("AB12"), UserFactory.create()
+    texted(booking)
+    clock("2026-11-23 16:10")
+    dispatch.cancel(booking, user=user)
+    assert reasons() == OFF
+    clock("2026-11-23 16:20")
+    page = post_told(dispatcher, booking)
+    assert "written down as told by phone" in page.content.decode()
+    assert StaffAct.objects.filter(details=dispatch.SAID_OFF).count() == 1
+    assert reasons() == {}
+    clock("2026-11-23 16:30")
+    dispatch.reinstate(booking)
+    dispatch.cancel(booking, user=user)
+    assert reasons() == {}  # that it is off was the last word
+
+
+def test_a_text_that_says_it_is_off_must_arrive(clock):
+    booking = booked("AB12")
+    texted(booking)
+    clock("2026-11-23 16:10")
+    dispatch.cancel(booking)
+    off = dispatch.tell(booking)
+    assert reasons() == {"AB12": "Cancelled. Its text waits to be sent."}
+    off.state = MessageState.SUBMITTED
+    off.save()
+    assert reasons() == {}  # it may still arrive
+    clock("2026-11-23 16:50")
+    assert list(reasons()) == ["AB12"]
+    InboundMessageFactory.create(booking=booking, msisdn=booking.msisdn, outcome="thanks")
+    assert reasons() == {}
+
+
+def test_whoever_no_text_reaches_is_listed_when_the_delivery_is_cancelled(clock):
+    """As the page of *Cancel …* promises: what they were told otherwise nobody can say."""
+    dispatch.cancel(booked("FIXED", msisdn="442079460123"))
+    dispatch.cancel(booked("NEVER-ASKED"))
+    why = "This number cannot receive SMS: call instead."
+    assert reasons() == {"FIXED": f"Cancelled, and nobody told them. {why}"}
+
+
+def on_thursday():
+    return SlotFactory.create(date=TOMORROW + dt.timedelta(days=2), capacity=None)
+
+
+def test_who_waits_on_the_day_that_a_delivery_left_is_on_the_list_of_that_day(dispatcher, clock):
+    booking = booked("AB12")
+    texted(booking)
+    dispatch.move(booked("NEVER-ASKED"), on_thursday())
+    clock("2026-11-23 16:10")
+    dispatch.move(booking, on_thursday(), user=UserFactory.create())
+    assert reasons() == {"AB12": "Moved to Thu 26 Nov since, and nobody told them."}
+    assert reach.count_unreached([TOMORROW])[TOMORROW] == 1
+    assert "Thu 26 Nov</div>" in dispatcher.get(reverse(UNAWARE)).text
+    clock("2026-11-23 16:20")
+    post_told(dispatcher, booking)
+    assert reasons() == {}
+
+
+def test_who_was_told_of_a_move_waits_on_the_new_day_when_it_is_moved_on(clock):
+    booking, friday = booked("AB12"), SlotFactory.create(date=TOMORROW + dt.timedelta(days=3))
+    texted(booking)
+    clock("2026-11-23 16:10")
+    dispatch.move(booking, on_thursday())
+    texted(booking, kind=Kind.TOLD)
+    clock("2026-11-23 16:20")
+    dispatch.move(booking, friday)
+    assert reasons() == {}
+    (on_the_day_between,) = reach.unreached(on_thursday().date)
+    assert on_the_day_between.reason == "Moved to Fri 27 Nov since, and nobody told them."
+    dispatch.cancel(booking)
+    assert reasons() == {}
+    (on_the_day_between,) = reach.unreached(on_thursday().date)
+    assert on_the_day_between.reason == OFF["AB12"]
+
+
+def test_who_chose_another_day_or_got_it_back_waits_on_no_day_that_it_left(clock, reply):
+    question = NotificationFactory.create(booking=booked("CHOSE"))
+    texted(question.booking, notification=question)
+    back, before = booked("BACK"), SlotFactory.create(date=TOMORROW)
+    texted(back)
+    clock("2026-11-23 16:10")
+    assert reply(question.msisdn, "2").outcome == "moved"
+    dispatch.move(back, on_thursday())
+    dispatch.move(back, before)
+    assert reasons() == {"BACK": "Moved since, and nobody told them."}
+
+
 def test_a_text_to_the_number_of_before_told_nobody():
     booking = booked("AB12")
     texted(booking)
@@ -219,16 +335,20 @@ def test_what_is_no_date_shows_tomorrow_and_a_day_without_deliveries_says_so(dis
 
 def test_queries_do_not_grow_with_the_day(django_assert_max_num_queries):
     def fill(count: int) -> None:
-        for booking in BookingFactory.create_batch(
-            count, slot=SlotFactory.create(date=TOMORROW, capacity=None)
-        ):
+        slot, later = SlotFactory.create(date=TOMORROW, capacity=None), on_thursday()
+        user = UserFactory.create()
+        for number, booking in enumerate(BookingFactory.create_batch(3 * count, slot=slot)):
             texted(booking, MessageState.QUEUED)
-            dispatch.told_by_phone(booking, UserFactory.create())
+            dispatch.told_by_phone(booking, user)
+            if number % 3 == 1:
+                dispatch.cancel(booking, user=user)
+            elif number % 3:
+                dispatch.move(booking, later, user=user)
 
     fill(2)
     with django_assert_max_num_queries(9):
         reach.count_unreached([TOMORROW])
-    fill(20)
+    fill(8)
     with django_assert_max_num_queries(9):
         reach.count_unreached([TOMORROW])
 
@@ -249,6 +369,11 @@ def moved_by_reply(booking, chance):
     SlotChangeFactory.create(booking=booking, cause="reply", inbound=answer, user=None)
 
 
+def phoned(booking, details):
+    act = {"kind": "told_by_phone", "user": UserFactory.create(), "details": details}
+    StaffAct.objects.create(booking=booking, msisdn=booking.msisdn, **act)
+
+
 EVENTS = (
     *(text_of, text_of, text_of, moved_by_reply),
     lambda booking, chance: SlotChangeFactory.create(booking=booking),
@@ -260,6 +385,8 @@ EVENTS = (
     lambda booking, chance: texted(
         booking, kind=Kind.TOLD, idempotency_key=f"told_cancelled:{chance.random()}"
     ),
+    lambda booking, chance: phoned(booking, str(booking.slot)),
+    lambda booking, chance: phoned(booking, dispatch.SAID_OFF),
 )
 
 
@@ -277,7 +404,7 @@ def test_what_the_database_leaves_out_of_a_day_the_rule_would_leave_out_too(cloc
     chance = random.Random(1)  # the same stories each time
     bookings = [made_up_story(chance, clock) for _ in range(150)]
     clock("2026-11-23 17:00")
-    facts = reach._Facts(bookings)
+    facts = Facts({booking.pk: booking.msisdn for booking in bookings})
     expected = {booking.pk: why for booking in bookings if (why := facts.why_not(booking))}
     assert {one.booking.pk: one.reason for one in reach.unreached(TOMORROW)} == expected
     assert 30 < len(expected) < 140
