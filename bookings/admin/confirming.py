@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -26,7 +27,13 @@ def page(
     question: str,
     button: str,
 ) -> HttpResponse | None:
-    """What to answer instead of doing it: the question, or a sentence. None once it was confirmed."""
+    """What to answer instead of doing it: the question, or a sentence. None once it was confirmed.
+
+    Then the caller writes the act down in the same transaction: of two who confirm at once, one waits here and is old.
+    """
+    is_confirmed = request.POST.get("confirmed") == "yes"
+    if is_confirmed:
+        _wait_for_others()
     keys = list(rows.order_by("pk").values_list("pk", flat=True)[: MOST_AT_ONCE + 1])
     if not keys:
         return _refuse(model_admin, request, "None of the ticked rows can have this done to it.")
@@ -35,7 +42,7 @@ def page(
             f"At most {MOST_AT_ONCE} rows can be changed at once. Nothing was done: tick fewer."
         )
         return _refuse(model_admin, request, sentence)
-    is_confirmed, last = request.POST.get("confirmed") == "yes", _last_act()
+    last = _last_act()
     if is_confirmed and request.POST.get("seen") == last:
         return None
     context = {
@@ -52,6 +59,12 @@ def page(
         "button": button,
     }
     return TemplateResponse(request, "admin/bookings/confirm.html", context)
+
+
+def _wait_for_others() -> None:
+    """Until their act is committed. There may be no act yet that could be locked, so it is the kind of row."""
+    acts = ContentType.objects.filter(app_label="bookings", model="staffact")
+    list(acts.select_for_update(no_key=True))
 
 
 def _last_act() -> str:

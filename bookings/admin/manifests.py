@@ -181,6 +181,8 @@ class ManifestAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
             return HttpResponseNotAllowed(["POST"])
         self._check_may_import(request)
         manifest = _found(pk)
+        if not _may_see_numbers(request, manifest):
+            raise PermissionDenied
         named = {name for refusal in manifest.refusals for name in refusal["cells"]}
         # A column that the file did not have would say that there are no notes.
         columns = [name for name in COLUMNS if name in named or name in REQUIRED]
@@ -215,13 +217,14 @@ class ManifestAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
             for name in ("changed", "kept", "repaired")
         }
         came_in = counts["created"] + counts["changed"]
+        may_see = _may_see_numbers(request, manifest)
         return {
             "manifest": manifest,
             "may_import": self.has_add_permission(request),
             "counts": counts,
             "came_in": came_in,
             "sections": [
-                (title, counts[name], _without_numbers(request, rows))
+                (title, counts[name], rows if may_see else _without_numbers(rows))
                 for name, title, rows in (
                     ("refused", "refused", refused),
                     ("changed", "changed", remarks["changed"]),
@@ -230,6 +233,7 @@ class ManifestAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
                 )
                 if rows
             ],
+            "may_download": may_see and self.has_add_permission(request),
             "is_erased": not manifest.content,
             "is_previewed": manifest.state == ManifestState.PREVIEWED,
             "is_running": manifest.state == ManifestState.RUNNING,
@@ -270,10 +274,12 @@ def _where_to_notify(manifest: Manifest) -> str:
         return f"{reverse('admin:bookings_booking_changelist')}?manifest={manifest.pk}"
 
 
-def _without_numbers(request: HttpRequest, rows: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """Whoever hands files in sees what stood in them; others see no number that stood there."""
-    if request.user.has_perm("bookings.reveal_number"):
-        return rows
+def _may_see_numbers(request: HttpRequest, manifest: Manifest) -> bool:
+    """Whoever handed the file in has its numbers anyway; others see them who may reveal any."""
+    return manifest.user_id == request.user.pk or request.user.has_perm("bookings.reveal_number")
+
+
+def _without_numbers(rows: list[tuple[int, str]]) -> list[tuple[int, str]]:
     return [(line, without_numbers(reason)) for line, reason in rows]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from unfold.admin import ModelAdmin
@@ -76,12 +77,16 @@ class HeldTexts(Mending):
         done: str,
     ) -> HttpResponse | None:
         held = rows.filter(pk__in=holding.held().values("pk"))
-        page = confirming.page(self, request, held, action=action, question=question, button=button)
-        if page is not None:
-            return page
-        keys = list(held.order_by("pk").values_list("pk", flat=True))
-        self._record(request, act, keys)
-        self.message_user(request, done.format(carry_out(keys)), messages.SUCCESS)
+        with transaction.atomic():
+            page = confirming.page(
+                self, request, held, action=action, question=question, button=button
+            )
+            if page is not None:
+                return page
+            keys = list(held.order_by("pk").values_list("pk", flat=True))
+            self._record(request, act, keys)
+            count = carry_out(keys)
+        self.message_user(request, done.format(count), messages.SUCCESS)
         return None
 
 
@@ -93,14 +98,15 @@ class UndecidedTexts(Mending):
         failed = rows.filter(outcome=Outcome.ERROR)
         question = "Run the rule again over these texts? Their customers are answered."
         button = "Run the rule again"
-        page = confirming.page(
-            self, request, failed, action="run_again", question=question, button=button
-        )
-        if page is not None:
-            return page
-        keys = list(failed.order_by("pk").values_list("pk", flat=True))
-        self._record(request, ActKind.REPLAYED, keys)
-        for key in keys:
+        with transaction.atomic():
+            page = confirming.page(
+                self, request, failed, action="run_again", question=question, button=button
+            )
+            if page is not None:
+                return page
+            keys = list(failed.order_by("pk").values_list("pk", flat=True))
+            self._record(request, ActKind.REPLAYED, keys)
+        for key in keys:  # each in a transaction of its own: one that fails again keeps no other
             self._run_again(request, key)
         return None
 

@@ -54,7 +54,7 @@ def _decoded(content: bytes) -> str:
 
 
 def _csv(text: str) -> Iterator[list[str]]:
-    # Not tablib's reader: it drops empty lines, and the lines after them would be misnumbered.
+    # A reader that drops empty lines (as tablib's does) would misnumber those after them.
     header = text.partition("\n")[0]
     separator = max(_SEPARATORS, key=header.count)
     try:

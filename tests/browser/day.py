@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-import tablib
 from django.apps import apps
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
@@ -15,6 +14,7 @@ from playwright.sync_api import Page, expect
 
 from bookings.gateways.simulator import deliver_reply
 from bookings.models import SimulatedPhone
+from tests.flow.sheets import as_xlsx
 from tests.processes import VIRTUAL_NUMBER
 
 PASSWORD = "a long enough password"
@@ -59,7 +59,7 @@ def manifest() -> bytes:
     bad[3][4], bad[3][5] = bad[3][5], bad[3][4]
     lines = [_row(905), _row(906)]
     lines[0][2], lines[1][2] = "020 7946 0905", "020 7946 0906"
-    content: bytes = tablib.Dataset(*rows, *bad, *lines, headers=COLUMNS).export("xlsx")
+    content: bytes = as_xlsx(*rows, *bad, *lines, header=COLUMNS)
     return content
 
 

@@ -1,8 +1,13 @@
-"""The first page of the admin keeps itself up to date, and whoever works with the keyboard stays where they are."""
+"""Pages that keep themselves up to date: whoever works with the keyboard stays where they are."""
 
 import pytest
+from playwright.sync_api import expect
 
+from bookings import batches
+from bookings.models import Batch, Booking
 from tests.factories import BookingFactory, SlotFactory, UserFactory, in_days
+from tests.flow.admin.pages import url
+from tests.processes import VIRTUAL_NUMBER
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,4 +36,18 @@ def test_a_new_booking_appears_and_the_focus_stays(ops_page, complaints, picture
     )
     assert numbers.nth(1).evaluate("link => link === document.activeElement")
     picture(ops_page, "dashboard")
+    assert complaints == []
+
+
+def test_a_batch_is_paused_by_a_colleague_and_the_focus_stays_on_its_button(ops_page, complaints):
+    BookingFactory.create(slot=SlotFactory.create(date=in_days(3)))
+    user = UserFactory.create()
+    batch = batches.start(Booking.objects.all(), nonce="nonce", user=user, sender=VIRTUAL_NUMBER)
+    ops_page.goto(url(Batch, "change", batch.pk))
+    cancel = ops_page.get_by_role("button", name="Cancel what has not left yet")
+    cancel.focus()
+    batches.pause(batch, user)
+    ops_page.evaluate("document.dispatchEvent(new Event('refresh'))")
+    expect(ops_page.get_by_role("button", name="Resume")).to_be_visible()
+    expect(cancel).to_be_focused()
     assert complaints == []

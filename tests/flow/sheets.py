@@ -3,7 +3,7 @@
 import csv
 import io
 
-import tablib
+from openpyxl import Workbook
 
 from bookings.manifest import Remark, Row, import_rows, read
 from bookings.models import (
@@ -31,7 +31,11 @@ def as_csv(*rows, header=HEADER, separator=","):
 
 
 def as_xlsx(*rows, header=HEADER):
-    return tablib.Dataset(*rows, headers=header).export("xlsx")
+    book, content = Workbook(), io.BytesIO()
+    for cells in (header, *rows):
+        book.active.append(list(cells))
+    book.save(content)
+    return content.getvalue()
 
 
 def entries(*rows, header=HEADER):

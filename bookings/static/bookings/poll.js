@@ -27,12 +27,12 @@
     }
   }
 
-  // Whoever stands on a link with the keyboard stays on it.
+  // Whoever stands on a link or a button with the keyboard stays on it.
   function replace(shown, html) {
-    const links = () => [...shown.querySelectorAll("a")];
-    const place = links().indexOf(document.activeElement);
+    const stops = () => [...shown.querySelectorAll("a, button")];
+    const place = stops().indexOf(document.activeElement);
     shown.innerHTML = html;
-    if (place >= 0) links()[place]?.focus({ preventScroll: true });
+    if (place >= 0) stops()[place]?.focus({ preventScroll: true });
   }
 
   document.addEventListener("refresh", refresh);

@@ -7,6 +7,8 @@ import zipfile
 from html import escape
 
 import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from openpyxl import Workbook
@@ -240,6 +242,27 @@ def test_whoever_only_reads_sees_no_number_that_was_refused(dispatcher):
     assert "2025550123" not in shown
     assert "0123 may have lost" in shown
     assert "Download the refused" not in shown
+
+
+def test_whoever_imports_and_may_reveal_no_number_sees_those_of_their_own_files(dispatcher):
+    importers = UserFactory.create_batch(2)
+    rights = ("view_manifest", "add_manifest")
+    for user in importers:
+        user.user_permissions.set(Permission.objects.filter(codename__in=rights))
+    own, other = Client(), Client()
+    own.force_login(importers[0])
+    other.force_login(importers[1])
+    manifest = handed_in(own, as_csv(row("A1", phone="2025550123")))
+    refused = reverse("admin:bookings_manifest_refused", args=[manifest.pk])
+
+    assert "2025550123" in page(own, manifest)
+    assert "2025550123" in own.post(refused).content.decode()
+
+    shown = page(other, manifest)
+    assert "2025550123" not in shown
+    assert "Download the refused" not in shown
+    assert other.post(refused).status_code == 403
+    assert "2025550123" in dispatcher.post(refused).content.decode()
 
 
 @pytest.mark.parametrize("date", ["04/11/2026", "24-11-2026", "24/11/26", "2026-11-24 10:30:00"])
