@@ -18,7 +18,7 @@ from bookings.models.fields import country_of
 from bookings.outbox.spending import price_per_part
 
 _SHOWN_TEXTS = 3
-_ASKED_BY_ANOTHER = "Waits already, in another batch that is asking."
+_ASKED_BY_ANOTHER = "Another batch is about to ask this customer."
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ def preview(bookings: QuerySet[Booking], *, sender: str, is_plain: bool = False)
     reasons = _reasons(rows, bookings, now)
     asked = [booking for booking in rows if booking.pk not in reasons]
     first_digits = _first_digits(asked, options.digits_taken(bookings, now))
-    walk = Walk({booking.msisdn for booking in asked}, now, count_ahead())
+    walk = Walk({booking.msisdn for booking in asked}, now, count_ahead(now))
     found = Preview(
         timing=walk.found,
         total=len(rows),

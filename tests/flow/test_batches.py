@@ -12,7 +12,7 @@ from bookings import batches, dispatch
 from bookings.batches import ask_waiting
 from bookings.batches import progress as progress_of
 from bookings.batches.previewing import preview
-from bookings.batches.timing import Ahead, Planned, timing
+from bookings.batches.timing import Ahead, Planned, Walk
 from bookings.invariants import find_contradictions
 from bookings.models import (
     ActKind,
@@ -20,6 +20,7 @@ from bookings.models import (
     BatchEntry,
     BatchState,
     Booking,
+    Consent,
     MessageState,
     Notification,
     NotificationState,
@@ -394,7 +395,7 @@ def test_without_a_cap_on_spending_nothing_is_said_of_it(settings):
     assert (found.money, found.today, found.dear) == (None, 3, 0)
 
 
-def test_what_waits_is_counted_by_the_price_of_its_country(settings, queued, money):
+def test_what_waits_is_counted_by_the_price_of_its_country(settings, queued, network, money):
     settings.SMS_PRICES = {"GB": Decimal("0.04"), "FR": Decimal("0.10")}
     queued(parts=2, msisdn="447700900123")
     queued(parts=3, msisdn="33612345678")
@@ -410,13 +411,29 @@ def test_customers_whom_another_batch_is_still_to_ask_go_first_and_cost_money(mo
     assert previewed(chosen).timing == before
 
 
+def test_what_nothing_sends_today_is_not_ahead_and_costs_nothing(queued, network, money):
+    paused, cancelled = start(parcels(3)), start(parcels(1, date=TUE))
+    ask_waiting()
+    assert batches.pause(paused, UserFactory.create())
+    Batch.objects.filter(pk=cancelled.pk).update(
+        state=BatchState.CANCELLED, ended_at=timezone.now()
+    )
+    queued(is_held=True)
+    queued(gateway="simulator")
+    Consent.objects.record(queued().msisdn, is_opted_out=True, words="STOP")
+    found = previewed(parcels(1)).timing
+    assert (found.ahead, found.money) == (0, Decimal("1.00"))
+    queued(due_at=wall("2026-11-23 10:05"))  # the gateway asked for a moment
+    assert previewed(parcels(1)).timing.ahead == 1
+
+
 def test_who_waits_in_a_batch_that_is_asking_is_left_out_of_the_next(drain):
     chosen = parcels(3)
     first = start(chosen)
     found = previewed(chosen)
     assert found.asked == 0
     ((reason, waiting),) = found.left_out
-    assert (reason, waiting) == ("Waits already, in another batch that is asking.", chosen)
+    assert (reason, waiting) == ("Another batch is about to ask this customer.", chosen)
     batches.cancel(first, UserFactory.create())
     assert previewed(chosen).asked == 3
 
@@ -495,6 +512,14 @@ def test_a_question_that_is_asked_afresh_takes_the_place_of_the_old_one(clock):
     assert fresh.remind_at is not None
 
 
+def timing(texts, now, ahead=0):
+    """When these texts would leave, after so many others."""
+    walk = Walk({text.msisdn for text in texts}, wall(now), Ahead(ahead))
+    for text in texts:
+        walk.take(text)
+    return walk.found
+
+
 @pytest.mark.parametrize(
     ("now", "rate", "count", "expected"),
     [
@@ -512,12 +537,12 @@ def test_timing_counts_who_goes_today_and_why_others_do_not(
     settings.SMS_RATE_PER_SECOND, settings.SMS_RATE_PER_NUMBER = rate, None
     closes = wall("2026-12-05 21:00") if expected[3] == 0 else wall("2026-11-26 21:00")
     texts = [Planned(f"4477{number:08d}", closes) for number in range(count)]
-    found = timing(texts, wall(now))
+    found = timing(texts, now)
     assert (found.today, found.quiet, found.slow, found.closed) == expected
 
 
 def test_what_waits_already_goes_first(settings):
     settings.QUIET_HOURS, settings.SMS_RATE_PER_SECOND = None, 1
     texts = [Planned("447700900123", wall("2026-11-26 21:00"))]
-    found = timing(texts, wall("2026-11-23 10:00"), Ahead(59))
+    found = timing(texts, "2026-11-23 10:00", ahead=59)
     assert found.ends_at == wall("2026-11-23 10:01")
