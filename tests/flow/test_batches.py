@@ -30,6 +30,7 @@ from bookings.models import (
     StaffAct,
 )
 from bookings.notifications import ask_afresh
+from bookings.options import offered_slots
 from bookings.outbox.claiming import claim
 from bookings.outbox.recovery import send_again
 from bookings.outbox.sending import gateway, hand_over
@@ -135,6 +136,46 @@ def test_asking_takes_few_queries_for_each_customer():
         assert ask_waiting() == 12
     for_each = (len(of_many) - len(of_few)) / 10
     assert for_each <= MOST_QUERIES, for_each
+
+
+def in_slots_of(days) -> list[Booking]:
+    """One on each of these days, each at an hour of its own."""
+    return [
+        BookingFactory.create(
+            slot=SlotFactory.create(
+                date=THU + dt.timedelta(days=day),
+                window_start=dt.time(8 + day % 10),
+                window_end=dt.time(18),
+            )
+        )
+        for day in days
+    ]
+
+
+def test_the_preview_takes_as_many_queries_for_many_slots_as_for_few():
+    few, many, _later = (in_slots_of(range(*days)) for days in ((0, 2), (2, 22), (30, 31)))
+    with CaptureQueriesContext(connection) as of_few:
+        assert previewed(few).asked == 2
+    with CaptureQueriesContext(connection) as of_many:
+        assert previewed(many).asked == 20
+    assert len(of_many) == len(of_few)
+
+
+def test_what_many_are_offered_is_looked_up_once():
+    chosen = in_slots_of(range(20))
+    for booking in chosen:
+        post_office = {"place": "post_office", "capacity": None}
+        window = {name: getattr(booking.slot, name) for name in ("window_start", "window_end")}
+        SlotFactory.create(date=booking.slot.date, **window, **post_office)
+    slots = [booking.slot for booking in chosen]
+    with CaptureQueriesContext(connection) as of_one:
+        offered_slots(slots[:1], timezone.now())
+    with CaptureQueriesContext(connection) as of_all:
+        found = offered_slots(slots[:-1], timezone.now())
+    assert len(of_all) == len(of_one) == 2
+    alone = {slot.pk: offered_slots([slot], timezone.now())[slot.pk] for slot in slots[:-1]}
+    assert found == alone
+    assert {len(offered) for offered in found.values()} == {3}
 
 
 # Paused and cancelled
