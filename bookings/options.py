@@ -2,10 +2,19 @@
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
+from typing import Any, TypeAlias
 
 from django.conf import settings
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import (
+    BooleanField,
+    Count,
+    ExpressionWrapper,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+)
 from django.db.models.functions import Coalesce
 
 from bookings.models import (
@@ -22,15 +31,8 @@ from bookings.models import (
 BLOCKS = (1, 4, 7)
 _LOOK_AHEAD_DAYS = 14
 
-
-def offered_slots(booking: Booking, now: dt.datetime) -> list[Slot]:
-    """The slots to offer, in the order of their digits: keep, the next later date, the post office.
-
-    What cannot be had is left out. A slot that does not exist yet comes unsaved.
-    """
-    booked = booking.slot
-    slots = [booked, later_slot(booked, now), post_office_slot(booked)]
-    return choosable([slot for slot in slots if slot is not None], booked, now)
+#: What makes a slot one: its place, its date, and when its window starts and ends.
+_Key: TypeAlias = tuple[str, dt.date, dt.time, dt.time]
 
 
 class Offers:
@@ -42,49 +44,119 @@ class Offers:
     def __init__(self) -> None:
         self._found: dict[int, list[Slot]] = {}
 
+    def look_up(self, bookings: Iterable[Booking], now: dt.datetime) -> None:
+        """Find what to offer for all of these at once."""
+        self._found |= offered_slots((booking.slot for booking in bookings), now)
+
     def of(self, booking: Booking, now: dt.datetime) -> list[Slot]:
-        """The slots to offer for a booking: looked up for the first that is in its slot."""
+        """The slots to offer for a booking: looked up now, unless its slot was among those looked up before."""
         known = self._found.get(booking.slot_id)
-        found = offered_slots(booking, now) if known is None else [stored(slot) for slot in known]
+        if known is None:
+            found = offered_slots([booking.slot], now)[booking.slot_id]
+        else:
+            found = [stored(slot) for slot in known]
         self._found[booking.slot_id] = found
         return [slot for slot in found if slot.cutoff_at > now]
 
 
+def offered_slots(booked: Iterable[Slot], now: dt.datetime) -> dict[int, list[Slot]]:
+    """The slots to offer to whom each of these is booked, by its id: a few queries for all of them.
+
+    They come in the order of their digits: keep, the next later date, the post office. What cannot be had is left
+    out. A slot that does not exist yet comes unsaved.
+    """
+    each = {slot.pk: slot for slot in booked}
+    if not each:
+        return {}
+    known = _Known(list(each.values()))
+    later = _later_slots(list(each.values()), known, now)
+    return {
+        pk: _still_open([slot, later[pk], known.post_office(slot)], now)
+        for pk, slot in each.items()
+    }
+
+
 def choosable(slots: Sequence[Slot], booked: Slot, now: dt.datetime) -> list[Slot]:
     """Those that can still be chosen, each once. The booked slot needs no room: the booking is in it."""
-    found: list[Slot] = []
+    roomy = (slot for slot in slots if not slot.pk or slot.pk == booked.pk or slot.has_room())
+    return _still_open(roomy, now)
+
+
+def _still_open(slots: Iterable[Slot | None], now: dt.datetime) -> list[Slot]:
+    """The first three whose cut-off is ahead, each once."""
+    found: dict[_Key, Slot] = {}
     for slot in slots:
-        has_room = not slot.pk or slot.pk == booked.pk or slot.has_room()
-        if slot.cutoff_at > now and has_room and _same(slot, found) is None:
-            found.append(slot)
-    return found[:3]
+        if slot is not None and slot.cutoff_at > now:
+            found.setdefault(_key(slot), slot)
+    return list(found.values())[:3]
 
 
-def _same(slot: Slot, slots: Sequence[Slot]) -> Slot | None:
-    key = (slot.place, slot.date, slot.window)
-    return next((other for other in slots if (other.place, other.date, other.window) == key), None)
+class _Known:
+    """The slots, at the door and at the post office, on the days of these."""
+
+    def __init__(self, booked: Sequence[Slot]) -> None:
+        days = {slot.date for slot in booked}
+        slots: Any = Slot.objects.filter(date__in=days).annotate(
+            is_roomy=ExpressionWrapper(_has_room(), BooleanField())
+        )
+        self._slots = {_key(slot): slot for slot in slots}
+
+    def door(self, booked: Slot) -> Slot:
+        if booked.place == Place.DOOR:
+            return booked
+        unsaved = _at_time_of(booked, Place.DOOR)
+        at_the_door: Slot = self._slots.get(_key(unsaved), unsaved)
+        return at_the_door
+
+    def post_office(self, booked: Slot) -> Slot | None:
+        """The post office at the time of the door slot. It is always there, and has no limit unless staff set one."""
+        if not settings.OFFER_POST_OFFICE:
+            return None
+        unsaved = _at_time_of(booked, Place.POST_OFFICE)
+        found = self._slots.get(_key(unsaved))
+        if found is None:
+            return unsaved
+        return found if found.is_roomy else None
 
 
-def later_slot(booked: Slot, now: dt.datetime) -> Slot | None:
-    """The next later date at the door with room: in the booked window if that day has it. Made if there is none.
+def _later_slots(booked: Sequence[Slot], known: _Known, now: dt.datetime) -> dict[int, Slot | None]:
+    """The next later date at the door with room, by the booked slot's id: in its window if that day has it.
 
-    Never a day that is closed.
+    Made if there is none. Never a day that is closed.
     """
-    closed = ClosedDay.objects.values("date")
-    later = Slot.objects.filter(place=Place.DOOR, date__gt=booked.date).exclude(capacity=0)
+    days = _roomy_days(booked, now)
+    found: dict[int, Slot | None] = {}
+    for slot in booked:
+        of_day = next((slots for day, slots in days.items() if day > slot.date), None)
+        if of_day is not None:
+            found[slot.pk] = next(
+                (each for each in of_day if each.window == slot.window), of_day[0]
+            )
+    return _new_slots([slot for slot in booked if slot.pk not in found], known, now) | found
+
+
+def _roomy_days(booked: Sequence[Slot], now: dt.datetime) -> dict[dt.date, list[Slot]]:
+    """The slots at the door with room that can still be chosen, by day, until each of these has a later one."""
+    last = max(slot.date for slot in booked)
+    later = Slot.objects.filter(place=Place.DOOR, date__gt=min(slot.date for slot in booked))
     roomy = (
-        later.filter(Q(capacity=None) | Q(capacity__gt=Coalesce(_load(), 0)))
-        .exclude(date__in=closed)
+        later.exclude(capacity=0)
+        .filter(_has_room())
+        .exclude(date__in=ClosedDay.objects.values("date"))
         .order_by("date", "window_start")
     )
-    # A few at a time, in the order of an index: what comes after the first that fits is not counted.
-    first = next((slot for slot in roomy.iterator(chunk_size=5) if slot.cutoff_at > now), None)
-    if first is None:
-        return _new_slot(booked, now)
-    same_window = roomy.filter(
-        date=first.date, window_start=booked.window_start, window_end=booked.window_end
-    ).first()
-    return same_window if same_window is not None and same_window.cutoff_at > now else first
+    days: dict[dt.date, list[Slot]] = defaultdict(list)
+    # A few at a time, in the order of an index: what comes after the last day that is needed is not counted.
+    for slot in roomy.iterator(chunk_size=5):
+        if days and last < next(reversed(days)) < slot.date:
+            break
+        if slot.cutoff_at > now:
+            days[slot.date].append(slot)
+    return days
+
+
+def _has_room() -> Q:
+    return Q(capacity=None) | Q(capacity__gt=Coalesce(_load(), 0))
 
 
 def _load() -> Subquery:
@@ -93,37 +165,37 @@ def _load() -> Subquery:
     return Subquery(held.annotate(count=Count("pk")).values("count"))
 
 
-def _new_slot(booked: Slot, now: dt.datetime) -> Slot | None:
-    """The booked window on the next delivery day that does not have it yet."""
-    door = stored(_at_time_of(booked, Place.DOOR)) if booked.place != Place.DOOR else booked
+def _new_slots(booked: Sequence[Slot], known: _Known, now: dt.datetime) -> dict[int, Slot | None]:
+    """The window of each of these on the next delivery day that does not have it yet."""
+    if not booked:
+        return {}
+    first, last = (pick(slot.date for slot in booked) for pick in (min, max))
+    ahead = {"date__gt": first, "date__lte": last + dt.timedelta(days=_LOOK_AHEAD_DAYS)}
+    taken = {_key(slot) for slot in Slot.objects.filter(place=Place.DOOR, **ahead)}
+    closed = set(ClosedDay.objects.filter(**ahead).values_list("date", flat=True))
+    return {slot.pk: _new_slot(known.door(slot), taken, closed, now) for slot in booked}
+
+
+def _new_slot(door: Slot, taken: Set[_Key], closed: Set[dt.date], now: dt.datetime) -> Slot | None:
     if door.capacity == 0:
         return None
-    window = {"window_start": booked.window_start, "window_end": booked.window_end}
-    taken = set(
-        Slot.objects.filter(place=Place.DOOR, date__gt=booked.date, **window).values_list(
-            "date", flat=True
-        )
-    )
-    days = [booked.date + dt.timedelta(days=ahead) for ahead in range(1, _LOOK_AHEAD_DAYS + 1)]
-    taken |= set(ClosedDay.objects.filter(date__in=days).values_list("date", flat=True))
-    for day in days:
-        slot = Slot(place=Place.DOOR, date=day, capacity=door.capacity, **window)
-        if day.weekday() in settings.DELIVERY_DAYS and day not in taken and slot.cutoff_at > now:
+    for ahead in range(1, _LOOK_AHEAD_DAYS + 1):
+        slot = _at_time_of(door, Place.DOOR)
+        slot.date, slot.capacity = door.date + dt.timedelta(days=ahead), door.capacity
+        is_free = slot.date not in closed and _key(slot) not in taken
+        if slot.date.weekday() in settings.DELIVERY_DAYS and is_free and slot.cutoff_at > now:
             return slot
     return None
-
-
-def post_office_slot(booked: Slot) -> Slot | None:
-    """The post office at the time of the door slot. It is always there, and has no limit."""
-    if not settings.OFFER_POST_OFFICE:
-        return None
-    return stored(_at_time_of(booked, Place.POST_OFFICE))
 
 
 def _at_time_of(slot: Slot, place: Place) -> Slot:
     return Slot(
         place=place, date=slot.date, window_start=slot.window_start, window_end=slot.window_end
     )
+
+
+def _key(slot: Slot) -> _Key:
+    return slot.place, slot.date, slot.window_start, slot.window_end
 
 
 def stored(slot: Slot) -> Slot:

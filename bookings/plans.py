@@ -9,10 +9,11 @@ from django.utils import timezone
 
 from bookings import options, texts
 from bookings.models import Booking, Consent, Slot
+from bookings.outbox import claiming
 from bookings.outbox.destinations import why_never
 
-#: Nobody is asked who would have less than this to answer.
-LEAST_TIME_TO_ANSWER = dt.timedelta(minutes=30)
+#: Nobody is asked who would have less than this to answer: the text would not be sent.
+LEAST_TIME_TO_ANSWER = claiming.LEAST_TIME_TO_ANSWER
 
 
 class CannotNotify(Exception):

@@ -213,13 +213,13 @@ class BatchStateFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         match self.value():
-            case None | "":
-                return queryset
             case "finished":
                 return queryset.finished()
             case BatchState.CANCELLED:
                 return queryset.filter(state=BatchState.CANCELLED)
-        return queryset.going_on().filter(state=self.value())
+            case BatchState.RUNNING | BatchState.PAUSED as state:
+                return queryset.going_on().filter(state=state)
+        return queryset
 
 
 class ManifestFilter(admin.SimpleListFilter):

@@ -17,9 +17,10 @@ _FAILED = "Our software failed on it, and nothing was sent. Ask this customer by
 
 def ask_waiting(most: int = 100) -> int:
     """Ask up to so many customers whose turn it is; returns how many entries were looked at."""
-    waiting = BatchEntry.objects.to_ask().select_related("batch__user", "booking")
+    waiting = BatchEntry.objects.to_ask().select_related("batch__user", "booking__slot")
     entries = list(waiting.order_by("batch_id", "pk")[:most])  # as their index has them
     offers = Offers()
+    offers.look_up((entry.booking for entry in entries), timezone.now())
     for entry in entries:
         try:
             _ask(entry, offers)

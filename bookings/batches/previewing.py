@@ -1,4 +1,4 @@
-"""What a batch would come to if it were started now. A few queries for all of it, and some for each slot."""
+"""What a batch would come to if it were started now: a few queries, however many they are."""
 
 import datetime as dt
 from collections import defaultdict
@@ -13,12 +13,12 @@ from django.utils import timezone
 from bookings import options, plans, texts
 from bookings.batches.asking import ASKED_ALREADY
 from bookings.batches.timing import Planned, Timing, Walk, count_ahead
-from bookings.models import BatchEntry, Booking, Consent, Notification, Slot
+from bookings.models import BatchEntry, Booking, Consent, Notification
 from bookings.models.fields import country_of
 from bookings.outbox.spending import price_per_part
 
 _SHOWN_TEXTS = 3
-_ASKED_BY_ANOTHER = "Waits already, in another batch that is asking."
+_ASKED_BY_ANOTHER = "Another batch is about to ask this customer."
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ def preview(bookings: QuerySet[Booking], *, sender: str, is_plain: bool = False)
     reasons = _reasons(rows, bookings, now)
     asked = [booking for booking in rows if booking.pk not in reasons]
     first_digits = _first_digits(asked, options.digits_taken(bookings, now))
-    walk = Walk({booking.msisdn for booking in asked}, now, count_ahead())
+    walk = Walk({booking.msisdn for booking in asked}, now, count_ahead(now))
     found = Preview(
         timing=walk.found,
         total=len(rows),
@@ -55,7 +55,7 @@ def preview(bookings: QuerySet[Booking], *, sender: str, is_plain: bool = False)
         notices=list(first_digits.values()).count(None),
         left_out=_grouped(rows, reasons),
     )
-    wording = _Wording(sender, now)
+    wording = _Wording(asked, sender, now)
     for booking in asked:
         measured = wording.measure(booking, first_digits[booking.pk])
         cost = _count(found, booking, measured, is_plain=is_plain)
@@ -158,9 +158,9 @@ class _Measured:
 class _Wording:
     """Texts of many bookings. Those that differ in nothing but references of one length are measured once."""
 
-    def __init__(self, sender: str, now: dt.datetime) -> None:
+    def __init__(self, bookings: Iterable[Booking], sender: str, now: dt.datetime) -> None:
         self._sender, self._now = sender, now
-        self._offered: dict[int, list[Slot]] = {}
+        self._offered = options.offered_slots((booking.slot for booking in bookings), now)
         self._measured: dict[tuple[object, ...], _Measured] = {}
 
     def measure(self, booking: Booking, first: int | None) -> _Measured:
@@ -175,8 +175,6 @@ class _Wording:
         return self._measured[kind]
 
     def word(self, booking: Booking, first: int | None, *, is_plain: bool = False) -> plans.Plan:
-        if booking.slot_id not in self._offered:
-            self._offered[booking.slot_id] = options.offered_slots(booking, self._now)
         offered = self._offered[booking.slot_id]
         return plans.word(
             booking, offered, first, sender=self._sender, now=self._now, is_plain=is_plain

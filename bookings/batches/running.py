@@ -93,13 +93,13 @@ def withdraw_cancelled() -> int:
 def _withdraw(batch: Batch) -> int:
     """Everyone locks the notification before its messages: so no call can begin for those that are locked here."""
     now = timezone.now()
-    unread = Notification.objects.open().filter(
-        batch_entry__batch=batch, handed_over_at=None, closes_at__gt=now
-    )
-    keys = list(unread.locked().values_list("pk", flat=True))
-    OutboundMessage.objects.of_batches([batch]).cancel(_CANCELLED)
-    SlotOption.objects.filter(notification__in=keys).update(is_held=False)
-    return Notification.objects.filter(pk__in=keys).update(
+    questions = Notification.objects.open().filter(batch_entry__batch=batch).locked()
+    rows = list(questions.values_list("pk", "handed_over_at", "closes_at"))
+    ours = OutboundMessage.objects.of_batches([batch])
+    ours.filter(notification__in=[pk for pk, *_ in rows]).cancel(_CANCELLED)
+    unread = [pk for pk, left_at, closes_at in rows if left_at is None and closes_at > now]
+    SlotOption.objects.filter(notification__in=unread).update(is_held=False)
+    return Notification.objects.filter(pk__in=unread).update(
         state=NotificationState.WITHDRAWN, closed_at=now, withdrawn_because=_CANCELLED
     )
 

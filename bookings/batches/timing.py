@@ -1,15 +1,16 @@
 """When the texts of a batch would leave: at the allowed rate, outside the quiet hours, within the caps."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
 from django.conf import settings
 from django.utils import timezone
 
-from bookings.models import BatchEntry, OutboundMessage
+from bookings.models import BatchEntry
 from bookings.outbox import caps, spending
+from bookings.outbox.claiming import going
 from bookings.plans import LEAST_TIME_TO_ANSWER
 
 #: Nobody is asked further ahead.
@@ -54,9 +55,9 @@ class Timing:
     closed: int = 0  # never: too little time is left to answer when it is their turn
 
 
-def count_ahead() -> Ahead:
-    """What waits already: texts, and customers whom other batches are still to ask."""
-    queued, to_ask = OutboundMessage.objects.queued(), BatchEntry.objects.to_ask()
+def count_ahead(now: dt.datetime) -> Ahead:
+    """What goes before a new text: what waits and nothing stops, and customers whom other batches are still to ask."""
+    queued, to_ask = going(now), BatchEntry.objects.to_ask()
     cost = Decimal()
     if settings.SMS_DAILY_SPEND_CAP is not None:
         numbers = to_ask.order_by().values_list("booking__msisdn", flat=True)
@@ -64,14 +65,6 @@ def count_ahead() -> Ahead:
         cost = spending.estimate_all(queued) + sum(unwritten, Decimal())
     texts = queued[:_MOST_COUNTED].count() + to_ask[:_MOST_COUNTED].count()
     return Ahead(min(texts, _MOST_COUNTED), cost)
-
-
-def timing(texts: Sequence[Planned], now: dt.datetime, ahead: Ahead | None = None) -> Timing:
-    """When these texts would leave, one after the other, if nothing else came in between."""
-    walk = Walk({text.msisdn for text in texts}, now, ahead or Ahead())
-    for text in texts:
-        walk.take(text)
-    return walk.found
 
 
 class Walk:

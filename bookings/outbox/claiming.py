@@ -27,7 +27,7 @@ LEASE = dt.timedelta(seconds=60)
 _SHORTEST_WAIT = dt.timedelta(milliseconds=20)
 
 #: A question is not sent with less than this to its close.
-_LEAST_TIME_TO_ANSWER = dt.timedelta(minutes=30)
+LEAST_TIME_TO_ANSWER = dt.timedelta(minutes=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,24 +112,29 @@ def _held_back(
 
 def sendable(now: dt.datetime) -> OutboundMessageQuerySet:
     """The queued messages that may be sent at this moment, the most urgent first."""
+    messages = going(now).filter(due_at__lte=now).order_by("priority", "due_at", "pk")
+    return messages.filter(_speaks_at_night(now)) if is_quiet(now) else messages
+
+
+def going(now: dt.datetime) -> OutboundMessageQuerySet:
+    """The queued messages that nothing stops: they go as soon as they are due and it is not night."""
     opted_out = Consent.objects.opted_out().filter(msisdn=OuterRef("msisdn"))
     messages = (
         OutboundMessage.objects.queued()
-        .filter(due_at__lte=now, gateway=settings.SMS_GATEWAY, is_held=False)
+        .filter(gateway=settings.SMS_GATEWAY, is_held=False)
         .filter(kind__in=Kind.values)  # a newer version's kinds are left to it
         .filter(Q(valid_until=None) | Q(valid_until__gt=now))
         .filter(Q(kind__in=DESPITE_OPT_OUT) | ~Exists(opted_out))
         .filter(
             ~Q(kind__in=QUESTIONS)
             | Q(notification=None)
-            | Q(notification__closes_at__gte=now + _LEAST_TIME_TO_ANSWER)
+            | Q(notification__closes_at__gte=now + LEAST_TIME_TO_ANSWER)
         )
-        .order_by("priority", "due_at", "pk")
     )
     # Usually there is none, and then nothing is looked up row by row.
     if stopped := list(Batch.objects.stopped(now).values_list("pk", flat=True)):
         messages = messages.not_of_batches(stopped)
-    return messages.filter(_speaks_at_night(now)) if is_quiet(now) else messages
+    return messages
 
 
 def is_quiet(now: dt.datetime) -> bool:

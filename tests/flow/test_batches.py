@@ -12,7 +12,7 @@ from bookings import batches, dispatch
 from bookings.batches import ask_waiting
 from bookings.batches import progress as progress_of
 from bookings.batches.previewing import preview
-from bookings.batches.timing import Ahead, Planned, timing
+from bookings.batches.timing import Ahead, Planned, Walk
 from bookings.invariants import find_contradictions
 from bookings.models import (
     ActKind,
@@ -20,6 +20,7 @@ from bookings.models import (
     BatchEntry,
     BatchState,
     Booking,
+    Consent,
     MessageState,
     Notification,
     NotificationState,
@@ -29,6 +30,7 @@ from bookings.models import (
     StaffAct,
 )
 from bookings.notifications import ask_afresh
+from bookings.options import offered_slots
 from bookings.outbox.claiming import claim
 from bookings.outbox.recovery import send_again
 from bookings.outbox.sending import gateway, hand_over
@@ -134,6 +136,46 @@ def test_asking_takes_few_queries_for_each_customer():
         assert ask_waiting() == 12
     for_each = (len(of_many) - len(of_few)) / 10
     assert for_each <= MOST_QUERIES, for_each
+
+
+def in_slots_of(days) -> list[Booking]:
+    """One on each of these days, each at an hour of its own."""
+    return [
+        BookingFactory.create(
+            slot=SlotFactory.create(
+                date=THU + dt.timedelta(days=day),
+                window_start=dt.time(8 + day % 10),
+                window_end=dt.time(18),
+            )
+        )
+        for day in days
+    ]
+
+
+def test_the_preview_takes_as_many_queries_for_many_slots_as_for_few():
+    few, many, _later = (in_slots_of(range(*days)) for days in ((0, 2), (2, 22), (30, 31)))
+    with CaptureQueriesContext(connection) as of_few:
+        assert previewed(few).asked == 2
+    with CaptureQueriesContext(connection) as of_many:
+        assert previewed(many).asked == 20
+    assert len(of_many) == len(of_few)
+
+
+def test_what_many_are_offered_is_looked_up_once():
+    chosen = in_slots_of(range(20))
+    for booking in chosen:
+        post_office = {"place": "post_office", "capacity": None}
+        window = {name: getattr(booking.slot, name) for name in ("window_start", "window_end")}
+        SlotFactory.create(date=booking.slot.date, **window, **post_office)
+    slots = [booking.slot for booking in chosen]
+    with CaptureQueriesContext(connection) as of_one:
+        offered_slots(slots[:1], timezone.now())
+    with CaptureQueriesContext(connection) as of_all:
+        found = offered_slots(slots[:-1], timezone.now())
+    assert len(of_all) == len(of_one) == 2
+    alone = {slot.pk: offered_slots([slot], timezone.now())[slot.pk] for slot in slots[:-1]}
+    assert found == alone
+    assert {len(offered) for offered in found.values()} == {3}
 
 
 # Paused and cancelled
@@ -394,7 +436,7 @@ def test_without_a_cap_on_spending_nothing_is_said_of_it(settings):
     assert (found.money, found.today, found.dear) == (None, 3, 0)
 
 
-def test_what_waits_is_counted_by_the_price_of_its_country(settings, queued, money):
+def test_what_waits_is_counted_by_the_price_of_its_country(settings, queued, network, money):
     settings.SMS_PRICES = {"GB": Decimal("0.04"), "FR": Decimal("0.10")}
     queued(parts=2, msisdn="447700900123")
     queued(parts=3, msisdn="33612345678")
@@ -410,13 +452,29 @@ def test_customers_whom_another_batch_is_still_to_ask_go_first_and_cost_money(mo
     assert previewed(chosen).timing == before
 
 
+def test_what_nothing_sends_today_is_not_ahead_and_costs_nothing(queued, network, money):
+    paused, cancelled = start(parcels(3)), start(parcels(1, date=TUE))
+    ask_waiting()
+    assert batches.pause(paused, UserFactory.create())
+    Batch.objects.filter(pk=cancelled.pk).update(
+        state=BatchState.CANCELLED, ended_at=timezone.now()
+    )
+    queued(is_held=True)
+    queued(gateway="simulator")
+    Consent.objects.record(queued().msisdn, is_opted_out=True, words="STOP")
+    found = previewed(parcels(1)).timing
+    assert (found.ahead, found.money) == (0, Decimal("1.00"))
+    queued(due_at=wall("2026-11-23 10:05"))  # the gateway asked for a moment
+    assert previewed(parcels(1)).timing.ahead == 1
+
+
 def test_who_waits_in_a_batch_that_is_asking_is_left_out_of_the_next(drain):
     chosen = parcels(3)
     first = start(chosen)
     found = previewed(chosen)
     assert found.asked == 0
     ((reason, waiting),) = found.left_out
-    assert (reason, waiting) == ("Waits already, in another batch that is asking.", chosen)
+    assert (reason, waiting) == ("Another batch is about to ask this customer.", chosen)
     batches.cancel(first, UserFactory.create())
     assert previewed(chosen).asked == 3
 
@@ -495,6 +553,14 @@ def test_a_question_that_is_asked_afresh_takes_the_place_of_the_old_one(clock):
     assert fresh.remind_at is not None
 
 
+def timing(texts, now, ahead=0):
+    """When these texts would leave, after so many others."""
+    walk = Walk({text.msisdn for text in texts}, wall(now), Ahead(ahead))
+    for text in texts:
+        walk.take(text)
+    return walk.found
+
+
 @pytest.mark.parametrize(
     ("now", "rate", "count", "expected"),
     [
@@ -512,12 +578,12 @@ def test_timing_counts_who_goes_today_and_why_others_do_not(
     settings.SMS_RATE_PER_SECOND, settings.SMS_RATE_PER_NUMBER = rate, None
     closes = wall("2026-12-05 21:00") if expected[3] == 0 else wall("2026-11-26 21:00")
     texts = [Planned(f"4477{number:08d}", closes) for number in range(count)]
-    found = timing(texts, wall(now))
+    found = timing(texts, now)
     assert (found.today, found.quiet, found.slow, found.closed) == expected
 
 
 def test_what_waits_already_goes_first(settings):
     settings.QUIET_HOURS, settings.SMS_RATE_PER_SECOND = None, 1
     texts = [Planned("447700900123", wall("2026-11-26 21:00"))]
-    found = timing(texts, wall("2026-11-23 10:00"), Ahead(59))
+    found = timing(texts, "2026-11-23 10:00", ahead=59)
     assert found.ends_at == wall("2026-11-23 10:01")

@@ -1,21 +1,35 @@
 """Several senders at one batch, and a batch that is stopped while it is being asked."""
 
+import time
+from threading import Event
+
 import pytest
+from django.db import connection, transaction
+from django.utils import timezone
 
 from bookings import batches
 from bookings.batches import ask_waiting
 from bookings.models import (
     Batch,
     Booking,
+    Kind,
     MessageState,
     Notification,
     OutboundMessage,
     StaffAct,
+    lock_customer,
 )
+from bookings.notifications import withdraw
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import start_call
 from bookings.reminders import remind
-from tests.factories import BookingFactory, SlotFactory, UserFactory, in_days
+from tests.factories import (
+    BookingFactory,
+    OutboundMessageFactory,
+    SlotFactory,
+    UserFactory,
+    in_days,
+)
 from tests.processes import VIRTUAL_NUMBER
 from tests.races.together import at_once
 
@@ -129,6 +143,33 @@ def test_a_text_is_handed_over_or_withdrawn_when_its_batch_is_cancelled(attempt,
     was_called = message.call_started_at is not None
     assert was_called == (question.handed_over_at is not None) == (question.state == "open")
     assert was_called == (message.state != MessageState.CANCELLED)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one lock for all")
+def test_a_batch_is_cancelled_while_an_import_withdraws_its_reminders_in_another_order():
+    batch, user = start(2), UserFactory.create()
+    ask_waiting()
+    OutboundMessage.objects.update(state=MessageState.DELIVERED)
+    Notification.objects.update(handed_over_at=timezone.now())
+    first, second = Booking.objects.order_by("pk")
+    for question in Notification.objects.order_by("pk"):
+        OutboundMessageFactory.create(kind=Kind.REMINDER, notification=question)
+    has_begun = Event()
+
+    def withdraw_both() -> None:
+        with transaction.atomic():
+            lock_customer(first.msisdn, second.msisdn)
+            withdraw(second, "moved")
+            has_begun.set()
+            time.sleep(0.5)
+            withdraw(first, "moved")
+
+    def cancel() -> bool:
+        has_begun.wait(30)
+        return batches.cancel(batch, user)
+
+    assert at_once(withdraw_both, cancel) == [None, True]
+    assert not OutboundMessage.objects.queued().exists()
 
 
 @pytest.mark.parametrize("attempt", range(ROUNDS))

@@ -202,6 +202,15 @@ def test_what_is_not_fully_confirmed_is_shown_again_instead_of_sent(changes, dis
     assert not Batch.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("state", "count"), [("running", 1), ("paused", 0), ("finished", 0), ("nonsense", 1), ("", 1)]
+)
+def test_the_list_of_batches_by_state(state, count, dispatcher):
+    confirm(dispatcher, choose(dispatcher, [BookingFactory.create()]))
+    page = dispatcher.get(url(Batch, "changelist"), {"state": state})
+    assert len(page.context["cl"].result_list) == count
+
+
 def test_two_parcels_on_one_phone_are_asked_with_the_digits_that_were_shown(dispatcher):
     later = SlotFactory.create(date=in_days(5))
     first = BookingFactory.create(msisdn=PHONE, slot=later)  # listed after the second
@@ -221,7 +230,7 @@ def test_two_parcels_on_one_phone_are_asked_with_the_digits_that_were_shown(disp
 def test_a_fourth_parcel_of_a_customer_gets_a_plain_notice_and_the_page_says_so(dispatcher):
     page = choose(dispatcher, BookingFactory.create_batch(4, msisdn=PHONE))
     assert page.context["found"].notices == 1
-    assert "1 of them get a plain notice" in page.content.decode()
+    assert "1 of them gets a plain notice" in page.content.decode()
 
 
 def test_staff_pick_the_number_to_send_from_where_there_are_several(dispatcher, settings):
