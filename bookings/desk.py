@@ -82,6 +82,7 @@ def apply(concern: Concern, option: SlotOption, user: User, *, seen: int = 0) ->
             raise CannotAct(str(error)) from None
         if change is None and booking.slot.ends_at <= timezone.now():
             raise CannotAct(f"The slot {booking.slot} is over.")
+        dispatch.drop_reminders(booking)
         _own(current, user)
         _write_down(ActKind.APPLIED, current, user, booking, f"option {option.digit}")
         try:
