@@ -82,6 +82,7 @@ def apply(concern: Concern, option: SlotOption, user: User, *, seen: int = 0) ->
             raise CannotAct(str(error)) from None
         if change is None and booking.slot.ends_at <= timezone.now():
             raise CannotAct(f"The slot {booking.slot} is over.")
+        dispatch.drop_reminders(booking)
         _own(current, user)
         _write_down(ActKind.APPLIED, current, user, booking, f"option {option.digit}")
         try:
@@ -178,7 +179,7 @@ def why_not_mine(concern: Concern, user: User) -> str:
     if concern.settled_at is not None:
         how = Settlement(concern.settlement).label
         by = f" by {full_name(concern.settled_by)}" if concern.settled_by else ""
-        return f"This was settled{by} on {moment(concern.settled_at)}: {how}. Nothing was done."
+        return f"This was settled{by} on {moment(concern.settled_at)}: {how}."
     other = _of_same_number(concern).exclude(owner=None).exclude(owner=user).first()
     if other is None:
         return ""
@@ -200,7 +201,7 @@ def _acting(concern: Concern, user: User, *, is_taking: bool = False) -> Iterato
         current = _locked(concern)
         is_free = is_taking and may_take_over(current, user)
         if not is_free and (reason := why_not_mine(current, user)):
-            raise CannotAct(reason)
+            raise CannotAct(f"{reason} Nothing was done.")
         yield current
 
 

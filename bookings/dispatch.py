@@ -244,9 +244,19 @@ def _why_not(msisdn: str, *, is_out: bool) -> str:
 
 
 def told_by_phone(booking: Booking, user: "User") -> None:
-    """Write down that a person has told this customer where the delivery stands, and what that was."""
+    """Write down that a person has told this customer where the delivery stands, and what that was.
+
+    The caller holds the customer's lock.
+    """
+    drop_reminders(booking)
     told = str(booking.slot) if booking.is_scheduled else SAID_OFF
     _write_down(ActKind.TOLD_BY_PHONE, booking, user, told)
+
+
+def drop_reminders(booking: Booking) -> None:
+    """Whom somebody has spoken to about it is not silent any more."""
+    waiting = OutboundMessage.objects.filter(kind=Kind.REMINDER, booking=booking)
+    waiting.cancel("somebody has spoken to the customer")
 
 
 def _write_down(kind: ActKind, booking: Booking, user: "User", details: str) -> None:

@@ -70,15 +70,15 @@ def _remind(notification: Notification) -> None:
 
 
 def _is_silent(notification: Notification) -> bool:
-    """No word from the customer, nor with them by phone, and the delivery stands where it stood."""
+    """No word from the customer, nor with them, and the delivery stands where it stood."""
     booking = notification.booking
     words = InboundMessage.objects.filter(
         Q(booking=booking) | Q(booking=None, msisdn=notification.msisdn),
         received_at__gte=notification.handed_over_at,
     )
-    phoned = StaffAct.objects.filter(
-        kind=ActKind.TOLD_BY_PHONE,
-        booking=booking,
+    acts = StaffAct.objects.filter(
+        Q(booking=booking) | Q(booking=None),
+        kind__in=[ActKind.TOLD_BY_PHONE, ActKind.APPLIED],
         msisdn=notification.msisdn,
         created_at__gte=notification.handed_over_at,
     )
@@ -86,7 +86,7 @@ def _is_silent(notification: Notification) -> bool:
         booking.slot_id != notification.slot_id
         or booking.slot_changes.filter(created_at__gte=notification.created_at).exists()
     )
-    has_spoken = words.exists() or phoned.exists()
+    has_spoken = words.exists() or acts.exists()
     return booking.is_scheduled and not is_moved and not has_spoken
 
 

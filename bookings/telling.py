@@ -9,7 +9,7 @@ from bookings.dispatch import CannotTell, News
 from bookings.models import Booking
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
+    from django.contrib.auth.models import AnonymousUser, User
 
 
 class Telling(models.TextChoices):
@@ -17,6 +17,16 @@ class Telling(models.TextChoices):
     PHONE = "phone", "I told them by phone"
     ASK = "ask", "Ask again by SMS, with new options"
     NOBODY = "nobody", "They are not told"
+
+
+#: What texts the customer, as only who may notify customers may.
+BY_SMS = (Telling.SMS, Telling.ASK)
+
+
+def ways_for(user: "User | AnonymousUser") -> list[Telling]:
+    """How this person may let a customer learn of it."""
+    may_text = user.has_perm("bookings.notify_booking")
+    return [way for way in Telling if may_text or way not in BY_SMS]
 
 
 def tell(booking: Booking, how: Telling, user: "User", *, news: News) -> None:

@@ -129,7 +129,7 @@ class BookingAdmin(MovingMixin, UnawareMixin, ExportMixin, KeptAdmin):
 
     def get_form(self, request: HttpRequest, obj: Any = None, *args: Any, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, *args, **kwargs)
-        form.refused, form.user_id = getattr(request, "refused", ""), request.user.pk
+        form.refused, form.user = getattr(request, "refused", ""), request.user
         return form
 
     def changeform_view(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from django import forms
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -49,7 +49,7 @@ class BookingForm(forms.ModelForm):
     )
 
     #: Who sends it; set by the admin.
-    user_id: int | None = None
+    user: User | AnonymousUser = AnonymousUser()
     #: Why `dispatch` refused what this form asked for; set by the admin when it shows it again.
     refused = ""
 
@@ -82,8 +82,10 @@ class BookingForm(forms.ModelForm):
     def _offer_telling(self) -> None:
         """By SMS if one reaches a customer who knows of the delivery; and what would be written, or why nothing."""
         told: Any = self.fields["told"]
-        reason = dispatch.why_not_told(self.instance)
-        self.initial["told"] = Telling.SMS if self._has_heard and not reason else Telling.NOBODY
+        ways, reason = telling.ways_for(self.user), dispatch.why_not_told(self.instance)
+        told.choices = [(way.value, way.label) for way in ways]
+        is_by_sms = Telling.SMS in ways and self._has_heard and not reason
+        self.initial["told"] = Telling.SMS if is_by_sms else Telling.NOBODY
         told.help_text = reason or f"By SMS: {telling.example(self.instance)}"
 
     def _offer_choices(self) -> None:
@@ -127,10 +129,10 @@ class BookingForm(forms.ModelForm):
         """What it asks for is so, by this person: it was sent twice. A colleague may have told the customer nothing."""
         is_whole = {"slot", "msisdn"} <= self.cleaned_data.keys()
         is_so = is_whole and not self.is_changed and not {*_PLAIN} & {*self.changed_data}
-        return is_so and self.user_id == last_changed_by(self.instance)
+        return is_so and self.user.pk == last_changed_by(self.instance)
 
     def _check_telling(self) -> None:
-        msisdn, is_by_sms = self.cleaned_data["msisdn"], self.telling in {Telling.SMS, Telling.ASK}
+        msisdn, is_by_sms = self.cleaned_data["msisdn"], self.telling in telling.BY_SMS
         if not self.instance.pk or not self.is_changed or not is_by_sms:
             return
         if reason := dispatch.why_not_told(Booking(msisdn=msisdn)):

@@ -90,7 +90,8 @@ class MovingMixin(OwnPages):
         open_ones = [booking for booking in bookings if booking.is_scheduled]
         reasons = dispatch.why_not_told_each({each.pk: each.msisdn for each in open_ones})
         seen = seen_words(open_ones)
-        ways = [way for way in Telling if is_move or way != Telling.ASK]
+        ways = [way for way in telling.ways_for(request.user) if is_move or way != Telling.ASK]
+        usual = Telling.SMS if Telling.SMS in ways else Telling.NOBODY
         return self.own_page(
             request,
             "booking/move.html",
@@ -105,7 +106,7 @@ class MovingMixin(OwnPages):
             without_sms=sum(bool(reason) for reason in reasons.values()),
             choices=_choices(open_ones) if is_move else [],
             ways=[(way.value, way.label) for way in ways],
-            way=request.POST.get("told") or Telling.SMS.value,
+            way=request.POST.get("told") or usual.value,
             slot=request.POST.get("slot", ""),
             days=_DAYS,
         )
@@ -120,7 +121,7 @@ class MovingMixin(OwnPages):
         slot = Slot.objects.filter(pk=slot_key).first() if is_key(slot_key) else None
         if is_move and slot is None:
             return self._page(request, keys, is_move=True, missing="Choose a slot first.")
-        if way not in Telling.values:
+        if way not in telling.ways_for(request.user):
             sentence = "Choose how the customers learn of it."
             return self._page(request, keys, is_move=is_move, missing=sentence)
         bookings = Booking.objects.select_related("slot").filter(pk__in=keys).order_by("pk")

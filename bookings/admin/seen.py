@@ -1,7 +1,8 @@
 """How a page showed a booking, as a word that it carries: so that each page is carried out once, and on nothing else.
 
-Whatever staff, a customer or an import does to the booking makes another word of it, for good: also a move back, and
-a cancellation that was taken back. So a page that is sent again, or that somebody else was faster than, is refused.
+Whatever staff, a customer or an import does to the booking makes another word of it; a move or a cancellation for good,
+also if it was taken back. So a page that is sent again, or that somebody else was faster than, is refused. Only a phone
+number that was changed there and back gives the word of before.
 """
 
 from collections.abc import Iterable
@@ -39,12 +40,13 @@ def seen_word(booking: Booking) -> str:
 
 
 def changed_since(seen: str, booking: Booking) -> str:
-    """What a page that showed it in this word does not know, as a sentence; "" if nothing, or if it says no word.
+    """What a page that showed it in this word does not know, as a sentence; "" if nothing.
 
-    The customer's locks are taken, so that it holds until the end of the caller's transaction.
+    A page that carries no word is refused too. The customer's locks are taken, so that it holds until the end of the
+    caller's transaction.
     """
     current = lock_booking(booking)
-    if not seen or seen == seen_word(current):
+    if seen == seen_word(current):
         return ""
     where = f"on {current.slot}" if current.is_scheduled else "cancelled"
     return f"{visible(current.reference)} changed since the page was opened: it is now {where}."

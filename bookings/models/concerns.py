@@ -1,7 +1,5 @@
 """What the machine must not guess or cannot mend: one row for each thing that a person has to see to."""
 
-from typing import TYPE_CHECKING
-
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -10,9 +8,6 @@ from django.utils import timezone
 from bookings.models.fields import is_one_of
 from bookings.models.messages import InboundMessage, OutboundMessage
 from bookings.models.schedule import Booking
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
 
 
 class ConcernKind(models.TextChoices):
@@ -103,6 +98,3 @@ class Concern(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} ({self.pk})"
-
-    def belongs_to_another(self, user: "User") -> bool:
-        return self.owner_id is not None and self.owner_id != user.pk

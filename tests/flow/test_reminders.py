@@ -4,12 +4,19 @@ import datetime as dt
 
 import pytest
 
-from bookings import batches, dispatch
+from bookings import batches, desk, dispatch
 from bookings.invariants import find_contradictions
-from bookings.models import Booking, Kind, MessageState, Notification, OutboundMessage
+from bookings.models import (
+    Booking,
+    ConcernKind,
+    Kind,
+    MessageState,
+    Notification,
+    OutboundMessage,
+)
 from bookings.reminders import remind
 from bookings.texts import count_parts
-from tests.factories import BookingFactory, SlotFactory, UserFactory
+from tests.factories import BookingFactory, ConcernFactory, SlotFactory, UserFactory
 from tests.flow.clock import clock_at
 from tests.processes import VIRTUAL_NUMBER
 
@@ -87,6 +94,31 @@ def test_nobody_who_has_written_is_reminded(text, booking, clock, drain, reply):
 def test_nobody_is_reminded_who_was_spoken_to_by_phone(booking, clock, drain):
     dispatch.told_by_phone(booking, UserFactory.create())
     clock("2026-11-24 15:31")
+    assert drain() == []
+
+
+def test_a_reminder_that_waits_is_dropped_when_somebody_speaks_to_the_customer(
+    booking, clock, drain
+):
+    clock("2026-11-24 15:31")
+    remind()
+    dispatch.told_by_phone(booking, UserFactory.create())
+    assert drain() == []
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["before it is due", "while it waits"])
+def test_nobody_is_reminded_for_whom_staff_kept_the_slot(is_late, booking, clock, drain):
+    asked = OutboundMessage.objects.get()
+    about = {"inbound": None, "outbound": asked, "booking": booking, "msisdn": booking.msisdn}
+    concern = ConcernFactory.create(kind=ConcernKind.NO_RECEIPT, **about)
+    if is_late:
+        clock("2026-11-24 15:31")
+        remind()
+    option = Notification.objects.get().options.get(digit=1)
+    assert desk.apply(concern, option, UserFactory.create())
+    (told,) = drain()
+    assert "stays" in told["text"]
+    clock("2026-11-24 15:32")
     assert drain() == []
 
 

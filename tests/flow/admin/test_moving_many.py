@@ -4,7 +4,9 @@ import datetime as dt
 import re
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
@@ -21,7 +23,7 @@ from bookings.models import (
     SlotChange,
     StaffAct,
 )
-from tests.factories import BookingFactory, NotificationFactory, SlotFactory, in_days
+from tests.factories import BookingFactory, NotificationFactory, SlotFactory, UserFactory, in_days
 from tests.flow.admin.pages import form_of, save, url
 
 pytestmark = pytest.mark.django_db
@@ -98,6 +100,28 @@ def test_many_are_asked_again_about_the_new_slot(dispatcher, wanted):
     carry_out(dispatcher, fields_of(open_page(dispatcher, [booking])), slot=wanted.pk, told="ask")
     assert Notification.objects.open().get().slot == wanted
     assert OutboundMessage.objects.get().kind == Kind.NOTIFICATION
+
+
+@pytest.mark.parametrize("told", ["sms", "ask"])
+def test_who_may_not_notify_customers_texts_none_by_a_move_or_a_cancellation(told, wanted):
+    user, booking = UserFactory.create(), BookingFactory.create()
+    may = ("view_booking", "change_booking")
+    user.user_permissions.set(Permission.objects.filter(codename__in=may))
+    client = Client()
+    client.force_login(user)
+    for action, what, to in (
+        ("move_bookings", "move", wanted.pk),
+        ("cancel_bookings", "cancel", ""),
+    ):
+        page = open_page(client, [booking], action)
+        assert "By SMS</span>" not in page.text
+        html = carry_out(client, fields_of(page), what, slot=to, told=told)
+        assert "Choose how the customers learn of it." in html
+    page = save(client, booking, slot=wanted.pk, told=told)
+    assert f"{told} is not one of the available choices" in page.text
+    assert not OutboundMessage.objects.exists()
+    assert not SlotChange.objects.exists()
+    assert save(client, booking, slot=wanted.pk, told="phone").status_code == 302
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bookings import desk, dispatch, history
+from bookings.admin.seen import seen_word
 from bookings.invariants import find_contradictions
 from bookings.models import (
     ActKind,
@@ -55,8 +56,9 @@ def colleague():
 
 
 def act(client, concern, name, **fields):
-    address = url(Concern, "act", concern.pk)
-    return client.post(address, {"act": name, "seen": concern.pk, **fields}, follow=True)
+    shown = seen_word(concern.booking) if concern.booking else ""
+    page = {"act": name, "seen": concern.pk, "shown": shown}
+    return client.post(url(Concern, "act", concern.pk), page | fields, follow=True)
 
 
 def said(response) -> str:
@@ -224,6 +226,10 @@ def test_what_is_settled_names_who_settled_it(dispatcher, concern, colleague):
     )
     response = act(dispatcher, concern, "answer", words="Hello", nonce=NONCE)
     assert "settled by Mira Ode" in said(response)
+    assert said(response).endswith("answered by SMS. Nothing was done.")
+    page = dispatcher.get(url(Concern, "change", concern.pk)).text
+    assert "settled by Mira Ode" in page
+    assert "Nothing was done" not in page
     assert not OutboundMessage.objects.exists()
 
 
@@ -356,6 +362,8 @@ def test_what_changed_since_the_page_was_opened_is_not_told_by_phone_and_not_und
     for name, word in zip(("told_by_phone", "apply"), shown, strict=True):
         refused = act(dispatcher, concern, name, shown=word, option=option.pk)
         assert f"it is now on {later}. Nothing was done." in said(refused)
+    refused = act(dispatcher, concern, "told_by_phone", shown="")
+    assert "Nothing was done." in said(refused)
     assert Booking.objects.get().slot == later
     assert not StaffAct.objects.exists()
     (word, _) = re.findall(r'name="shown" value="(\w+)"', refused.text)
