@@ -408,3 +408,36 @@ def test_what_the_database_leaves_out_of_a_day_the_rule_would_leave_out_too(cloc
     expected = {booking.pk: why for booking in bookings if (why := facts.why_not(booking))}
     assert {one.booking.pk: one.reason for one in reach.unreached(TOMORROW)} == expected
     assert 30 < len(expected) < 140
+
+
+def moved_about(booking, chance):
+    day = TOMORROW + dt.timedelta(days=chance.randint(0, 2))
+    dispatch.move(booking, SlotFactory.create(date=day, capacity=None))
+
+
+CHANGES = (
+    *(moved_about, moved_about, text_of, moved_by_reply),
+    lambda booking, chance: dispatch.cancel(booking),
+    lambda booking, chance: dispatch.reinstate(booking),
+    lambda booking, chance: dispatch.told_by_phone(booking, UserFactory.create()),
+)
+
+
+def test_whom_the_list_of_any_day_names_can_be_told_by_phone_and_is_named_no_more(clock):
+    """Also on the lists of days that the delivery has left."""
+    chance, days = random.Random(2), [TOMORROW + dt.timedelta(days=ahead) for ahead in range(3)]
+    bookings = BookingFactory.create_batch(
+        60, slot=SlotFactory.create(date=TOMORROW, capacity=None)
+    )
+    for minute in range(60):
+        clock(f"2026-11-23 15:{minute:02}")
+        for booking in chance.sample(bookings, 5):
+            chance.choice(CHANGES)(booking, chance)
+    clock("2026-11-23 17:00")
+    listed = [one for day in days for one in reach.unreached(day)]
+    assert reach.count_unreached(days).total() == len(listed) > 25
+    assert len({one.booking for one in listed}) < len(listed)  # some are on two lists
+    assert all(reach.is_unreached(one.booking) for one in listed)
+    for one in listed:
+        dispatch.told_by_phone(one.booking, UserFactory.create())
+    assert reach.count_unreached(days).total() == 0
