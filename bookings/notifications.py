@@ -34,6 +34,7 @@ __all__ = [
     "ask_afresh",
     "close_past",
     "lock_booking",
+    "lock_texts",
     "notify",
     "plan",
     "withdraw",
@@ -136,14 +137,21 @@ def withdraw(booking: Booking, because: str) -> None:
 
 def withdraw_many(bookings: Sequence[tuple[Booking, str]]) -> None:
     """Do the same about many, each with its reason: most have nothing open. The caller holds all the locks."""
-    of_them = {"booking__in": [booking.pk for booking, _ in bookings]}
-    asked = Notification.objects.open().filter(**of_them).values_list("booking", flat=True)
-    texts = OutboundMessage.objects.cancellable().filter(**of_them)
-    # All at once: booking by booking would be another order than everybody else's.
-    concerned = {*asked, *texts.locked().values_list("booking", flat=True)}
+    chosen = [booking for booking, _ in bookings]
+    asked = Notification.objects.open().filter(booking__in=chosen).values_list("booking", flat=True)
+    concerned = {*asked, *lock_texts(chosen)}
     for booking, because in bookings:
         if booking.pk in concerned:
             withdraw(booking, because)
+
+
+def lock_texts(bookings: Sequence[Booking]) -> set[int | None]:
+    """Lock what can be cancelled about them, all at once: booking by booking would be another order than everybody's.
+
+    Returns the ids of the bookings that have any.
+    """
+    texts = OutboundMessage.objects.cancellable().filter(booking__in=bookings)
+    return set(texts.locked().values_list("booking", flat=True))
 
 
 def close_past() -> int:

@@ -7,6 +7,7 @@ from bookings import dispatch
 from bookings.manifest.known import Known
 from bookings.manifest.rows import Row, Window
 from bookings.models import Booking, ChangeCause, Slot, lock_customer
+from bookings.notifications import lock_texts
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -30,6 +31,7 @@ def carry_out(
     """Do what the rows say to their bookings. The caller holds all locks, and there is room."""
     if not changes:
         return
+    lock_texts([each.booking for each in changes if each.news & {"phone", "window"}])
     dispatch.change_phones(
         [(each.booking, each.row.msisdn) for each in changes if "phone" in each.news]
     )

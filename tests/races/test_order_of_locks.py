@@ -75,8 +75,15 @@ def _see_waiting(count: int) -> None:
             time.sleep(0.02)
 
 
-def test_a_batch_is_cancelled_while_an_import_moves_its_deliveries():
-    """Their reminders wait, made in another order than that of the file."""
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"date": in_days(5)}, id="both move"),
+        pytest.param({"phone": "07700 900009"}, id="one moves, one has another number"),
+    ],
+)
+def test_a_batch_is_cancelled_while_an_import_changes_its_deliveries(change):
+    """Their reminders wait, made in another order than that in which the import comes to the deliveries."""
     slot = SlotFactory.create(date=in_days(3), capacity=None)
     deliveries = [row(name, f"07700 90000{number}") for number, name in enumerate("AB", 1)]
     import_rows(entries(*deliveries))
@@ -95,12 +102,15 @@ def test_a_batch_is_cancelled_while_an_import_moves_its_deliveries():
             kind=Kind.REMINDER, booking=question.booking, notification=question
         )
     reminders = OutboundMessage.objects.filter(kind=Kind.REMINDER).order_by("pk")
-    moved = entries(*[[*cells[:3], f"{in_days(5)}", *cells[4:]] for cells in deliveries])
+    changed = entries(
+        row("A", **{"phone": "07700 900001"} | change),
+        row("B", "07700 900002", in_days(5)),
+    )
 
     is_cancelled, report = meet_at(
         reminders[:1],
         lambda: batches.cancel(batch, batch.user),
-        lambda: import_rows(moved),
+        lambda: import_rows(changed),
     )
 
     assert is_cancelled
