@@ -89,7 +89,7 @@ def fill(bookings: int, chance: random.Random, *, days: int = _DAYS) -> None:
     for first in range(0, bookings, _AT_ONCE):
         numbers = range(first, min(first + _AT_ONCE, bookings))
         _fill_some(numbers, slots, spent, now, days, chance)
-    _create(Spending(day=day, amount=_COST * attempts) for day, attempts in spent.items())
+    _create(Spending(day=day, amount=_COST * parts) for day, parts in spent.items())
     some = [_msisdn(number) for number in range(0, bookings, 100)]
     _create(Consent(msisdn=msisdn) for msisdn in some)
     _create(ConsentChange(msisdn=msisdn, is_opted_out=False, words="START") for msisdn in some)
@@ -273,6 +273,7 @@ def _messages(questions: list[Any], replies: list[Any]) -> list[Any]:
             kind="notification",
             msisdn=question.msisdn,
             text=f"Acme: {question.booking.reference} comes soon. Reply 1, 2 or 3.",
+            parts=2,
             booking=question.booking,
             notification=question,
             queued_at=question.created_at,
@@ -296,7 +297,7 @@ def _messages(questions: list[Any], replies: list[Any]) -> list[Any]:
 
 
 def _handed_over(messages: list[Any], chance: random.Random) -> Counter[dt.date]:
-    """Their attempts, parts and receipts; returns the attempts that cost something, by day."""
+    """Their attempts, parts and receipts; returns the parts that cost something, by day."""
     from bookings.models import SendAttempt
 
     attempts = _create(
@@ -309,8 +310,10 @@ def _handed_over(messages: list[Any], chance: random.Random) -> Counter[dt.date]
             settled_at=message.queued_at,
             verdict="accepted" if is_last else "not_sent",
             state="delivered" if is_last else "queued",
-            cost=_COST,
+            cost=_COST * message.parts if is_last else 0,
             spent_on=message.queued_at.date(),
+            country="GB",
+            counted_parts=message.parts if is_last else 0,
         )
         for message in messages
         for number, is_last in (
@@ -318,8 +321,9 @@ def _handed_over(messages: list[Any], chance: random.Random) -> Counter[dt.date]
         )
     )
     taken = [attempt for attempt in attempts if attempt.verdict == "accepted"]
-    _take_receipts(_parts(taken), chance)
-    return Counter(attempt.spent_on for attempt in taken)
+    parts = _parts(taken)
+    _take_receipts(parts, chance)
+    return Counter(part.attempt.spent_on for part in parts)
 
 
 def _parts(taken: list[Any]) -> list[Any]:
@@ -328,7 +332,7 @@ def _parts(taken: list[Any]) -> list[Any]:
     return _create(
         SentPart(attempt=attempt, gateway_message_id=f"{attempt.client_ref}-{part}", price=_COST)
         for attempt in taken
-        for part in range(2 if attempt.message.kind == "notification" else 1)
+        for part in range(attempt.counted_parts)
     )
 
 

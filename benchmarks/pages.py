@@ -110,6 +110,10 @@ def _hand_over() -> None:
             "UPDATE bookings_outboundmessage SET parts = 1 + id % 2,"
             " call_started_at = queued_at + interval '1 second' * (1 + id % 9)"
         )
+        cursor.execute(
+            "UPDATE bookings_sendattempt"
+            " SET country = (ARRAY['GB', 'GB', 'IE', 'FR'])[1 + message_id % 4]"
+        )
 
 
 def _lose_some() -> None:

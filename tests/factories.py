@@ -4,6 +4,7 @@
 """
 
 import datetime as dt
+from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -34,6 +35,8 @@ from bookings.models import (
     SlotChange,
     SlotOption,
 )
+from bookings.models.fields import country_of
+from bookings.outbox.settling import NEVER_LEFT
 from tests.processes import VIRTUAL_NUMBER
 
 STRANGER = "447700900999"
@@ -177,16 +180,33 @@ class SendAttemptFactory(DjangoModelFactory[SendAttempt]):
     verdict = Verdict.ACCEPTED.value
     code = "0"
     state = MessageState.SUBMITTED
+    cost = Decimal()
+    country = LazyAttribute(lambda row: country_of(row.message.msisdn))
+    # By our own count, as long as no part of it is made.
+    counted_parts = LazyAttribute(
+        lambda row: row.message.parts if Decimal(row.cost) and row.verdict not in NEVER_LEFT else 0
+    )
+    unpriced_parts = SelfAttribute("counted_parts")
 
 
 class SentPartFactory(DjangoModelFactory[SentPart]):
+    """A part that the gateway took; its attempt counts it."""
+
     class Meta:
         model = SentPart
+        skip_postgeneration_save = True
 
     attempt = SubFactory(SendAttemptFactory)
     gateway_message_id = Sequence(lambda n: f"0A{n:014X}")
     price = "0.03330000"
     network = "23410"
+
+    @post_generation
+    def counted(self: Any, create, extracted, **kwargs):
+        prices = list(self.attempt.parts.values_list("price", flat=True))
+        self.attempt.counted_parts = len(prices)
+        self.attempt.unpriced_parts = prices.count(None)
+        self.attempt.save(update_fields=["counted_parts", "unpriced_parts"])
 
 
 class DeliveryReceiptFactory(DjangoModelFactory[DeliveryReceipt]):

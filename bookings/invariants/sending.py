@@ -37,7 +37,7 @@ _RECOVERED_WITHIN = dt.timedelta(seconds=60)
 _CANCELLED_WITHIN = dt.timedelta(minutes=5)  # a sweep takes a few hundred
 _CHUNK = 20_000  # messages looked at together
 _COLUMNS = (
-    *("pk", "number", "state", "verdict", "token"),
+    *("pk", "number", "state", "verdict", "token", "counted_parts"),
     *("message", "message__state", "message__token"),
 )
 
@@ -74,12 +74,12 @@ def questions_handed_over_say_so() -> Iterator[str]:
         yield f"I5 notification {notification.pk}: its text left us, and its digits do not count"
 
 
-def states_are_what_the_facts_say() -> Iterator[str]:
+def states_and_counts_are_what_the_facts_say() -> Iterator[str]:
     last: int = OutboundMessage.objects.aggregate(last=Max("pk"))["last"] or 0
     for first in range(0, last + 1, _CHUNK):
         facts = _facts(range(first, first + _CHUNK))
         for _, group in groupby(facts, lambda fact: fact.attempt.message):
-            yield from _wrong_states(list(group))
+            yield from _wrong(list(group))
 
 
 class _Attempt(NamedTuple):
@@ -88,6 +88,7 @@ class _Attempt(NamedTuple):
     state: str
     verdict: str
     token: str
+    counted_parts: int
     message: int
     message_state: str
     message_token: str
@@ -96,6 +97,7 @@ class _Attempt(NamedTuple):
 class _Facts(NamedTuple):
     attempt: _Attempt
     state: MessageState  # from the gateway's answer and the receipts
+    parts: int  # that are paid for
 
 
 def _facts(messages: range) -> Iterator[_Facts]:
@@ -114,19 +116,31 @@ def _facts(messages: range) -> Iterator[_Facts]:
     for values in attempts.values_list(*_COLUMNS):
         attempt = _Attempt(*values)
         state = attempt_state(attempt.verdict, parts[attempt.pk], receipts[attempt.pk])
-        yield _Facts(attempt, state)
+        yield _Facts(attempt, state, _paid_parts(attempt, len(parts[attempt.pk])))
 
 
-def _wrong_states(facts: list[_Facts]) -> Iterator[str]:
-    for attempt, state in facts:
+def _paid_parts(attempt: _Attempt, taken: int) -> int:
+    """None of what never left us. If the gateway named none, nobody knows better than we did."""
+    if attempt.verdict not in MAY_HAVE_LEFT:
+        return 0
+    return taken or attempt.counted_parts
+
+
+def _wrong(facts: list[_Facts]) -> Iterator[str]:
+    for attempt, state, parts in facts:
         if attempt.state != state:
             yield (
                 f"I6 outbound message {attempt.message}: attempt {attempt.number} is"
                 f" {attempt.state}, its receipts say {state}"
             )
+        if attempt.counted_parts != parts:
+            yield (
+                f"I8 outbound message {attempt.message}: the parts that attempt {attempt.number}"
+                f" counts are {attempt.counted_parts}, not {parts}"
+            )
     latest = facts[-1].attempt
     stored = MessageState(latest.message_state)
-    expected = message_state(stored, [state for _, state in facts])
+    expected = message_state(stored, [fact.state for fact in facts])
     # Claimed once more, and not called yet: that try is no attempt so far.
     is_claimed = stored == MessageState.SENDING and latest.token != latest.message_token
     if stored != expected and not is_claimed:
@@ -163,7 +177,7 @@ CHECKS = (
     messages_left_no_more_often_than_they_may,
     states_come_from_attempts,
     questions_handed_over_say_so,
-    states_are_what_the_facts_say,
+    states_and_counts_are_what_the_facts_say,
     receipts_are_with_their_attempt,
     claims_are_alive,
     what_waits_is_true_or_cancelled,

@@ -28,6 +28,7 @@ from bookings.models import (
     Slot,
     SlotOption,
 )
+from bookings.models.fields import country_of
 
 DAYS = 5
 CAPACITY = 8
@@ -220,6 +221,8 @@ def _send(notification: Notification, at: dt.datetime) -> SendAttempt:
         client_ref=f"{message.ref}-1",
         settled_at=at,
         verdict=Verdict.ACCEPTED,
+        country=country_of(message.msisdn),
+        counted_parts=message.parts,
         **claim,
     )
 

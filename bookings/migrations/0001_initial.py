@@ -329,6 +329,9 @@ class Migration(migrations.Migration):
                 ('state', models.CharField(choices=[('queued', 'queued'), ('sending', 'sending'), ('unknown', 'outcome unknown'), ('submitted', 'submitted'), ('accepted', 'accepted by the carrier'), ('buffered', 'buffered by the carrier'), ('expired', 'expired'), ('rejected', 'rejected'), ('failed', 'failed'), ('delivered', 'delivered'), ('cancelled', 'cancelled')], default='sending', max_length=16)),
                 ('cost', models.DecimalField(decimal_places=8, default=0, help_text="What it costs, in the account's currency: our estimate, then the gateway's prices.", max_digits=12)),
                 ('spent_on', models.DateField(blank=True, help_text="The day, in the company's zone, that the cost counts for.", null=True)),
+                ('country', models.CharField(blank=True, help_text='Of its number, as two capitals: still known when the number is forgotten.', max_length=3)),
+                ('counted_parts', models.PositiveSmallIntegerField(default=0, help_text='Parts that the cost is for: as we count them, then those taken.')),
+                ('unpriced_parts', models.PositiveSmallIntegerField(default=0, help_text='Of these, parts without a price of the gateway.')),
                 ('message', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='attempts', to='bookings.outboundmessage')),
             ],
             options={

@@ -35,6 +35,17 @@ class SendAttempt(models.Model):
     spent_on = models.DateField(
         null=True, blank=True, help_text="The day, in the company's zone, that the cost counts for."
     )
+    country = models.CharField(
+        max_length=3,  # satellite phones are in 001
+        blank=True,
+        help_text="Of its number, as two capitals: still known when the number is forgotten.",
+    )
+    counted_parts = models.PositiveSmallIntegerField(
+        default=0, help_text="Parts that the cost is for: as we count them, then those taken."
+    )
+    unpriced_parts = models.PositiveSmallIntegerField(
+        default=0, help_text="Of these, parts without a price of the gateway."
+    )
 
     class Meta:
         ordering = ["message", "number"]

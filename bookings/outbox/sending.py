@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from bookings.gateways import OutgoingSMS, SendResult, SMSGateway, Verdict
 from bookings.models import Kind, MessageState, OutboundMessage, SendAttempt
+from bookings.models.fields import country_of
 from bookings.models.messages import OutboundMessageQuerySet
 from bookings.outbox import spending
 from bookings.outbox.claiming import LEASE
@@ -115,21 +116,30 @@ def _start_call(message: OutboundMessage, now: dt.datetime) -> SendAttempt | Non
     if not ours.update(call_started_at=now, lease_until=Now() + LEASE):
         logger.info("Message %s: the claim was lost before the call", message.pk)
         return None
-    cost, today = spending.estimate(message.parts, message.msisdn), timezone.localdate(now)
+    today = timezone.localdate(now)
+    attempt = _attempt(message, now, today)
+    if question is not None and question.handed_over_at is None:
+        question.hand_over(now)
+    spending.count_up(today, attempt.cost)  # comes last: it locks what all share
+    return attempt
+
+
+def _attempt(message: OutboundMessage, now: dt.datetime, today: dt.date) -> SendAttempt:
+    """The next try, counted with our estimate until the gateway says what it takes."""
     number = SendAttempt.objects.filter(message=message).count() + 1
-    attempt = SendAttempt.objects.create(
+    country = country_of(message.msisdn)
+    return SendAttempt.objects.create(
         message=message,
         number=number,
         client_ref=f"{message.ref}-{number}",
         token=message.token,
         call_started_at=now,
-        cost=cost,
+        country=country,
+        cost=spending.price_per_part(country) * message.parts,
+        counted_parts=message.parts,
+        unpriced_parts=message.parts,
         spent_on=today,
     )
-    if question is not None and question.handed_over_at is None:
-        question.hand_over(now)
-    spending.count_up(today, cost)  # comes last: it locks what all share
-    return attempt
 
 
 @transaction.atomic

@@ -25,6 +25,8 @@ _TRIES = (Verdict.NOT_SENT, Verdict.PROVIDER_ERROR)
 #: The customer cannot have read it.
 NEVER_LEFT = (*_NOT_TAKEN, Verdict.REFUSED)
 
+_COUNTED = ("cost", "counted_parts", "unpriced_parts")
+
 
 @transaction.atomic
 def write_down(attempt: SendAttempt, result: SendResult) -> None:
@@ -35,11 +37,11 @@ def write_down(attempt: SendAttempt, result: SendResult) -> None:
     attempt.refresh_from_db()  # what an earlier try has set was rolled back with it
     attempt.verdict, attempt.settled_at = result.verdict, timezone.now()
     attempt.code, attempt.reason = result.code[:40], result.reason[:300]
-    counted, attempt.cost = attempt.cost, _cost(attempt, result)
-    attempt.save(update_fields=["verdict", "settled_at", "code", "reason", "cost"])
-    SentPart.objects.bulk_create(
-        [_part(attempt, part) for part in result.parts if part.message_id], ignore_conflicts=True
-    )
+    parts = [_part(attempt, part) for part in result.parts if part.message_id]
+    counted = attempt.cost
+    _count(attempt, parts)
+    attempt.save(update_fields=["verdict", "settled_at", "code", "reason", *_COUNTED])
+    SentPart.objects.bulk_create(parts, ignore_conflicts=True)
     is_ours = message.state == MessageState.SENDING and message.token == attempt.token
     if is_ours:
         _decide(message, result)
@@ -117,13 +119,19 @@ def notification_of(message: OutboundMessage) -> NotificationQuerySet:
     return Notification.objects.filter(pk=message.notification_id or 0)
 
 
-def _cost(attempt: SendAttempt, result: SendResult) -> Decimal:
-    """What the gateway takes for it, as far as it said; nothing if it never left us."""
-    if result.verdict in NEVER_LEFT:
-        return Decimal()
-    prices = [_price(part) for part in result.parts if part.message_id]
-    known = [price for price in prices if price is not None]
-    return sum(known, Decimal()) if prices and len(known) == len(prices) else attempt.cost
+def _count(attempt: SendAttempt, parts: list[SentPart]) -> None:
+    """What the gateway takes for it, as far as it said, and for how many parts; nothing if it never left us."""
+    if attempt.verdict in NEVER_LEFT:
+        attempt.cost, attempt.counted_parts, attempt.unpriced_parts = Decimal(), 0, 0
+        return
+    if not parts:
+        return
+    prices = [part.price for part in parts if part.price is not None]
+    if len(prices) == len(parts):
+        attempt.cost = sum(prices, Decimal())
+    once = {part.gateway_message_id: part.price for part in reversed(parts)}  # as they are stored
+    attempt.counted_parts = len(once)
+    attempt.unpriced_parts = list(once.values()).count(None)
 
 
 def _part(attempt: SendAttempt, part: PartResult) -> SentPart:

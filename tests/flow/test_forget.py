@@ -7,6 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
+from bookings import costs
 from bookings.manifest import slices
 from bookings.models import (
     ActKind,
@@ -77,6 +78,15 @@ def test_what_happened_can_still_be_counted_and_hangs_together(history):
     out = StringIO()
     call_command("check_invariants", stdout=out)
     assert out.getvalue() == ""
+
+
+def test_what_a_month_cost_by_country_still_stands(history):
+    asked = OutboundMessage.objects.get(kind="notification")
+    month = costs.month_of(timezone.localdate(asked.queued_at))
+    before = costs.by_country(month)
+    assert [cost.country for cost in before] == ["GB"]
+    forget()
+    assert costs.by_country(month) == before
 
 
 def test_who_looked_at_a_number_is_still_known_when_the_number_is_not(history):

@@ -324,6 +324,18 @@ def a_claim_that_nobody_took_back(history):
     )
 
 
+@finds("I8 outbound message {asked}: the parts that attempt 1 counts are 9, not 2")
+def more_parts_than_the_gateway_took(history):
+    history.asked.attempts.update(counted_parts=9)
+
+
+@finds("I8 outbound message {asked}: the parts that attempt 2 counts are 1, not 0")
+def parts_of_a_text_that_never_left(history):
+    SendAttemptFactory.create(
+        message=history.asked, number=2, verdict="refused", state="failed", counted_parts=1
+    )
+
+
 @finds("I8 outbound message {told}: sent to somebody who had opted out")
 def a_text_after_an_opt_out(history):
     Consent.objects.record(history.booking.msisdn, is_opted_out=True, words="STOP")

@@ -7,7 +7,7 @@ import time_machine
 from django.utils import timezone
 
 from bookings import dispatch
-from bookings.gateways import SendResult, Verdict
+from bookings.gateways import PartResult, SendResult, Verdict
 from bookings.models import (
     Consent,
     Kind,
@@ -215,6 +215,17 @@ def test_a_late_answer_without_proof_changes_nothing(network, queued, verdict):
     settle(attempt, SendResult(verdict=verdict))
     assert state_of(message) == MessageState.UNKNOWN
     assert message.attempts.get().verdict == verdict
+
+
+def test_the_parts_of_a_stopped_call_count_as_ours_until_its_late_answer(network, queued):
+    message = queued(parts=2)
+    attempt = crash(call_started=True)
+    sweep()
+    assert message.attempts.get().counted_parts == message.attempts.get().unpriced_parts == 2
+    taken = PartResult(message_id="0A1", status="0", price="0.03")
+    settle(attempt, SendResult(verdict=Verdict.ACCEPTED, parts=(taken,)))
+    late = message.attempts.get()
+    assert (late.counted_parts, late.unpriced_parts) == (1, 0)
 
 
 def test_a_late_answer_does_not_take_the_claim_of_the_next_sender(network, queued):

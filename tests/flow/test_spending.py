@@ -9,7 +9,15 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from bookings.gateways import PartResult, SendResult, Verdict
-from bookings.models import Kind, MessageState, OutboundMessage, SendAttempt, Spending
+from bookings.models import (
+    Kind,
+    MessageState,
+    OutboundMessage,
+    SendAttempt,
+    SentPart,
+    Spending,
+)
+from bookings.outbox import recovery
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import settle, start_call
 from tests.factories import OutboundMessageFactory
@@ -40,6 +48,12 @@ def answer(*prices, verdict=Verdict.ACCEPTED, balance=""):
     return SendResult(verdict=verdict, parts=parts, balance=balance)
 
 
+def counted(**fields):
+    """Of an attempt: its parts that count, and those of them without a price."""
+    attempt = SendAttempt.objects.get(**fields)
+    return attempt.counted_parts, attempt.unpriced_parts
+
+
 def errors(caplog):
     return [record for record in caplog.records if record.levelno == logging.ERROR]
 
@@ -52,6 +66,17 @@ def test_a_text_is_counted_by_its_parts_before_its_call(network, queued):
     attempt = begin_call()
     assert (attempt.cost, attempt.spent_on) == (3 * PRICE, TODAY)
     assert spent() == 3 * PRICE
+    assert counted() == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("msisdn", "country"),
+    [("447797712345", "JE"), ("14165550101", "CA"), ("881612345678", "001")],
+    ids=["Jersey", "Canada", "satellite"],
+)
+def test_an_attempt_knows_the_country_of_its_number(network, queued, msisdn, country):
+    queued(msisdn=msisdn)
+    assert begin_call().country == country
 
 
 @pytest.mark.parametrize(
@@ -69,30 +94,45 @@ def test_what_nobody_took_is_given_back(network, queued, verdict):
     attempt = begin_call()
     settle(attempt, answer(verdict=verdict))
     assert spent() == SendAttempt.objects.get().cost == 0
+    assert counted(country="GB") == (0, 0)
 
 
 @pytest.mark.parametrize("verdict", [Verdict.UNKNOWN, Verdict.ACCEPTED])
 def test_what_may_have_been_taken_stays_counted(network, queued, verdict):
-    queued()
+    queued(parts=2)
     settle(begin_call(), answer(verdict=verdict))
-    assert spent() == PRICE
+    assert spent() == 2 * PRICE
+    assert counted() == (2, 2)
 
 
 @pytest.mark.parametrize(
-    ("prices", "cost"),
+    ("prices", "cost", "parts", "unpriced"),
     [
-        (("0.03330000", "0.03330000"), "0.0666"),
-        (("0.03330000", ""), "0.1"),
-        (("0.03330000", "much"), "0.1"),
-        (("0", "0"), "0"),
+        (("0.03330000", "0.03330000"), "0.0666", 2, 0),
+        (("0.03330000", ""), "0.1", 2, 1),
+        (("0.03330000", "much"), "0.1", 2, 1),
+        (("", "", ""), "0.1", 3, 3),
+        (("0.03330000",), "0.0333", 1, 0),
+        (("0", "0"), "0", 2, 0),
     ],
-    ids=["all", "one of them", "not readable", "free"],
+    ids=["all", "one of them", "not readable", "none of three", "one part", "free"],
 )
-def test_the_gateways_prices_count_when_it_has_named_them_all(network, queued, prices, cost):
+def test_the_gateways_prices_count_when_it_has_named_them_all(
+    network, queued, prices, cost, parts, unpriced
+):
     queued(parts=2)
     attempt = begin_call()
     settle(attempt, answer(*prices))
     assert spent() == SendAttempt.objects.get().cost == Decimal(cost)
+    assert counted() == (parts, unpriced)
+
+
+def test_a_part_that_the_gateway_names_twice_counts_once(network, queued):
+    queued()
+    parts = tuple(PartResult(message_id="0A1", status="0", price=price) for price in ("0.03", ""))
+    settle(begin_call(), SendResult(verdict=Verdict.ACCEPTED, parts=parts))
+    assert SentPart.objects.get().price == Decimal("0.03")
+    assert counted() == (1, 0)
 
 
 def test_half_a_text_costs_what_was_taken_of_it(network, queued):
@@ -101,6 +141,19 @@ def test_half_a_text_costs_what_was_taken_of_it(network, queued):
     refused = PartResult(message_id="", status="5")
     settle(begin_call(), SendResult(verdict=Verdict.PARTIAL, parts=(taken, refused)))
     assert spent() == Decimal("0.04")
+    assert counted() == (1, 0)
+
+
+def test_each_try_of_a_text_counts_for_itself(network, queued, clock):
+    queued(Kind.NOTIFICATION, parts=2)
+    settle(begin_call(), SendResult(verdict=Verdict.NOT_SENT))
+    clock("2026-11-23 10:01")
+    settle(begin_call(), SendResult(verdict=Verdict.UNKNOWN))
+    clock("2026-11-23 10:17")
+    recovery.send_again()
+    settle(begin_call(), answer("0.04", "0.04"))
+    assert [counted(number=number) for number in (1, 2, 3)] == [(0, 0), (2, 2), (2, 0)]
+    assert spent() == 2 * PRICE + Decimal("0.08")
 
 
 def test_an_answer_after_midnight_counts_for_the_day_of_the_call(network, queued, clock):
