@@ -39,6 +39,9 @@ from bookings.models.messages import IN_OUR_HANDS
 #: What is taken stays with whoever took it for so long: after that a colleague may take it over.
 KEPT_FOR = dt.timedelta(hours=1)
 
+#: What is read with a concern.
+RELATED = ("booking__slot", "inbound", "outbound", "owner", "settled_by")
+
 #: The most parts of an answer: more is a letter.
 MOST_PARTS = 5
 
@@ -215,8 +218,7 @@ def _locked(concern: Concern) -> Concern:
     list(Consent.objects.filter(msisdn=concern.msisdn).select_for_update())
     same = Q(settled_at=None, msisdn=concern.msisdn)
     list(Concern.objects.filter(same | Q(pk=concern.pk)).locked().values_list("pk", flat=True))
-    related = ("booking__slot", "inbound", "outbound", "owner", "settled_by")
-    return Concern.objects.select_related(*related).get(pk=concern.pk)
+    return Concern.objects.select_related(*RELATED).get(pk=concern.pk)
 
 
 def _of_same_number(concern: Concern) -> ConcernQuerySet:

@@ -32,7 +32,6 @@ from bookings.models import (
 from bookings.nonces import NONCE, new_nonce
 from bookings.outbox import claiming, spending
 
-_RELATED = ("booking__slot", "inbound", "outbound", "owner", "settled_by")
 #: Characters of an answer that are read at all.
 _LONGEST = 1200
 
@@ -162,7 +161,7 @@ class Attending(OwnPages):
 
 
 def _find(pk: int) -> Concern:
-    concern = Concern.objects.select_related(*_RELATED).filter(pk=pk).first()
+    concern = Concern.objects.select_related(*desk.RELATED).filter(pk=pk).first()
     if concern is None:
         raise Http404("There is no such concern.")
     return concern
