@@ -146,7 +146,7 @@ def test_nobody_is_reminded_after_a_change_by_dispatch(how, booking, clock, drai
         case "cancelled":
             dispatch.cancel(booking)
         case "phone":
-            dispatch.change_phone(booking, "447700900555")
+            dispatch.change_phone(booking, "447911123456")
     assert drain() == []
     assert not Notification.objects.open().exists()
 
