@@ -224,7 +224,7 @@ def test_it_cannot_be_taken_back_once_the_place_is_given_away():
 
 def test_the_phone_number_of_a_booking_can_be_changed():
     booking = BookingFactory.create()
-    dispatch.change_phone(booking, "447700900555")
-    assert booking.msisdn == "447700900555"
+    dispatch.change_phone(booking, "447911123456")
+    assert booking.msisdn == "447911123456"
     booking.refresh_from_db()
-    assert booking.msisdn == "447700900555"
+    assert booking.msisdn == "447911123456"

@@ -171,7 +171,7 @@ def move_by_import(booking):
 
 
 def change_phone(booking):
-    dispatch.change_phone(booking, "447700900555")
+    dispatch.change_phone(booking, "447911123456")
 
 
 @pytest.mark.parametrize(
@@ -249,8 +249,8 @@ def test_the_same_key_asks_once(booking):
 
 
 def test_the_phone_of_this_moment_is_asked_whatever_the_caller_remembers(booking):
-    dispatch.change_phone(type(booking).objects.get(pk=booking.pk), "447700900555")
-    assert notify(booking).msisdn == "447700900555"
+    dispatch.change_phone(type(booking).objects.get(pk=booking.pk), "447911123456")
+    assert notify(booking).msisdn == "447911123456"
 
 
 # Who is never asked

@@ -182,7 +182,7 @@ def move_by_import(booking):
 
 
 def change_phone(booking):
-    dispatch.change_phone(booking, "447700900555")
+    dispatch.change_phone(booking, "447911123456")
 
 
 @pytest.mark.parametrize("act", [move, move_by_import, dispatch.cancel, change_phone])

@@ -193,7 +193,7 @@ def test_starting_needs_a_token():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"nonce": "x"}, {"sender": "447700900555"}, {"sender": "ACME"}, {"confirmed": ""}],
+    [{"nonce": "x"}, {"sender": "447911123456"}, {"sender": "ACME"}, {"confirmed": ""}],
 )
 def test_what_is_not_fully_confirmed_is_shown_again_instead_of_sent(changes, dispatcher):
     page = choose(dispatcher, [BookingFactory.create()])
