@@ -46,6 +46,14 @@ _PAGES = {
     "inbound, slow answers": "/admin/bookings/inboundmessage/?seconds=60",
     "inbound, answer failed": "/admin/bookings/inboundmessage/?answer=failed",
     "inbound, not understood": "/admin/bookings/inboundmessage/?outcome__exact=not_understood",
+    "a number searched for": "/admin/bookings/outboundmessage/?q={msisdn}",
+    "a number of nobody": "/admin/bookings/outboundmessage/?q=%2B447911123456",
+    "a word of many texts": "/admin/bookings/inboundmessage/?q=thanks",
+    "a word of none": "/admin/bookings/outboundmessage/?q=zebra",
+    "a question searched for": "/admin/bookings/notification/?q=zebra",
+    "a receipt searched for": "/admin/bookings/deliveryreceipt/?q=zebra",
+    "a move searched for": "/admin/bookings/slotchange/?q=zebra",
+    "a booking searched for": "/admin/bookings/booking/?q=zebra",
     "needs attention": "/admin/bookings/concern/",
     "who does not know": "/admin/bookings/booking/unaware/?day={day}",
     "receipts": "/admin/bookings/deliveryreceipt/",
@@ -223,6 +231,7 @@ def _measure() -> int:
     keys = {
         "booking": Booking.objects.filter(slot_changes__isnull=False).order_by("-pk")[0].pk,
         "outbound": OutboundMessage.objects.order_by("-pk")[1000].pk,
+        "msisdn": OutboundMessage.objects.order_by("-pk")[1000].msisdn,
         "day": dt.datetime.now(dt.UTC).date().isoformat(),
     }
     frame = 0.0

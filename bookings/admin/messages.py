@@ -30,9 +30,10 @@ from bookings.admin.days import QueuedFilter, ReceivedFilter
 from bookings.admin.exporting import ExportMixin
 from bookings.admin.filters import ParkedFilter, StuckFilter, ValueFilter
 from bookings.admin.mending import HeldTexts, UndecidedTexts
-from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
+from bookings.admin.mixins import HistoryAdminMixin
 from bookings.admin.paging import CappedPaginator
 from bookings.admin.replies import ReplyHistory
+from bookings.admin.searching import NEWEST, LongListAdmin
 from bookings.admin.trying import TryReplies
 from bookings.history import has_arrived, moment, visible
 from bookings.models import (
@@ -83,7 +84,7 @@ class AttemptInline(HistoryAdminMixin, TabularInline):
 
 
 @admin.register(OutboundMessage)
-class OutboundMessageAdmin(CostsPage, HeldTexts, ExportMixin, HistoryAdminMixin, KeptAdmin):
+class OutboundMessageAdmin(CostsPage, HeldTexts, ExportMixin, HistoryAdminMixin, LongListAdmin):
     empty_says = (
         "Nothing has been sent yet: texts appear here when customers are notified or answered."
     )
@@ -116,11 +117,12 @@ class OutboundMessageAdmin(CostsPage, HeldTexts, ExportMixin, HistoryAdminMixin,
     list_filter = [QueuedFilter, StuckFilter, "state", "kind", GATEWAYS, CountryFilter]
     phone_fields = ("msisdn",)
     search_fields = [
-        *("booking__reference", "booking__customer_name", "text", "ref"),
-        *("attempts__client_ref", "attempts__parts__gateway_message_id"),
+        *("=ref", "=attempts__client_ref", "=attempts__parts__gateway_message_id"),
+        *("booking__reference", "booking__customer_name", "text"),
     ]
     search_help_text = (
-        "Phone number, reference, words of the text, gateway message id or client-ref"
+        "Phone number, name, reference, gateway message id, client-ref, or words of the newest"
+        f" {NEWEST:,} texts"
     )
 
     @display(description="did it arrive?")
@@ -134,7 +136,7 @@ class OutboundMessageAdmin(CostsPage, HeldTexts, ExportMixin, HistoryAdminMixin,
 
 @admin.register(InboundMessage)
 class InboundMessageAdmin(
-    TryReplies, ReplyHistory, UndecidedTexts, ExportMixin, HistoryAdminMixin, KeptAdmin
+    TryReplies, ReplyHistory, UndecidedTexts, ExportMixin, HistoryAdminMixin, LongListAdmin
 ):
     empty_says = "No customer has written yet. Link the inbound webhook to your number, or reply in the simulator."
     received = moment_column("received_at", "received")
@@ -166,8 +168,13 @@ class InboundMessageAdmin(
     list_select_related = ["booking", "concern"]
     actions = ["run_again", "export_csv", "export_xlsx"]
     phone_fields = ("msisdn",)
-    search_fields = ["booking__reference", "booking__customer_name", "text", "gateway_message_id"]
-    search_help_text = "Phone number, name, reference, words of the text or gateway message id"
+    search_fields = [
+        *("=gateway_message_id", "booking__reference", "booking__customer_name", "text"),
+    ]
+    search_help_text = (
+        "Phone number, name, reference, gateway message id, or words of the newest"
+        f" {NEWEST:,} texts"
+    )
 
     @display(description="outcome", ordering="outcome", label=OUTCOME_LABELS)
     def outcome_shown(self, inbound: InboundMessage) -> tuple[str, str]:
@@ -205,7 +212,7 @@ class InboundMessageAdmin(
 
 
 @admin.register(DeliveryReceipt)
-class DeliveryReceiptAdmin(HistoryAdminMixin, KeptAdmin):
+class DeliveryReceiptAdmin(HistoryAdminMixin, LongListAdmin):
     empty_says = "No receipt yet. Vonage sends them to the delivery receipt webhook once its address is set there."
     received = moment_column("received_at", "received")
     pushed = moment_column("sent_at", "sent by the gateway")
@@ -226,10 +233,9 @@ class DeliveryReceiptAdmin(HistoryAdminMixin, KeptAdmin):
     list_filter = [ReceivedFilter, ParkedFilter, STATUSES, ERROR_CODES]
     phone_fields = ("msisdn",)
     search_fields = [
-        *("gateway_message_id", "client_ref", "status"),
-        *("attempt__message__booking__reference", "attempt__message__text"),
+        *("=gateway_message_id", "=client_ref", "attempt__message__booking__reference"),
     ]
-    search_help_text = "Phone number, reference, gateway message id or client-ref"
+    search_help_text = "Phone number, name, reference, gateway message id or client-ref"
 
     @display(description="message id, client ref", ordering="gateway_message_id")
     def ids_shown(self, receipt: DeliveryReceipt) -> str:

@@ -21,7 +21,8 @@ from bookings.admin.columns import (
     user_column,
     what_was_answered,
 )
-from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
+from bookings.admin.mixins import HistoryAdminMixin
+from bookings.admin.searching import NEWEST, LongListAdmin
 from bookings.models import (
     Kind,
     MessageState,
@@ -50,7 +51,7 @@ class OptionInline(HistoryAdminMixin, TabularInline):
 
 
 @admin.register(Notification)
-class NotificationAdmin(HistoryAdminMixin, KeptAdmin):
+class NotificationAdmin(HistoryAdminMixin, LongListAdmin):
     empty_says = (
         "Nobody has been asked yet. Tick bookings in their list and choose"
         " “Notify customers”, or use the notify form."
@@ -80,7 +81,7 @@ class NotificationAdmin(HistoryAdminMixin, KeptAdmin):
     date_hierarchy = "created_at"
     phone_fields = ("msisdn",)
     search_fields = ["booking__reference", "booking__customer_name", "outbound_messages__text"]
-    search_help_text = "Reference, name, phone number or words of the text"
+    search_help_text = f"Phone number, name, reference, or words of the newest {NEWEST:,} texts"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         of_it = {"notification": OuterRef("pk")}

@@ -21,6 +21,7 @@ from bookings.admin.columns import (
 )
 from bookings.admin.filters import DayFilter, coming_first
 from bookings.admin.mixins import HistoryAdminMixin, KeptAdmin
+from bookings.admin.searching import NEWEST, LongListAdmin
 from bookings.models import BookingState, Slot, SlotChange
 
 SLOT_LOAD = Count("bookings", filter=Q(bookings__state=BookingState.SCHEDULED))
@@ -122,7 +123,7 @@ class SlotAdmin(KeptAdmin):
 
 
 @admin.register(SlotChange)
-class SlotChangeAdmin(HistoryAdminMixin, KeptAdmin):
+class SlotChangeAdmin(HistoryAdminMixin, LongListAdmin):
     empty_says = "Every move of a delivery stands here: by a reply, by staff, or by an import."
     moved_at = moment_column("created_at", "moved")
     booking_link = booking_link
@@ -139,4 +140,6 @@ class SlotChangeAdmin(HistoryAdminMixin, KeptAdmin):
     ordering = ["-pk"]
     phone_fields = ("booking__msisdn",)
     search_fields = ["booking__reference", "booking__customer_name", "inbound__text"]
-    search_help_text = "Reference, name, phone number or the customer's words"
+    search_help_text = (
+        f"Phone number, name, reference, or the customer's words in the newest {NEWEST:,}"
+    )

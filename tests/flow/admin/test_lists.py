@@ -1,5 +1,6 @@
 """The admin's lists: what is found, filtered and shown."""
 
+import datetime as dt
 import re
 from html import unescape
 
@@ -11,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bookings import desk, dispatch
+from bookings.admin import searching
 from bookings.models import (
     ActKind,
     Batch,
@@ -154,6 +156,36 @@ def test_a_number_is_not_guessed_by_hand_made_addresses(model, wanted, superuser
 )
 def test_a_row_is_found_by_its_words(model, term, wanted, superuser):
     assert len(found(superuser, model, term)) == 1
+
+
+@pytest.mark.parametrize("term", ["parcel-812 lamb", "fancy words", '"Fancy words"', "mary"])
+def test_each_word_of_a_search_must_be_there(term, wanted, superuser):
+    assert len(found(superuser, OutboundMessage, term)) == 1
+    assert found(superuser, OutboundMessage, f"{term} nobody") == []
+
+
+@pytest.mark.parametrize("term", ["PARCEL-812", "client-ref-77-1", "client-ref-77", "0A77"])
+def test_a_whole_reference_or_an_id_is_no_word_as_well(term, wanted, superuser):
+    OutboundMessageFactory.create(text=f"About {term} and its like")
+    assert [text.booking for text in found(superuser, OutboundMessage, term)] == [wanted]
+
+
+def test_words_are_looked_for_in_the_newest_texts_of_the_days_that_are_chosen(
+    wanted, superuser, monkeypatch
+):
+    monkeypatch.setattr(searching, "NEWEST", 3)
+    OutboundMessage.objects.filter(booking=wanted).update(queued_at=in_october())
+    OutboundMessageFactory.create_batch(3, text="newer")
+    assert found(superuser, OutboundMessage, "fancy") == []
+    assert len(found(superuser, OutboundMessage, "newer")) == 3
+    days = {"q": "fancy", "queued_from": "2025-10-01", "queued_to": "2025-10-31"}
+    listed = superuser.get(url(OutboundMessage, "changelist"), days)
+    assert [text.booking for text in listed.context["cl"].result_list] == [wanted]
+    assert len(found(superuser, OutboundMessage, "lamb")) == 1  # its name leads to all of them
+
+
+def in_october() -> dt.datetime:
+    return dt.datetime(2025, 10, 12, 12, tzinfo=dt.UTC)
 
 
 def test_a_search_for_nobody_finds_nobody(wanted, superuser):
