@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from bookings import batches, dispatch
+from bookings.admin.seen import seen_word
 from bookings.batches import ask_waiting
 from bookings.manifest import import_rows
 from bookings.models import (
@@ -144,7 +145,7 @@ def test_an_option_is_applied_while_the_other_delivery_of_its_concern_gets_that_
     concern = ConcernFactory.create(inbound__booking=about, inbound__msisdn=number)
     Concern.objects.filter(pk=concern.pk).update(msisdn=number, booking=about)
     client = login("superuser")
-    fields = {"act": "apply", "option": option.pk, "seen": concern.pk, "shown": ""}
+    fields = {"act": "apply", "option": option.pk, "seen": concern.pk, "shown": seen_word(second)}
 
     page, _ = meet_at(
         Booking.objects.filter(pk=second.pk),
