@@ -52,6 +52,7 @@ class OptionInline(HistoryAdminMixin, TabularInline):
 
 @admin.register(Notification)
 class NotificationAdmin(HistoryAdminMixin, LongListAdmin):
+    older_words = "Look for older ones in the list of messages."
     empty_says = (
         "Nobody has been asked yet. Tick bookings in their list and choose"
         " “Notify customers”, or use the notify form."

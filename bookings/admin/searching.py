@@ -12,6 +12,7 @@ from bookings.models import Booking
 
 #: Words are looked for in so many of the newest texts that the filters leave: days that are chosen lead further back.
 NEWEST = 10_000
+_ONLY_NEWEST = "Words were looked for in the newest {:,} texts only."
 #: A beginning of so many characters is an id's and no word's.
 _BEGINNING = 8
 
@@ -22,6 +23,9 @@ class LongListAdmin(KeptAdmin):
     Of `search_fields` those with `=` are ids, those of a booking find it by reference or name, the others hold words.
     What is an id, a whole phone number or a whole reference is not looked for as a word as well.
     """
+
+    #: What to do about words of older texts.
+    older_words = "Choose days to look further back."
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -38,7 +42,7 @@ class LongListAdmin(KeptAdmin):
         found = rows.filter(Q(**{f"{self._booking()}__in": _bookings(words)}))
         phones = phone_query(term, self.phone_fields, in_pieces=self.has_reveal_permission(request))
         others = [rows.filter(phones)] if phones is not None else []
-        others += self._with_words(queryset, words)
+        others += self._with_words(request, queryset, words)
         all_found = found.values("pk").union(*(some.values("pk") for some in others), all=True)
         return queryset.filter(pk__in=all_found), False
 
@@ -58,8 +62,10 @@ class LongListAdmin(KeptAdmin):
         of_booking = (str(name) for name in self.search_fields if name.endswith("__reference"))
         return next(of_booking).removesuffix("__reference")
 
-    def _with_words(self, queryset: QuerySet[Any], words: list[str]) -> Iterator[QuerySet[Any]]:
-        """The rows with all the words in one of their texts, if that is one of the newest."""
+    def _with_words(
+        self, request: HttpRequest, queryset: QuerySet[Any], words: list[str]
+    ) -> Iterator[QuerySet[Any]]:
+        """The rows with all the words in one of their texts, if that is one of the newest: else the page says so."""
         for name in self.search_fields:
             if name.startswith(("=", self._booking())):
                 continue
@@ -70,6 +76,8 @@ class LongListAdmin(KeptAdmin):
                 key, texts = f"{path}__pk", related.objects
             by_key = texts.order_by("-pk").values_list("pk", flat=True)
             oldest = next(iter(by_key[NEWEST - 1 : NEWEST]), 0)
+            if oldest and request.method == "GET":
+                self.message_user(request, f"{_ONLY_NEWEST.format(NEWEST)} {self.older_words}")
             holds = (Q(**{f"{name}__icontains": word}) for word in words)
             yield queryset.model.objects.filter(*holds, **{f"{key}__gte": oldest}).order_by()
 

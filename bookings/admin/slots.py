@@ -124,6 +124,7 @@ class SlotAdmin(KeptAdmin):
 
 @admin.register(SlotChange)
 class SlotChangeAdmin(HistoryAdminMixin, LongListAdmin):
+    older_words = "Look for older ones in the list of messages."
     empty_says = "Every move of a delivery stands here: by a reply, by staff, or by an import."
     moved_at = moment_column("created_at", "moved")
     booking_link = booking_link

@@ -178,9 +178,12 @@ def test_words_are_looked_for_in_the_newest_texts_of_the_days_that_are_chosen(
     OutboundMessageFactory.create_batch(3, text="newer")
     assert found(superuser, OutboundMessage, "fancy") == []
     assert len(found(superuser, OutboundMessage, "newer")) == 3
+    told = superuser.get(url(OutboundMessage, "changelist"), {"q": "fancy"}).content.decode()
+    assert "in the newest 3 texts only. Choose days to look further back." in told
     days = {"q": "fancy", "queued_from": "2025-10-01", "queued_to": "2025-10-31"}
     listed = superuser.get(url(OutboundMessage, "changelist"), days)
     assert [text.booking for text in listed.context["cl"].result_list] == [wanted]
+    assert "newest" not in listed.content.decode().replace("words of the newest", "")
     assert len(found(superuser, OutboundMessage, "lamb")) == 1  # its name leads to all of them
 
 
