@@ -51,7 +51,7 @@ class Post:
     is_answered: bool = False  # and the answer was written down
     is_partial: bool = False
     receipts: dict[str, set[str]] = field(default_factory=dict)  # by part
-    parked: set[tuple[str, str]] = field(default_factory=set)
+    parked: set[tuple[str, str, bool]] = field(default_factory=set)  # with whether it opts out
 
     def state(self) -> str | None:
         """Where the receipts and the answer, in whatever order they came, put this attempt. None: nothing is known."""

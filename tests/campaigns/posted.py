@@ -72,9 +72,8 @@ class Receipt(Request):
     good_for: dt.timedelta = dt.timedelta(hours=73)
 
     def take_effect(self, world: "World") -> None:
-        if not self.names_ref and not self.post.is_answered:
-            self.post.parked.add((self.part, self.status))
-            return
-        self.post.receipts.setdefault(self.part, set()).add(self.status)
-        if self.opts_out and self.status in LOST:
-            world.model.opted_out.setdefault(self.post.sms.to, "receipt")
+        opts_out = self.opts_out and self.status in LOST
+        if self.names_ref or self.post.is_answered:
+            world.hear_of(self.post, self.part, self.status, opts_out=opts_out)
+        else:
+            self.post.parked.add((self.part, self.status, opts_out))

@@ -20,7 +20,7 @@ from bookings.outbox.claiming import claim
 from bookings.sweep import sweep
 from tests.campaigns import phones
 from tests.campaigns.model import LEAST_TIME_TO_ANSWER, Model, Move, promise
-from tests.campaigns.network import NEVER_LEFT, Killed, Network
+from tests.campaigns.network import NEVER_LEFT, Killed, Network, Post
 from tests.campaigns.posted import Request
 from tests.campaigns.promises import Rows
 from tests.processes import VIRTUAL_NUMBER
@@ -180,9 +180,15 @@ class World:
         sweep()
         for post in self.network.posts.values():
             if post.is_answered:
-                for part, status in post.parked:
-                    post.receipts.setdefault(part, set()).add(status)
+                for part, status, opts_out in post.parked:
+                    self.hear_of(post, part, status, opts_out=opts_out)
                 post.parked.clear()
+
+    def hear_of(self, post: Post, part: str, status: str, *, opts_out: bool) -> None:
+        """A receipt comes to what it says: at once, or when it is known what it is about."""
+        post.receipts.setdefault(part, set()).add(status)
+        if opts_out:
+            self.model.opted_out.setdefault(post.sms.to, "receipt")
 
     def _outgoing(self, sender: Sender) -> OutgoingSMS:
         assert sender.attempt is not None
