@@ -305,7 +305,7 @@ def _handed_over(messages: list[Any], chance: random.Random) -> Counter[dt.date]
             message=message,
             number=number,
             client_ref=f"{message.ref}-{number}",
-            token="t",  # noqa: S106
+            token=f"claim-{number}",
             call_started_at=message.queued_at,
             settled_at=message.queued_at,
             verdict="accepted" if is_last else "not_sent",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from django.contrib.admin.utils import get_fields_from_path
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.text import smart_split
@@ -72,7 +73,7 @@ class LongListAdmin(KeptAdmin):
             path, _, _ = str(name).rpartition("__")
             key, texts = "pk", queryset
             if path:
-                related: Any = queryset.model._meta.get_field(path).related_model  # noqa: SLF001  # Django documents it
+                related: Any = get_fields_from_path(queryset.model, path)[-1].related_model
                 key, texts = f"{path}__pk", related.objects
             by_key = texts.order_by("-pk").values_list("pk", flat=True)
             oldest = next(iter(by_key[NEWEST - 1 : NEWEST]), 0)
