@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, Subquery
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from bookings.gateways import Verdict
 from bookings.models import (
@@ -164,10 +165,15 @@ def claims_are_alive() -> Iterator[str]:
 
 
 def what_waits_is_true_or_cancelled() -> Iterator[str]:
-    """A sender that was at work since its time was over would have cancelled it. Held texts wait for a person."""
+    """A sender that was at work since its time was over would have cancelled it. Held texts wait for a person.
+
+    Over it is by our clock, which set `valid_until`; the sender was seen by the database's.
+    """
     at_work = Sender.objects.order_by("-seen_at").values("seen_at")[:1]
     stale = OutboundMessage.objects.queued().filter(
-        valid_until__lt=Subquery(at_work) - _CANCELLED_WITHIN, is_held=False
+        Q(valid_until__lt=timezone.now() - _CANCELLED_WITHIN),
+        Q(valid_until__lt=Subquery(at_work) - _CANCELLED_WITHIN),
+        is_held=False,
     )
     for message in stale.order_by("pk"):
         yield f"I7 outbound message {message.pk}: queued, though its time is over"

@@ -122,6 +122,12 @@ def test_a_text_that_waits_though_a_sender_should_have_cancelled_it_is_found():
     ]
 
 
+def test_a_clock_of_the_database_that_is_ahead_of_ours_makes_no_text_late():
+    waiting(valid_until=timezone.now() + dt.timedelta(minutes=1))
+    Sender.objects.create(name="one", seen_at=timezone.now() + dt.timedelta(days=9))
+    assert contradictions() == []
+
+
 @pytest.mark.parametrize(
     ("minutes", "fields"),
     [
