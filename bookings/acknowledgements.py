@@ -103,13 +103,18 @@ def _open_questions(
 
 
 def _valid_until(name: str, customer: Customer, about: Printed) -> dt.datetime:
-    """The first cut-off that it offers, or for what offers nothing the end of the delivery."""
+    """The first cut-off of the questions that it repeats; without any the end of the delivery.
+
+    "To change it reply 2 before Mon 21:00" is an addition: the news before it stays true, and outlives the offer.
+    """
     match name:
-        case "not_understood":
+        case "not_understood" | "closed" | "too_late":
             offered = customer.open_options
         case "full":
             mine = about.notification
             offered = tuple(line for line in customer.open_options if line.notification == mine)
         case _:
-            return max(about.booking.slot.ends_at, timezone.now() + _LIFE)
+            offered = ()
+    if not offered:
+        return max(about.booking.slot.ends_at, timezone.now() + _LIFE)
     return min(min(line.closes_at, line.option.slot.cutoff_at) for line in offered)

@@ -27,12 +27,13 @@ from bookings.models import (
 from bookings.outbox.claiming import sendable
 from bookings.telling import Telling
 from tests.campaigns.model import Delivery, promise
-from tests.campaigns.people import People, phone, pick
+from tests.campaigns.people import PHONES, People, phone, pick
 from tests.campaigns.phones import When
 from tests.campaigns.promises import Rows
 from tests.processes import VIRTUAL_NUMBER
 
 clerk = st.integers(0, 1)
+new = st.integers(2, 9)  # two are booked and asked from the start
 rows = st.lists(
     st.tuples(pick, phone, st.integers(1, 3), st.integers(0, 1)),
     min_size=1,
@@ -92,6 +93,15 @@ class Office(People):
             with_reminder=with_reminder,
         )
         self.batches.append(batch)
+
+    @rule(numbers=st.sets(new, min_size=1, max_size=3), days=st.integers(2, 3))
+    def a_new_day_is_asked(self, numbers: set[int], days: int) -> None:
+        """As a morning goes: deliveries come, all their customers are asked, and the silent are to be reminded."""
+        for number in sorted(numbers):
+            self.book(number, PHONES[number % len(PHONES)], days, number % 2)
+        self.start_batch(numbers, with_reminder=True)
+        self.senders_ask(len(numbers))
+        self.send_all()
 
     @rule(most=st.integers(1, 3))
     def senders_ask(self, most: int) -> None:

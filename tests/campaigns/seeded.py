@@ -144,7 +144,7 @@ def _replaced(target: object, name: str, value: object, rules: str) -> Seeded:
 
 
 _ASKING = "ask texts_go_out"
-_BATCH = "book start_batch senders_ask texts_go_out"
+_BATCH = "book start_batch senders_ask turn_batch"
 _EVERYTHING_ALLOWED = tuple(Kind)
 
 #: How many of them, the first, are found within a few hundred steps; the others take a thousand or more.
@@ -172,13 +172,13 @@ BUGS: dict[str, Seeded] = {
         authentication, "_check_age", lambda fields, max_age: None, "forge redeliver time_passes"
     ),
     "a stopped batch sends on": _replaced(
-        BatchQuerySet, "stopped", lambda self, now: self.none(), f"{_BATCH} turn_batch"
+        BatchQuerySet, "stopped", lambda self, now: self.none(), f"{_BATCH} texts_go_out"
     ),
     "a stopped batch asks on": _replaced(
-        BatchEntryQuerySet, "to_ask", BatchEntryQuerySet.waiting, f"{_BATCH} turn_batch"
+        BatchEntryQuerySet, "to_ask", BatchEntryQuerySet.waiting, _BATCH
     ),
     "answers stop with their batch": Seeded(
-        _an_answer_is_a_text_of_the_batch, f"{_BATCH} reply reply turn_batch"
+        _an_answer_is_a_text_of_the_batch, "a_new_day_is_asked texts_go_out reply reply turn_batch"
     ),
     "two people see to one customer": _replaced(
         desk, "why_not_mine", lambda concern, user: "", "write_oddly see_to answer"
@@ -214,6 +214,6 @@ BUGS: dict[str, Seeded] = {
         reminders,
         "_is_silent",
         lambda notification: True,
-        f"{_BATCH} texts_go_out reply reply reply until_a_reminder_is_due until_a_reminder_is_due",
+        "a_new_day_is_asked texts_go_out reply reply until_a_reminder_is_due",
     ),
 }

@@ -27,6 +27,7 @@ OFTEN = [
     *["reply", "texts_go_out"] * 4,
     *("ask", "book", "receipt_comes", "receipt_comes", "sweep", "time_passes"),
     *("start_batch", "senders_ask", "an_import_goes_on"),
+    *("a_new_day_is_asked", "a_new_day_is_asked", "until_a_reminder_is_due"),
 ]
 
 

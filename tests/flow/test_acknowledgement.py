@@ -187,6 +187,17 @@ def test_an_answer_that_offers_something_is_not_sent_when_the_offer_is_over(
     assert drain() == []
 
 
+def test_an_answer_to_a_closed_question_offers_the_open_one_in_time(booking, reply, drain, clock):
+    """It said at 22:00 "you can still answer, before 21:00" (campaign `states`)."""
+    notify(booking)
+    drain()
+    answer = reply(booking.msisdn, "2").answers.get()
+    assert "You can still answer: Parcel" in answer.text
+    assert answer.valid_until == dt.datetime(2026, 11, 23, 21, tzinfo=dt.UTC)
+    clock.move_to("2026-11-23T21:00:00Z")
+    assert drain() == []
+
+
 def test_an_answer_that_tells_of_a_move_is_worth_sending_until_the_delivery(booking, reply):
     answer = reply(booking.msisdn, "3").answers.get()
     assert answer.valid_until == dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
