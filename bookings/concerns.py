@@ -23,7 +23,8 @@ from bookings.models import (
 )
 from bookings.models.concerns import ConcernQuerySet
 from bookings.models.fields import as_msisdn
-from bookings.models.messages import SAME_TEXT_FOR, SENT_AGAIN
+from bookings.models.inbound import SAME_TEXT_FOR
+from bookings.models.outbound import SENT_AGAIN
 from bookings.models.standing import LOST
 
 #: Texts that tell a customer where a delivery stands, and those whose loss a person must know of.

@@ -6,7 +6,7 @@ from django.db import transaction
 
 from bookings import concerns
 from bookings.models import ActKind, Consent, Kind, OutboundMessage, StaffAct, lock_customer
-from bookings.models.messages import DESPITE_OPT_OUT
+from bookings.models.outbound import DESPITE_OPT_OUT
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

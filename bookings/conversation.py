@@ -26,7 +26,7 @@ from bookings.models import (
     lock_customer,
 )
 from bookings.models.fields import as_msisdn
-from bookings.models.messages import CHOSEN
+from bookings.models.inbound import CHOSEN
 from bookings.questions import Question, measure
 from bookings.replies import (
     Cancel,

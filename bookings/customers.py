@@ -22,7 +22,8 @@ from bookings.models import (
     Place,
     SlotOption,
 )
-from bookings.models.messages import CHOSEN, OutboundMessageQuerySet
+from bookings.models.inbound import CHOSEN
+from bookings.models.outbound import OutboundMessageQuerySet
 from bookings.replies import Choice, Reply, Words
 
 #: Enough for the last questions behind all nine digits; older ones mean nothing to anybody.

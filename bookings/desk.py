@@ -34,7 +34,7 @@ from bookings.models import (
 )
 from bookings.models.concerns import ConcernQuerySet
 from bookings.models.fields import as_msisdn
-from bookings.models.messages import IN_OUR_HANDS
+from bookings.models.outbound import IN_OUR_HANDS
 
 #: What is taken stays with whoever took it for so long: after that a colleague may take it over.
 KEPT_FOR = dt.timedelta(hours=1)

@@ -27,7 +27,7 @@ from bookings.models import (
     SlotChange,
     StaffAct,
 )
-from bookings.models.messages import new_key
+from bookings.models.keys import new_key
 from bookings.notifications import lock_booking, withdraw, withdraw_many
 from bookings.outbox.destinations import why_never
 

@@ -16,6 +16,7 @@ from openpyxl import Workbook
 
 from bookings.history import visible
 from bookings.models import Booking, InboundMessage, OutboundMessage, Place
+from bookings.models.outbound import with_answers
 from bookings.numbers import masked
 
 #: More is refused. Rows are read so many at a time, so that a file of any length takes the same memory.
@@ -157,7 +158,7 @@ def _lines(model: Any, keys: "array[int]", about: str) -> Iterator[list[list[obj
 def _read(model: Any, keys: list[int], columns: list[_Column]) -> list[list[object]]:
     rows = model.objects.filter(pk__in=keys)
     if model is InboundMessage:
-        rows = rows.with_answers()
+        rows = with_answers(rows)
     fields = {"pk", *(field for column in columns for field in column.fields)}
     found = {row["pk"]: row for row in rows.order_by().values(*fields)}
     return [

@@ -22,7 +22,7 @@ from bookings.models import (
     Spending,
     StaffAct,
 )
-from bookings.models.messages import CHOSEN
+from bookings.models.inbound import CHOSEN
 from bookings.models.standing import LOST
 from bookings.outbox.claiming import is_quiet, sendable
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from bookings import concerns
 from bookings.models import ConcernKind, InboundMessage, Outcome, lock_customer
 from bookings.models.fields import as_msisdn
-from bookings.models.messages import SAME_TEXT_FOR, InboundMessageQuerySet
+from bookings.models.inbound import SAME_TEXT_FOR, InboundMessageQuerySet
 
 #: How long after its first part a text can become whole.
 WITHIN = dt.timedelta(minutes=10)

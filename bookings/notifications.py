@@ -20,7 +20,7 @@ from bookings.models import (
     SlotOption,
     lock_customer,
 )
-from bookings.models.messages import QUESTIONS
+from bookings.models.outbound import QUESTIONS
 from bookings.plans import CannotNotify, Plan, PlannedOption, plan
 
 if TYPE_CHECKING:

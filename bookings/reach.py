@@ -38,7 +38,7 @@ from bookings.models import (
     SlotChange,
     StaffAct,
 )
-from bookings.models.messages import CHOSEN
+from bookings.models.inbound import CHOSEN
 
 _OF_BOOKING = ("pk", "msisdn", "changed_at", "cancelled_at", "slot__date")
 _OF_MOVED = (

@@ -31,7 +31,7 @@ from bookings.models import (
     SlotOption,
     StaffAct,
 )
-from bookings.models.messages import FORGOTTEN, NOBODY
+from bookings.models.keys import FORGOTTEN, NOBODY
 
 #: Nothing younger can be forgotten: it may still be answered, or its receipt may come.
 LEAST_DAYS = 7

@@ -34,7 +34,7 @@ from bookings.models import (
     Sender,
     Spending,
 )
-from bookings.models.messages import ANSWERS
+from bookings.models.outbound import ANSWERS
 from bookings.models.standing import LOST
 from bookings.silence import Alarm, Facts
 

@@ -18,7 +18,7 @@ from bookings.history import moment, visible
 from bookings.history.steps import full_name
 from bookings.models import InboundMessage, MessageState, Outcome, Place, Slot
 from bookings.models.fields import as_msisdn, show_msisdn
-from bookings.models.messages import CHOSEN
+from bookings.models.inbound import CHOSEN
 from bookings.models.schedule import DAY_FORMAT
 from bookings.models.standing import LOST
 

@@ -30,6 +30,7 @@ from bookings.admin.reply_filters import (
     SecondsFilter,
 )
 from bookings.models import MessageState
+from bookings.models.outbound import with_answers
 
 #: Characters of a text that the list shows.
 _LISTED_WORDS, _LISTED = 160, 80
@@ -57,9 +58,9 @@ class ReplyHistory(ModelAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        inbound: Any = super().get_queryset(request)
+        inbound: Any = with_answers(super().get_queryset(request))
         moves = ("slot_changes__from_slot", "slot_changes__to_slot")
-        rows: QuerySet[Any] = inbound.with_answers().prefetch_related(*moves)
+        rows: QuerySet[Any] = inbound.prefetch_related(*moves)
         return rows
 
     def presets(self) -> list[tuple[str, str]]:

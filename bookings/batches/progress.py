@@ -19,7 +19,7 @@ from bookings.models import (
     OutboundMessage,
     Outcome,
 )
-from bookings.models.messages import CHOSEN
+from bookings.models.inbound import CHOSEN
 from bookings.models.standing import LOST
 
 _WAITS = (MessageState.QUEUED, MessageState.CANCELLED)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from django.db.models import Exists, OuterRef, Q
 
 from bookings.models import Concern, InboundMessage, Outcome, Settlement
-from bookings.models.messages import SAME_TEXT_FOR
+from bookings.models.inbound import SAME_TEXT_FOR
 
 
 def what_needs_a_person_is_in_the_queue() -> Iterator[str]:

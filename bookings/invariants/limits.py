@@ -16,7 +16,7 @@ from django.utils import timezone
 from bookings.invariants.sending import MAY_HAVE_LEFT
 from bookings.models import ConsentChange, SendAttempt, Spending
 from bookings.models.fields import country_of
-from bookings.models.messages import DESPITE_OPT_OUT
+from bookings.models.outbound import DESPITE_OPT_OUT
 from bookings.outbox.claiming import LEASE
 
 #: Settings change. Only what left since is measured by them.

@@ -17,7 +17,8 @@ from bookings.models import (
     Place,
     SlotChange,
 )
-from bookings.models.messages import CHOSEN, FORGOTTEN, NOBODY
+from bookings.models.inbound import CHOSEN
+from bookings.models.keys import FORGOTTEN, NOBODY
 
 
 def choices_say_what_was_chosen() -> Iterator[str]:

@@ -21,7 +21,7 @@ from bookings.models import (
     Sender,
     SentPart,
 )
-from bookings.models.messages import SENT_AGAIN
+from bookings.models.outbound import SENT_AGAIN
 from bookings.models.standing import attempt_state, message_state
 
 #: The gateway may have the message.

@@ -5,8 +5,8 @@ from bookings.models.attempts import DeliveryReceipt, SendAttempt, SentPart
 from bookings.models.batches import Batch, BatchEntry, BatchState
 from bookings.models.concerns import Concern, ConcernKind, Settlement
 from bookings.models.consent import Consent, ConsentChange
+from bookings.models.inbound import InboundMessage, Outcome
 from bookings.models.manifests import Manifest, ManifestState
-from bookings.models.messages import InboundMessage, Kind, OutboundMessage, Outcome
 from bookings.models.notifications import (
     Chose,
     Notification,
@@ -14,6 +14,7 @@ from bookings.models.notifications import (
     SlotOption,
     lock_customer,
 )
+from bookings.models.outbound import Kind, OutboundMessage
 from bookings.models.patterns import ClosedDay, WeeklySlot
 from bookings.models.schedule import Booking, BookingState, ChangeCause, Place, Slot, SlotChange
 from bookings.models.sending import Circuit, Pace, Sender, SimulatedPhone, Spending

@@ -7,7 +7,8 @@ from django.utils import timezone
 from bookings.gateways import Receipt, Verdict
 from bookings.models import standing
 from bookings.models.fields import is_one_of
-from bookings.models.messages import OutboundMessage, new_key
+from bookings.models.keys import new_key
+from bookings.models.outbound import OutboundMessage
 from bookings.models.standing import MessageState
 
 

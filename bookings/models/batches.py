@@ -8,8 +8,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from bookings.models.fields import is_one_of
-from bookings.models.messages import OutboundMessage
 from bookings.models.notifications import Notification, NotificationState
+from bookings.models.outbound import OutboundMessage
 from bookings.models.schedule import Booking
 from bookings.models.standing import MessageState
 

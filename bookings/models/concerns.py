@@ -6,7 +6,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from bookings.models.fields import is_one_of
-from bookings.models.messages import InboundMessage, OutboundMessage
+from bookings.models.inbound import InboundMessage
+from bookings.models.outbound import OutboundMessage
 from bookings.models.schedule import Booking
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
     from bookings.models.attempts import DeliveryReceipt
-    from bookings.models.messages import InboundMessage
+    from bookings.models.inbound import InboundMessage
 
 
 class ConsentQuerySet(models.QuerySet["Consent"]):

@@ -14,7 +14,7 @@ from bookings.models.fields import MsisdnField, check_reference, is_one_of, msis
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-    from bookings.models.messages import InboundMessage
+    from bookings.models.inbound import InboundMessage
 
 
 class Place(models.TextChoices):

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from bookings import concerns
 from bookings.models import Batch, Consent, Kind, MessageState, OutboundMessage
-from bookings.models.messages import ANSWERS, DESPITE_OPT_OUT, QUESTIONS, OutboundMessageQuerySet
+from bookings.models.outbound import ANSWERS, DESPITE_OPT_OUT, QUESTIONS, OutboundMessageQuerySet
 from bookings.outbox import caps, circuit, spending
 from bookings.outbox.destinations import why_never
 from bookings.outbox.pace import Allowance

@@ -22,7 +22,7 @@ from bookings.models import (
     OutboundMessage,
     Sender,
 )
-from bookings.models.messages import SENT_AGAIN, OutboundMessageQuerySet
+from bookings.models.outbound import SENT_AGAIN, OutboundMessageQuerySet
 from bookings.outbox.queueing import ring
 
 logger = logging.getLogger(__name__)

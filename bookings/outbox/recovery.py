@@ -11,7 +11,7 @@ from django.utils import timezone
 from bookings import concerns
 from bookings.gateways import Verdict
 from bookings.models import Consent, MessageState, OutboundMessage
-from bookings.models.messages import DESPITE_OPT_OUT
+from bookings.models.outbound import DESPITE_OPT_OUT
 from bookings.outbox.queueing import ring
 
 logger = logging.getLogger(__name__)

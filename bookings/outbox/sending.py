@@ -18,7 +18,7 @@ from django.utils import timezone
 from bookings.gateways import OutgoingSMS, SendResult, SMSGateway, Verdict
 from bookings.models import Kind, MessageState, OutboundMessage, SendAttempt
 from bookings.models.fields import country_of
-from bookings.models.messages import OutboundMessageQuerySet
+from bookings.models.outbound import OutboundMessageQuerySet
 from bookings.outbox import spending
 from bookings.outbox.claiming import LEASE
 from bookings.outbox.settling import notification_of, write_down

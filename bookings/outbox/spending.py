@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from bookings.models import Spending
 from bookings.models.fields import country_of
-from bookings.models.messages import OutboundMessageQuerySet
+from bookings.models.outbound import OutboundMessageQuerySet
 
 logger = logging.getLogger(__name__)
 

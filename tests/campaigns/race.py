@@ -103,7 +103,7 @@ def _nobody_locks_the_slot() -> Iterator[None]:
 
 @contextmanager
 def _looks_before_it_stores() -> Iterator[None]:
-    from bookings.models.messages import InboundMessageQuerySet
+    from bookings.models.inbound import InboundMessageQuerySet
 
     store = InboundMessageQuerySet.store
 

@@ -21,11 +21,12 @@ from bookings.models import (
     OutboundMessage,
     SendAttempt,
     Slot,
-    messages,
+    outbound,
     standing,
 )
 from bookings.models.batches import BatchEntryQuerySet, BatchQuerySet
-from bookings.models.messages import InboundMessage, InboundMessageQuerySet, OutboundMessageQuerySet
+from bookings.models.inbound import InboundMessage, InboundMessageQuerySet
+from bookings.models.outbound import OutboundMessageQuerySet
 from bookings.outbox import claiming, sending
 from bookings.replies import Choice, NotUnderstood
 from bookings.webhooks import authentication
@@ -70,7 +71,7 @@ def _the_last_receipt_wins() -> AbstractContextManager[Any]:
 
 
 def _what_is_unknown_is_sent_again() -> AbstractContextManager[Any]:
-    return patch.object(messages, "SENT_AGAIN", tuple(Kind))
+    return patch.object(outbound, "SENT_AGAIN", tuple(Kind))
 
 
 def _the_first_digit_counts() -> AbstractContextManager[Any]:
@@ -128,7 +129,7 @@ def _an_answer_is_a_text_of_the_batch() -> AbstractContextManager[Any]:
     def is_of(batches: Any) -> Q:
         return Q(notification__batch_entry__batch__in=batches)
 
-    return patch.object(messages, "_is_of", is_of)
+    return patch.object(outbound, "_is_of", is_of)
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ BUGS: dict[str, Seeded] = {
         "ask a_wish_by_phone sender_freezes sender_wakes",
     ),
     "an answer of unknown fate is sent again": _replaced(
-        messages,
+        outbound,
         "SENT_AGAIN",
         _EVERYTHING_ALLOWED,
         "reply sender_dies time_passes sweep texts_go_out",

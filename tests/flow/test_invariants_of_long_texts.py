@@ -4,7 +4,7 @@ import pytest
 
 from bookings.invariants import find_contradictions
 from bookings.models import InboundMessage, Kind, MessageState, Outcome, SlotChange
-from bookings.models.messages import NOBODY
+from bookings.models.keys import NOBODY
 from bookings.notifications import notify
 from tests.factories import (
     BookingFactory,
