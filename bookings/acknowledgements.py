@@ -7,8 +7,8 @@ from collections.abc import Callable
 from django.utils import timezone
 
 from bookings import options, outbox, texts
-from bookings.customers import Customer, Printed
-from bookings.models import InboundMessage, Kind, OutboundMessage, SlotOption
+from bookings.customers import Customer, Printed, Standing, load_customer
+from bookings.models import InboundMessage, Kind, MessageState, OutboundMessage, SlotOption
 from bookings.models.fields import as_msisdn
 
 _KINDS = {
@@ -59,6 +59,42 @@ def say(name: str, inbound: InboundMessage, customer: Customer, about: Printed) 
         notification=about.notification,
         in_reply_to=inbound,
         valid_until=_valid_until(name, customer, about),
+    )
+
+
+def write_anew(msisdn: str) -> None:
+    """Let the answers that wait for this customer repeat only what is open still: a question was withdrawn.
+
+    The caller holds the locks of the customer and of these texts.
+    """
+    waiting = list(OutboundMessage.objects.repeating_questions().filter(msisdn=msisdn).locked())
+    customer = load_customer(msisdn, timezone.now()) if waiting else None
+    for message in waiting:
+        if customer is None or (message.kind == Kind.RE_PROMPT and not customer.open_options):
+            OutboundMessage.objects.filter(pk=message.pk).cancel("no question is open any more")
+        else:
+            _write_anew(message, customer)
+
+
+def _write_anew(message: OutboundMessage, customer: Customer) -> None:
+    """A sender that has claimed it, and not begun its call, loses it and so the old words."""
+    name, about = "not_understood", customer.latest
+    inbound = message.in_reply_to
+    if message.kind != Kind.RE_PROMPT and inbound is not None and inbound.option is not None:
+        name = inbound.outcome
+        about = Printed(option=inbound.option, standing=Standing.CLOSED, asked_at=message.queued_at)
+    if about is None:
+        return
+    text = _text(name, customer, about)
+    OutboundMessage.objects.filter(pk=message.pk).update(
+        text=text,
+        parts=texts.count_parts(text),
+        booking=about.booking,
+        notification=about.notification,
+        valid_until=_valid_until(name, customer, about),
+        state=MessageState.QUEUED,
+        token="",
+        lease_until=None,
     )
 
 

@@ -94,6 +94,18 @@ def raise_for_outbound(message: OutboundMessage) -> None:
         _raise_for_text(message, ConcernKind.UNKNOWN, "may not have arrived: nobody knows.")
 
 
+def cancel_texts_about(booking: Booking, because: str) -> None:
+    """Cancel every text about a booking that waits; a person sees to what a person had written.
+
+    The caller holds the customer's lock.
+    """
+    texts = OutboundMessage.objects.filter(booking=booking)
+    if texts.cancel(because):
+        written = texts.filter(kind=Kind.STAFF, state=MessageState.CANCELLED, concern=None)
+        for message in written.filter(reason=because):
+            _raise_for_text(message, ConcernKind.NOT_SENT, f"was not sent: {because}.")
+
+
 def miss_receipts() -> int:
     """Raise a concern for each text that has had no word for half an hour after it was handed over. How many."""
     now = timezone.now()

@@ -292,9 +292,7 @@ def _carry_out_about_texts(inbound: InboundMessage, decision: Decision, customer
 
 
 def _move(meant: Printed, inbound: InboundMessage) -> None:
-    # What a person wrote answers something else: it stays true, and the customer waits for it.
-    texts = OutboundMessage.objects.filter(booking=meant.booking).exclude(kind=Kind.STAFF)
-    texts.cancel("the customer moved the delivery")
+    concerns.cancel_texts_about(meant.booking, "the customer moved the delivery")
     meant.booking.move_to(meant.option.slot, ChangeCause.REPLY, inbound=inbound)
 
 

@@ -85,7 +85,7 @@ def apply(concern: Concern, option: SlotOption, user: User, *, seen: int = 0) ->
             raise CannotAct(str(error)) from None
         if change is None and booking.slot.ends_at <= timezone.now():
             raise CannotAct(f"The slot {booking.slot} is over.")
-        dispatch.drop_reminders(booking)
+        dispatch.drop_reminders(booking=booking)
         _own(current, user)
         _write_down(ActKind.APPLIED, current, user, booking, f"option {option.digit}")
         try:
@@ -135,6 +135,7 @@ def told_by_phone(concern: Concern, user: User, *, seen: int = 0) -> None:
         if booking is not None and booking.msisdn == current.msisdn:
             dispatch.told_by_phone(booking, user)
         else:
+            dispatch.drop_reminders(msisdn=current.msisdn)
             _write_down(ActKind.TOLD_BY_PHONE, current, user, booking)
         _settle(current, user, Settlement.TOLD_BY_PHONE, seen=seen)
 

@@ -7,7 +7,7 @@ so that the last text a customer gets tells the truth.
 import datetime as dt
 import enum
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -196,18 +196,27 @@ def tell(
         current = lock_booking(booking)
         if reason := why_not_told(current):
             raise CannotTell(reason)
-        said = TOLD if current.is_scheduled else TOLD_CANCELLED
         where = texts.where(current.slot, current.language)
         return outbox.queue(
             Kind.TOLD,
             what_is_told(current, where, news),
-            key=f"{said}:{new_key()}",
+            key=f"{told_key(current)}{new_key()}",
             msisdn=current.msisdn,
             sender=number_for(current.msisdn),
             booking=current,
             user=user,
             valid_until=max(current.slot.ends_at, timezone.now() + _LIFE),
         )
+
+
+def told_key(booking: Booking) -> str:
+    """How the keys begin of texts that tell what stands now: that it is on, or off."""
+    return f"{TOLD if booking.is_scheduled else TOLD_CANCELLED}:"
+
+
+def said_by_phone(booking: Booking) -> str:
+    """What is written down of a call that tells what stands now."""
+    return str(booking.slot) if booking.is_scheduled else SAID_OFF
 
 
 def what_is_told(booking: Booking, where: str, news: News) -> str:
@@ -248,14 +257,13 @@ def told_by_phone(booking: Booking, user: "User") -> None:
 
     The caller holds the customer's lock.
     """
-    drop_reminders(booking)
-    told = str(booking.slot) if booking.is_scheduled else SAID_OFF
-    _write_down(ActKind.TOLD_BY_PHONE, booking, user, told)
+    drop_reminders(booking=booking)
+    _write_down(ActKind.TOLD_BY_PHONE, booking, user, said_by_phone(booking))
 
 
-def drop_reminders(booking: Booking) -> None:
-    """Whom somebody has spoken to about it is not silent any more."""
-    waiting = OutboundMessage.objects.filter(kind=Kind.REMINDER, booking=booking)
+def drop_reminders(**about: Any) -> None:
+    """Whom somebody has spoken to, about this booking or at this number, is not silent any more."""
+    waiting = OutboundMessage.objects.filter(kind=Kind.REMINDER, **about)
     waiting.cancel("somebody has spoken to the customer")
 
 

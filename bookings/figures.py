@@ -45,7 +45,9 @@ STAGES: Mapping[str, Exists] = {
 }
 
 _LISTED = 8  # reasons and countries; more are told as "others"
-_SETTLED_AFTER = dt.timedelta(days=2)  # nothing is tried again so late
+_SETTLED_AFTER = dt.timedelta(
+    days=2
+)  # only what a person lets go is tried again so late: it counts on both days
 _MEDIAN, _ALMOST_ALL = 0.5, 0.95
 
 
@@ -97,7 +99,7 @@ def of_days(days: Collection[dt.date]) -> dict[dt.date, OfDay]:
 
 
 def hours_back(hours: int) -> dt.datetime:
-    """The start of the hour so many hours ago, this one included: each hour of a day is in 24 of them once."""
+    """The start of the hour so many hours ago, this one included."""
     this = timezone.localtime().replace(minute=0, second=0, microsecond=0)
     return this.astimezone(dt.UTC) - dt.timedelta(hours=hours - 1)
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from bookings import options, outbox
+from bookings import acknowledgements, concerns, options, outbox
 from bookings.models import (
     BatchEntry,
     Booking,
@@ -83,8 +84,9 @@ def ask(
     offers: options.Offers | None = None,
 ) -> Notification:
     """Do what `notify` does, in the transaction of the caller, who holds the locks (`lock_booking`)."""
+    lock_texts([booking])
     _close(Notification.objects.past(timezone.now()).filter(msisdn=booking.msisdn))
-    withdraw(booking, "asked again")
+    _withdraw(booking, "asked again")
     planned = plan(booking, slots=slots, sender=sender, is_plain=is_plain, offers=offers)
     notification = _open(
         planned, user, has_chosen_options=slots is not None, with_reminder=with_reminder
@@ -126,13 +128,24 @@ def lock_booking(booking: Booking, *msisdns: str) -> Booking:
 
 
 def withdraw(booking: Booking, because: str) -> None:
-    """Withdraw the open question about a booking, and cancel every queued text about it. The caller holds the locks."""
+    """Withdraw the open question about a booking, and cancel every queued text about it. The caller holds the locks.
+
+    What a person had written comes back to the people. An answer about another delivery repeats this question no more.
+    """
+    lock_texts([booking])
+    _withdraw(booking, because)
+
+
+def _withdraw(booking: Booking, because: str) -> None:
     now = timezone.now()
-    for notification in Notification.objects.open().filter(booking=booking):
+    asked = list(Notification.objects.open().filter(booking=booking))
+    for notification in asked:
         is_past = notification.closes_at <= now
         state = NotificationState.CLOSED if is_past else NotificationState.WITHDRAWN
         notification.end(state, now, "" if is_past else because)
-    OutboundMessage.objects.filter(booking=booking).cancel(because)
+    if asked:
+        acknowledgements.write_anew(booking.msisdn)
+    concerns.cancel_texts_about(booking, because)
 
 
 def withdraw_many(bookings: Sequence[tuple[Booking, str]]) -> None:
@@ -142,15 +155,17 @@ def withdraw_many(bookings: Sequence[tuple[Booking, str]]) -> None:
     concerned = {*asked, *lock_texts(chosen)}
     for booking, because in bookings:
         if booking.pk in concerned:
-            withdraw(booking, because)
+            _withdraw(booking, because)
 
 
 def lock_texts(bookings: Sequence[Booking]) -> set[int | None]:
-    """Lock what can be cancelled about them, all at once: booking by booking would be another order than everybody's.
+    """Lock what waits about them or for their customers, all at once: one by one would be nobody else's order.
 
     Returns the ids of the bookings that have any.
     """
-    texts = OutboundMessage.objects.cancellable().filter(booking__in=bookings)
+    customers = {booking.msisdn for booking in bookings}
+    concerned = Q(booking__in=bookings) | Q(msisdn__in=customers)
+    texts = OutboundMessage.objects.cancellable().filter(concerned)
     return set(texts.locked().values_list("booking", flat=True))
 
 
@@ -163,11 +178,12 @@ def close_past() -> int:
 
 
 def _close(past: Iterable[Notification]) -> None:
-    for notification in past:
+    closed = list(past)
+    for notification in closed:
         notification.end(NotificationState.CLOSED, timezone.now())
-        OutboundMessage.objects.filter(notification=notification, kind__in=QUESTIONS).cancel(
-            "its time was over before it could be sent"
-        )
+    if closed:
+        texts = OutboundMessage.objects.filter(notification__in=closed, kind__in=QUESTIONS)
+        texts.cancel("its time was over before it could be sent")
 
 
 def ask_afresh() -> int:

@@ -13,12 +13,14 @@ from bookings.models.fields import as_msisdn, mask_msisdn
 
 #: Where a gateway writes phone numbers: the customer's, and ours.
 _NUMBERS = ("msisdn", "to", "from")
+#: What people and spreadsheets write between the digits of one number.
+_BETWEEN = r"(?: [\s().\-/_'\u00b7\u2010-\u2015\u2212] | [,;](?!\s) )"
 #: Digits as people write numbers. A date is none, unless digits go on behind it that are no time.
 _DATE_OR_NUMBER = re.compile(
-    r"""
+    rf"""
     (?P<date> (?: (?:19|20|21)\d\d-[01]\d-[0-3]\d | [0-3]?\d(?P<between>[-/.])[0-3]?\d(?P=between)(?:19|20|21)\d\d )
-        (?! [\s().\-/]* \d (?!\d?:) ) )
-    | \+?\d[\d\s().\-/]{5,}\d
+        (?! {_BETWEEN}* \d (?!\d?:) ) )
+    | \+?\d (?: \d | {_BETWEEN} ){{5,}} \d
     """,
     re.VERBOSE,
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence, Set
 from typing import Any, TypeAlias
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import (
     BooleanField,
     Count,
@@ -146,12 +147,14 @@ def _roomy_days(booked: Sequence[Slot], now: dt.datetime) -> dict[dt.date, list[
         .order_by("date", "window_start")
     )
     days: dict[dt.date, list[Slot]] = defaultdict(list)
-    # A few at a time, in the order of an index: what comes after the last day that is needed is not counted.
-    for slot in roomy.iterator(chunk_size=5):
-        if days and last < next(reversed(days)) < slot.date:
-            break
-        if slot.cutoff_at > now:
-            days[slot.date].append(slot)
+    # A few at a time, in the order of an index: what comes after the last day that is needed is not counted. Outside
+    # a transaction PostgreSQL would count all of it for the cursor.
+    with transaction.atomic(savepoint=False):
+        for slot in roomy.iterator(chunk_size=5):
+            if days and last < next(reversed(days)) < slot.date:
+                break
+            if slot.cutoff_at > now:
+                days[slot.date].append(slot)
     return days
 
 

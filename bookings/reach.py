@@ -24,6 +24,7 @@ from django.db.models import (
     Value,
 )
 from django.db.models.functions import Coalesce
+from django.utils.formats import date_format
 
 from bookings.dispatch import SAID_OFF, TOLD_CANCELLED
 from bookings.heard import SAYS_WHERE, UNREAD, Facts
@@ -117,7 +118,7 @@ def _of_day(facts: Facts, rows: list[Any]) -> Iterator[_Listed]:
 
 def _of_gone(facts: Facts, rows: list[Any]) -> Iterator[_Listed]:
     for row in rows:
-        since, what = row.left_at, f"Moved to {row.booking__slot__date:%a %d %b} since"
+        since, what = row.left_at, f"Moved to {date_format(row.booking__slot__date, 'D j M')} since"
         if row.booking__cancelled_at:
             since, what = min(since, row.booking__cancelled_at), "Cancelled"
         yield _Listed(row.from_slot__date, row.booking, facts.why_waits(row.booking, since, what))

@@ -10,8 +10,6 @@ from typing import Literal, TypeAlias
 
 from bookings.words import DEFAULT_LANGUAGE, NUMBERS, Token, clean, tokens
 
-READER_VERSION = 2  # to be raised when a text may be read differently: it is stored with readings
-
 LONGEST_READ = 160  # characters after cleaning; nothing longer is a choice
 LONGEST_LOOKED_AT = 2000  # characters as they came; an SMS of ten parts is shorter
 

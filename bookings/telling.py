@@ -6,7 +6,7 @@ from django.db import models
 
 from bookings import dispatch, notifications, texts
 from bookings.dispatch import CannotTell, News
-from bookings.models import Booking
+from bookings.models import ActKind, Booking, Kind, OutboundMessage, StaffAct
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
@@ -41,6 +41,24 @@ def tell(booking: Booking, how: Telling, user: "User", *, news: News) -> None:
                 notifications.notify(booking, user=user)
             except notifications.CannotNotify as error:
                 raise CannotTell(str(error)) from None
+
+
+def is_told(booking: Booking, how: Telling, user: "User | AnonymousUser") -> bool:
+    """Whether this person has let the customer learn, in this way, where the delivery stands now."""
+    so = {"booking": booking, "msisdn": booking.msisdn, "user": user}
+    since = booking.changed_at if booking.is_scheduled else booking.cancelled_at
+    match how:
+        case Telling.SMS:
+            texts_told = OutboundMessage.objects.filter(kind=Kind.TOLD, **so)
+            texts_told = texts_told.filter(idempotency_key__startswith=dispatch.told_key(booking))
+            return (texts_told.filter(queued_at__gte=since) if since else texts_told).exists()
+        case Telling.PHONE:
+            calls = StaffAct.objects.filter(kind=ActKind.TOLD_BY_PHONE, **so)
+            calls = calls.filter(details=dispatch.said_by_phone(booking))
+            return (calls.filter(created_at__gte=since) if since else calls).exists()
+        case Telling.ASK:
+            return booking.notifications.open().filter(asked_by=user.pk).exists()
+    return True
 
 
 def example(booking: Booking) -> str:

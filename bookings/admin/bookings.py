@@ -1,8 +1,10 @@
 """Bookings: what dispatch works with, and the story of each."""
 
+from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
@@ -36,6 +38,7 @@ from bookings.models import (
     Outcome,
     lock_customer,
 )
+from bookings.models.fields import parse_msisdn
 
 _STATE_LABELS = {BookingState.SCHEDULED: "info", BookingState.CANCELLED: "danger"}
 
@@ -120,10 +123,13 @@ class BookingAdmin(MovingMixin, UnawareMixin, ExportMixin, KeptAdmin):
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Any:
-        """When it is going to be changed: as it stands with its customer's locks taken."""
+        """When it is going to be changed: as it stands with the locks taken of its customer, and of the one it gets.
+
+        Both at once: one after the other could be a deadlock.
+        """
         booking = super().get_object(request, object_id, from_field)
         if booking is not None and request.method == "POST":
-            lock_customer(booking.msisdn)
+            lock_customer(booking.msisdn, *_number_in(request))
             return super().get_object(request, object_id, from_field)
         return booking
 
@@ -196,3 +202,10 @@ class BookingAdmin(MovingMixin, UnawareMixin, ExportMixin, KeptAdmin):
         admin_of_batches: Any = self.admin_site.get_model_admin(Batch)
         page: HttpResponse = admin_of_batches.confirmation(request, chosen)
         return page
+
+
+def _number_in(request: HttpRequest) -> list[str]:
+    """The phone number in a form that is none if it cannot be read: then the form says so."""
+    with suppress(ValidationError):
+        return [parse_msisdn(request.POST.get("msisdn", ""))]
+    return []

@@ -11,6 +11,7 @@ from django.utils.formats import date_format
 
 from bookings import costs
 from bookings.admin.pages import OwnPages
+from bookings.models.schedule import EARLIEST
 
 _MONTHS_SHOWN = 12
 
@@ -43,11 +44,12 @@ class CostsPage(OwnPages):
 
 
 def _month(asked: str, otherwise: dt.date) -> dt.date:
-    """`2026-10` as its first day; nonsense, and what lies ahead, is this month."""
+    """`2026-10` as its first day; nonsense, what lies ahead or too far back, is this month."""
     try:
-        return min(dt.date.fromisoformat(f"{asked}-01"), otherwise)
+        month = dt.date.fromisoformat(f"{asked}-01")
     except ValueError:
         return otherwise
+    return month if EARLIEST <= month <= otherwise else otherwise
 
 
 def _months_before(month: dt.date) -> list[dt.date]:

@@ -126,10 +126,11 @@ class BookingForm(forms.ModelForm):
 
     @property
     def _is_done_already(self) -> bool:
-        """What it asks for is so, by this person: it was sent twice. A colleague may have told the customer nothing."""
+        """What it asks for is so, by this person, and the customer was told so: it was sent twice."""
         is_whole = {"slot", "msisdn"} <= self.cleaned_data.keys()
         is_so = is_whole and not self.is_changed and not {*_PLAIN} & {*self.changed_data}
-        return is_so and self.user.pk == last_changed_by(self.instance)
+        is_by_them = is_so and self.user.pk == last_changed_by(self.instance)
+        return is_by_them and telling.is_told(self.instance, self.telling, self.user)
 
     def _check_telling(self) -> None:
         msisdn, is_by_sms = self.cleaned_data["msisdn"], self.telling in telling.BY_SMS

@@ -149,7 +149,17 @@ class InboundMessageAdmin(
     booking_link = booking_link
     customer = customer_and_booking
     fields = [
-        *("received", "pushed", "phone", "sent_to", "text_shown", "try_link", "type", "how_read"),
+        *(
+            "received",
+            "pushed",
+            "phone",
+            "sent_to",
+            "text_shown",
+            "whole_shown",
+            "try_link",
+            "type",
+            "how_read",
+        ),
         *("outcome", "attention_shown", "moved", "booking_link", "notification", "option"),
         *(
             "answers_shown",

@@ -8,7 +8,6 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db.models import BooleanField, Model, Q, QuerySet, Value
 from django.http import HttpRequest, HttpResponse
-from unfold.admin import ModelAdmin
 
 from bookings.admin.guard import GuardedList
 from bookings.history import visible
@@ -21,7 +20,7 @@ _HIDDEN = frozenset({"msisdn", "raw", "imported", "refusals", "content"})
 _PHONE = re.compile(r"\+?[\d\s().\-/\u00a0]+")
 
 
-class KeptAdmin(GuardedList, ModelAdmin):
+class KeptAdmin(GuardedList):
     """Rows that nobody deletes, since history hangs on them."""
 
     #: What an empty list says: where its rows come from.

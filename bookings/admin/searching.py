@@ -1,4 +1,4 @@
-"""Search in the lists that grow without end: what an index can find first, then words in the newest rows."""
+"""Search in the lists that grow without end: whole ids, numbers and references first, then words in the newest rows."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -48,7 +48,7 @@ class LongListAdmin(KeptAdmin):
         return queryset.filter(pk__in=all_found), False
 
     def _certain(self, term: str) -> Iterator[Q]:
-        """What the term can be as a whole, each found by an index."""
+        """What the term can be as a whole: looked for first, since most of these have an index."""
         for name in self.search_fields:
             if name.startswith("="):
                 lookup = "startswith" if len(term) >= _BEGINNING else "exact"

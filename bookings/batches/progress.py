@@ -81,7 +81,7 @@ def of(batch: Any) -> Progress:
         open_ones = Notification.objects.open().filter(batch_entry__batch=batch)
         progress.to_remind = open_ones.filter(remind_at__isnull=False).count()
     texts = OutboundMessage.objects.of_batches([batch])
-    progress.to_send_again = texts.going_again(timezone.now()).count()
+    progress.to_send_again = texts.going_again(timezone.now()).filter(is_held=False).count()
     states, called_at = _texts(batch)
     progress.last_at = max(filter(None, (progress.last_at, called_at)), default=None)
     progress.queued = states[MessageState.QUEUED]

@@ -55,7 +55,7 @@ def _is_told(at: dt.datetime, until: dt.datetime, entries: Iterable[LogEntry]) -
 
 
 def last_changed_by(booking: Booking) -> int | None:
-    """Who of the staff did the last thing to it that is on record, by id; None if a customer or an import did."""
+    """Who of the staff did the last thing to it that is on record, or imported it, by id; None if the customer did."""
     calls = StaffAct.objects.filter(booking=booking, kind=ActKind.CALLED_OFF)
     done = (
         booking.slot_changes.values_list("created_at", "user"),

@@ -116,9 +116,7 @@ def acknowledgements_name_the_new_slot() -> Iterator[str]:
 
 
 def waiting_texts_are_true() -> Iterator[str]:
-    """What changes a booking cancels the texts about it that wait. Dispatch's word tells the change, and a person's
-    own words say something else.
-    """
+    """What changes a booking cancels the texts about it that wait. Dispatch's word tells the change."""
     queued = OutboundMessage.objects.queued().order_by("pk")
     moved = SlotChange.objects.filter(
         booking=OuterRef("booking"), created_at__gt=OuterRef("queued_at")
@@ -130,7 +128,7 @@ def waiting_texts_are_true() -> Iterator[str]:
         pk__gt=OuterRef("pk"),
     )
     faults = {
-        "its booking was moved since": ~Q(kind__in=[Kind.TOLD, Kind.STAFF]) & Exists(moved),
+        "its booking was moved since": ~Q(kind=Kind.TOLD) & Exists(moved),
         "its question is not open": Q(kind=Kind.NOTIFICATION)
         & ~Q(notification__state=NotificationState.OPEN),
         "a newer answer waits": Q(in_reply_to__isnull=False) & Exists(newer),

@@ -223,6 +223,7 @@ def _send(notification: Notification, at: dt.datetime) -> SendAttempt:
         verdict=Verdict.ACCEPTED,
         country=country_of(message.msisdn),
         counted_parts=message.parts,
+        unpriced_parts=message.parts,
         **claim,
     )
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from bookings.models import standing
 from bookings.models.consent import Consent
 from bookings.models.fields import MsisdnField, is_one_of, msisdn_is_e164
-from bookings.models.inbound import InboundMessage, InboundMessageQuerySet
+from bookings.models.inbound import InboundMessage, InboundMessageQuerySet, Outcome
 from bookings.models.keys import new_key
 from bookings.models.notifications import Notification, NotificationState
 from bookings.models.schedule import Booking
@@ -74,6 +74,14 @@ class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
     def cancellable(self) -> "OutboundMessageQuerySet":
         """Those that may still be handed over or tried again: `cancel` changes no others."""
         return self.filter(state__in=IN_OUR_HANDS)
+
+    def repeating_questions(self) -> "OutboundMessageQuerySet":
+        """Answers that name the questions which are open for the customer; their calls have not begun."""
+        replies = (Outcome.CLOSED, Outcome.TOO_LATE)
+        return self.filter(
+            Q(state=MessageState.QUEUED) | Q(state=MessageState.SENDING, call_started_at=None),
+            Q(kind=Kind.RE_PROMPT) | Q(kind=Kind.ACKNOWLEDGEMENT, in_reply_to__outcome__in=replies),
+        )
 
     def going_again(self, now: dt.datetime) -> "OutboundMessageQuerySet":
         """Those that the outbox sends once more, since nobody knows whether the gateway took them.

@@ -346,6 +346,12 @@ def nobody_knows(clock) -> Batch:
     return batch
 
 
+def test_a_text_that_is_held_is_not_said_to_be_sent_once_more(nobody_knows):
+    OutboundMessage.objects.update(is_held=True)
+    assert progress_of.of(nobody_knows).to_send_again == 0
+    assert state_of(nobody_knows) == GOES_ON
+
+
 def test_a_batch_goes_on_while_a_text_of_unknown_fate_may_go_once_more(nobody_knows, clock):
     batch = nobody_knows
     assert state_of(batch) == GOES_ON

@@ -106,6 +106,14 @@ def test_a_reminder_that_waits_is_dropped_when_somebody_speaks_to_the_customer(
     assert drain() == []
 
 
+def test_a_call_about_no_certain_delivery_drops_the_reminders_of_that_number(booking, clock, drain):
+    clock("2026-11-24 15:31")
+    remind()
+    concern = ConcernFactory.create(msisdn=booking.msisdn, booking=None)
+    desk.told_by_phone(concern, UserFactory.create())
+    assert drain() == []
+
+
 @pytest.mark.parametrize("is_late", [False, True], ids=["before it is due", "while it waits"])
 def test_nobody_is_reminded_for_whom_staff_kept_the_slot(is_late, booking, clock, drain):
     asked = OutboundMessage.objects.get()

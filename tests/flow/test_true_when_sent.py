@@ -8,6 +8,7 @@ from bookings import desk, dispatch
 from bookings.gateways import SendResult, Verdict
 from bookings.invariants import find_contradictions
 from bookings.models import (
+    Booking,
     ChangeCause,
     Circuit,
     Concern,
@@ -225,8 +226,16 @@ def test_a_reply_that_moves_it_cancels_what_dispatch_had_queued_about_it(reply, 
     assert told.state == MessageState.CANCELLED
 
 
-def test_what_a_person_wrote_goes_out_though_the_customer_moves_the_delivery_meanwhile(
-    reply, drain
+@pytest.mark.parametrize(
+    ("act", "because"),
+    [
+        (lambda booking, reply: reply(booking.msisdn, "2"), "the customer moved the delivery"),
+        (lambda booking, _: dispatch.cancel(booking), "cancelled"),
+    ],
+    ids=["the customer moves it", "a colleague cancels it"],
+)
+def test_what_a_person_wrote_comes_back_to_them_when_the_delivery_changes_meanwhile(
+    act, because, reply, drain
 ):
     booking = parcel(FRI)
     notify(booking)
@@ -234,12 +243,64 @@ def test_what_a_person_wrote_goes_out_though_the_customer_moves_the_delivery_mea
     for text in ("is there a bell?", "can you leave it with number 7?"):
         reply(booking.msisdn, text)
     drain()
-    desk.answer(Concern.objects.get(), "Yes, with number 7.", UserFactory.create(), nonce="n")
-    assert reply(booking.msisdn, "2").outcome == "moved"
+    desk.answer(Concern.objects.get(), "Yes: Friday at 9.", UserFactory.create(), nonce="n")
+    act(booking, reply)
     assert list(find_contradictions()) == []
-    moved, answer = (form["text"] for form in drain())
-    assert "is moved to" in moved
-    assert answer.endswith("Yes, with number 7.")
+    assert not [form for form in drain() if "Friday at 9" in form["text"]]
+    concern = Concern.objects.waiting().get()
+    assert concern.reason == f"What staff wrote was not sent: {because}."
+    assert concern.outbound
+    assert concern.outbound.text.endswith("Yes: Friday at 9.")
+
+
+@pytest.fixture
+def closed(reply, drain):
+    """An answer that waits: it says that a question was closed, and repeats the open one about another delivery."""
+    first, second = parcel(), parcel(FRI)
+    Booking.objects.filter(pk=second.pk).update(msisdn=first.msisdn)
+    second.refresh_from_db()
+    for booking in (first, first, second):
+        notify(booking)
+        drain()
+    answer = reply(first.msisdn, "2").answers.get()
+    assert f"You can still answer: Parcel {first.reference}: 4" in answer.text
+    assert f"Parcel {second.reference}: 7" in answer.text
+    return answer, first, second
+
+
+def test_an_answer_repeats_no_question_that_was_withdrawn_while_it_waited(closed, drain):
+    """It was offered all the same (campaign `states`)."""
+    answer, first, second = closed
+    dispatch.cancel(second)
+    answer.refresh_from_db()
+    assert answer.state == MessageState.QUEUED
+    assert f"You can still answer: Parcel {first.reference}: 4" in answer.text
+    assert second.reference not in answer.text
+    assert answer.text in [form["text"] for form in drain()]
+
+
+def test_nor_one_that_a_sender_has_claimed(closed):
+    answer, _, second = closed
+    [claimed] = [message for message in claim(9).messages if message.pk == answer.pk]
+    dispatch.cancel(second)
+    assert start_call(claimed) is None
+    [claimed] = [message for message in claim(9).messages if message.pk == answer.pk]
+    assert second.reference not in claimed.text
+    assert start_call(claimed) is not None
+
+
+def test_options_are_repeated_of_the_questions_that_are_left(closed, reply, drain):
+    _, first, second = closed
+    drain()
+    again = reply(first.msisdn, "what?").answers.get()
+    assert again.booking == second
+    dispatch.cancel(second)
+    again.refresh_from_db()
+    assert (again.state, again.booking) == (MessageState.QUEUED, first)
+    assert second.reference not in again.text
+    dispatch.cancel(first)
+    again.refresh_from_db()
+    assert again.state == MessageState.CANCELLED
 
 
 def test_a_change_that_is_rolled_back_cancels_nothing(drain):

@@ -1,5 +1,6 @@
 """Two acts that lock the same rows do so in one order: else PostgreSQL ends one of them as a deadlock."""
 
+import datetime as dt
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from bookings import batches, dispatch
 from bookings.admin.seen import seen_word
@@ -22,7 +24,8 @@ from bookings.models import (
     OutboundMessage,
     Slot,
 )
-from bookings.notifications import notify
+from bookings.notifications import close_past, notify
+from bookings.outbox import holding
 from tests.factories import (
     BookingFactory,
     ConcernFactory,
@@ -32,7 +35,7 @@ from tests.factories import (
     UserFactory,
     in_days,
 )
-from tests.flow.admin.pages import login, url
+from tests.flow.admin.pages import form_of, login, url
 from tests.flow.sheets import entries, row
 from tests.processes import VIRTUAL_NUMBER
 
@@ -116,6 +119,39 @@ def test_a_batch_is_cancelled_while_an_import_changes_its_deliveries(change):
 
     assert is_cancelled
     assert report.changed == 2
+    assert not OutboundMessage.objects.queued().exists()
+
+
+def test_a_delivery_gets_the_number_of_another_while_both_are_imported():
+    deliveries = [row(name, f"07700 90000{number}") for number, name in enumerate("AB", 1)]
+    import_rows(entries(*deliveries))
+    first, second = Booking.objects.order_by("reference")
+    for booking in (second, first):  # whose lock an import waits for last
+        NotificationFactory.create(booking=booking)
+    page = login("superuser")
+    fields = form_of(first, msisdn="07700 900002", told="nobody")
+    changed = entries(*(row(name, f"07700 90000{n}", in_days(5)) for n, name in enumerate("AB", 1)))
+
+    response, report = meet_at(
+        Booking.objects.filter(pk=first.pk),
+        lambda: page.post(url(Booking, "change", first.pk), fields),
+        lambda: import_rows(changed),
+    )
+
+    assert response.status_code == 302
+    assert report.changed == 2
+
+
+def test_questions_close_while_ops_release_what_was_held():
+    """The question that was made first has the later text."""
+    past = timezone.now() - dt.timedelta(minutes=1)
+    first, second = NotificationFactory.create_batch(2, handed_over_at=None, closes_at=past)
+    OutboundMessageFactory.create(notification=second, is_held=True)
+    last = OutboundMessageFactory.create(notification=first, is_held=True)
+
+    closed, _ = meet_at(OutboundMessage.objects.filter(pk=last.pk), close_past, holding.release)
+
+    assert closed == 2
     assert not OutboundMessage.objects.queued().exists()
 
 

@@ -8,6 +8,7 @@ from bookings import dispatch
 from bookings.models import (
     Booking,
     BookingState,
+    InboundMessage,
     Kind,
     Notification,
     NotificationState,
@@ -290,6 +291,14 @@ def test_the_answer_in_a_list_is_the_last_valid_choice_or_else_the_last_outcome(
     assert row.answer_outcome == shown
 
 
+def test_the_page_of_the_last_part_shows_the_whole_of_a_long_text(dispatcher):
+    inbound = InboundMessageFactory.create(
+        text="on Thursday", whole="Could it come on Thursday", part_number=2, part_total=2
+    )
+    page = dispatcher.get(url(InboundMessage, "change", inbound.pk)).content.decode()
+    assert "Could it come" in page
+
+
 def test_a_long_text_is_cut_in_lists_and_whole_on_its_page(superuser):
     text = "word " * 2000 + "END"
     for row in (
@@ -337,6 +346,31 @@ def test_what_a_colleague_did_meanwhile_is_no_double_click_of_mine(told, dispatc
     dispatch.cancel(booking, user=UserFactory.create())
     response = dispatcher.post(url(Booking, "change", booking.pk), fields)
     assert "changed while you had it open: it is now cancelled" in errors(response)
+
+
+@pytest.mark.parametrize("change", ["slot", "cancelled"])
+@pytest.mark.parametrize("told", ["sms", "phone", "ask"])
+def test_whoever_goes_back_to_tell_after_all_reads_that_it_was_not_done(told, change, dispatcher):
+    """The same page once more, with another way of telling."""
+    booking = NotificationFactory.create().booking
+    changes: dict[str, dict] = {
+        "slot": {"slot": SlotFactory.create(date=in_days(6)).pk},
+        "cancelled": {"cancelled": "on"},
+    }
+    silently, aloud = (form_of(booking, told=how, **changes[change]) for how in ("nobody", told))
+    assert dispatcher.post(url(Booking, "change", booking.pk), silently).status_code == 302
+    response = dispatcher.post(url(Booking, "change", booking.pk), aloud)
+    assert "changed while you had it open" in errors(response)
+
+
+@pytest.mark.parametrize("told", ["phone", "ask"])
+def test_a_move_that_is_told_otherwise_is_saved_by_a_double_click(told, dispatcher):
+    booking = BookingFactory.create()
+    fields = form_of(booking, told=told, slot=SlotFactory.create(date=in_days(7)).pk)
+    for _ in range(2):
+        response = dispatcher.post(url(Booking, "change", booking.pk), fields)
+        assert response.status_code == 302
+    assert booking.slot_changes.count() == 1
 
 
 def test_a_page_that_does_not_say_what_it_showed_is_refused(dispatcher):

@@ -161,9 +161,11 @@ def test_what_october_cost_stands_on_one_page_by_country(ops):
     assert "Vonage named no price for 2 parts" in words
 
 
-def test_a_month_without_texts_says_so_and_nonsense_is_this_month(ops):
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
+def test_a_month_without_texts_says_so_and_nonsense_is_this_month(zone, ops, settings):
+    settings.TIME_ZONE = zone
     assert "No text that costs anything" in ops.get(url(OutboundMessage, "costs")).content.decode()
-    for nonsense in ("2026-13", "oct", "9999-01"):
+    for nonsense in ("2026-13", "oct", "9999-01", "0001-01"):
         page = ops.get(url(OutboundMessage, "costs"), {"month": nonsense})
         assert page.context["month"] == timezone.localdate().replace(day=1)
 
