@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from bookings import options, outbox, texts
 from bookings.customers import Customer, Printed, Standing, load_customer
-from bookings.models import InboundMessage, Kind, MessageState, OutboundMessage, SlotOption
+from bookings.models import InboundMessage, Kind, MessageState, OutboundMessage, Outcome, SlotOption
 from bookings.models.fields import as_msisdn
 
 _KINDS = {
@@ -63,17 +63,21 @@ def say(name: str, inbound: InboundMessage, customer: Customer, about: Printed) 
 
 
 def write_anew(msisdn: str) -> None:
-    """Let the answers that wait for this customer repeat only what is open still: a question was withdrawn.
+    """Let the answers that wait for this customer repeat only what is open still: a question was withdrawn, or closed.
 
     The caller holds the locks of the customer and of these texts.
     """
     waiting = list(OutboundMessage.objects.repeating_questions().filter(msisdn=msisdn).locked())
     customer = load_customer(msisdn, timezone.now()) if waiting else None
     for message in waiting:
-        if customer is None or (message.kind == Kind.RE_PROMPT and not customer.open_options):
-            OutboundMessage.objects.filter(pk=message.pk).cancel("no question is open any more")
+        if customer is None or (message.kind == Kind.RE_PROMPT and not _is_unanswered(customer)):
+            OutboundMessage.objects.filter(pk=message.pk).cancel("no question is left to answer")
         else:
             _write_anew(message, customer)
+
+
+def _is_unanswered(customer: Customer) -> bool:
+    return bool(customer.open_options) and not customer.has_chosen
 
 
 def _write_anew(message: OutboundMessage, customer: Customer) -> None:
@@ -82,20 +86,22 @@ def _write_anew(message: OutboundMessage, customer: Customer) -> None:
     inbound = message.in_reply_to
     if message.kind != Kind.RE_PROMPT and inbound is not None and inbound.option is not None:
         name = inbound.outcome
-        about = Printed(option=inbound.option, standing=Standing.CLOSED, asked_at=message.queued_at)
-    if about is None:
+        standing = Standing.LATE if name == Outcome.TOO_LATE else Standing.CLOSED
+        about = Printed(option=inbound.option, standing=standing, asked_at=message.queued_at)
+    if about is None or (text := _text(name, customer, about)) == message.text:
         return
-    text = _text(name, customer, about)
     OutboundMessage.objects.filter(pk=message.pk).update(
         text=text,
         parts=texts.count_parts(text),
         booking=about.booking,
         notification=about.notification,
         valid_until=_valid_until(name, customer, about),
+        claims=message.claims - (message.state == MessageState.SENDING),
         state=MessageState.QUEUED,
         token="",
         lease_until=None,
     )
+    outbox.ring()
 
 
 def _text(name: str, customer: Customer, about: Printed) -> str:

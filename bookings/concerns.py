@@ -88,8 +88,15 @@ def raise_for_outbound(message: OutboundMessage) -> None:
     elif message.state in {MessageState.ACCEPTED, MessageState.BUFFERED}:
         silent = (ConcernKind.UNKNOWN, ConcernKind.NO_RECEIPT)
         _overtake(Concern.objects.filter(outbound=message, kind__in=silent))
-    elif message.state in LOST:
+    else:
+        _raise_if_in_vain(message)
+
+
+def _raise_if_in_vain(message: OutboundMessage) -> None:
+    if message.state in LOST:
         _raise_for_text(message, ConcernKind.NOT_SENT, f"was not delivered. {message.reason}")
+    elif message.state == MessageState.CANCELLED and message.kind == Kind.STAFF:
+        _raise_for_text(message, ConcernKind.NOT_SENT, f"was not sent: {message.reason}.")
     elif message.state == MessageState.UNKNOWN and not _goes_again(message):
         _raise_for_text(message, ConcernKind.UNKNOWN, "may not have arrived: nobody knows.")
 
@@ -97,13 +104,13 @@ def raise_for_outbound(message: OutboundMessage) -> None:
 def cancel_texts_about(booking: Booking, because: str) -> None:
     """Cancel every text about a booking that waits; a person sees to what a person had written.
 
-    The caller holds the customer's lock.
+    The caller holds the locks of the customer and of these texts.
     """
     texts = OutboundMessage.objects.filter(booking=booking)
-    if texts.cancel(because):
-        written = texts.filter(kind=Kind.STAFF, state=MessageState.CANCELLED, concern=None)
-        for message in written.filter(reason=because):
-            _raise_for_text(message, ConcernKind.NOT_SENT, f"was not sent: {because}.")
+    written = list(texts.cancellable().filter(kind=Kind.STAFF).values_list("pk", flat=True))
+    texts.cancel(because)
+    for message in OutboundMessage.objects.filter(pk__in=written) if written else ():
+        raise_for_outbound(message)
 
 
 def miss_receipts() -> int:

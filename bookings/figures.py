@@ -45,9 +45,8 @@ STAGES: Mapping[str, Exists] = {
 }
 
 _LISTED = 8  # reasons and countries; more are told as "others"
-_SETTLED_AFTER = dt.timedelta(
-    days=2
-)  # only what a person lets go is tried again so late: it counts on both days
+#: Only what a person lets go is tried again later than that: it counts on both days.
+_SETTLED_AFTER = dt.timedelta(days=2)
 _MEDIAN, _ALMOST_ALL = 0.5, 0.95
 
 

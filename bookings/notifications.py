@@ -86,7 +86,9 @@ def ask(
     """Do what `notify` does, in the transaction of the caller, who holds the locks (`lock_booking`)."""
     lock_texts([booking])
     _close(Notification.objects.past(timezone.now()).filter(msisdn=booking.msisdn))
-    _withdraw(booking, "asked again")
+    _end_question(booking, "asked again")
+    texts_of_rules = OutboundMessage.objects.filter(booking=booking).exclude(kind=Kind.STAFF)
+    texts_of_rules.cancel("asked again")  # nothing changed: what a person wrote stays true
     planned = plan(booking, slots=slots, sender=sender, is_plain=is_plain, offers=offers)
     notification = _open(
         planned, user, has_chosen_options=slots is not None, with_reminder=with_reminder
@@ -137,6 +139,11 @@ def withdraw(booking: Booking, because: str) -> None:
 
 
 def _withdraw(booking: Booking, because: str) -> None:
+    _end_question(booking, because)
+    concerns.cancel_texts_about(booking, because)
+
+
+def _end_question(booking: Booking, because: str) -> None:
     now = timezone.now()
     asked = list(Notification.objects.open().filter(booking=booking))
     for notification in asked:
@@ -145,7 +152,6 @@ def _withdraw(booking: Booking, because: str) -> None:
         notification.end(state, now, "" if is_past else because)
     if asked:
         acknowledgements.write_anew(booking.msisdn)
-    concerns.cancel_texts_about(booking, because)
 
 
 def withdraw_many(bookings: Sequence[tuple[Booking, str]]) -> None:
@@ -158,12 +164,11 @@ def withdraw_many(bookings: Sequence[tuple[Booking, str]]) -> None:
             _withdraw(booking, because)
 
 
-def lock_texts(bookings: Sequence[Booking]) -> set[int | None]:
-    """Lock what waits about them or for their customers, all at once: one by one would be nobody else's order.
-
-    Returns the ids of the bookings that have any.
+def lock_texts(bookings: Sequence[Booking], *msisdns: str) -> set[int | None]:
+    """Lock what waits about them, for their customers or for these numbers, all at once: one by one would be nobody
+    else's order. Returns the bookings that it is about, by id.
     """
-    customers = {booking.msisdn for booking in bookings}
+    customers = {booking.msisdn for booking in bookings} | {*msisdns}
     concerned = Q(booking__in=bookings) | Q(msisdn__in=customers)
     texts = OutboundMessage.objects.cancellable().filter(concerned)
     return set(texts.locked().values_list("booking", flat=True))
@@ -187,15 +192,21 @@ def _close(past: Iterable[Notification]) -> None:
 
 
 def ask_afresh() -> int:
-    """Cancel queued texts that are not true any more, and ask anew, with today's dates, where one still can."""
+    """Cancel queued texts that are not true any more, and ask anew, with today's dates, where one still can.
+
+    An answer that repeats several questions goes on with those that are open.
+    """
     stale = OutboundMessage.objects.queued().filter(valid_until__lte=timezone.now(), is_held=False)
     messages = list(stale.select_related("booking").order_by("pk")[:200])
     for message in messages:
         with transaction.atomic():
             lock_customer(message.msisdn)
-            waited = OutboundMessage.objects.filter(pk=message.pk, is_held=False).cancel(
-                "no longer true: its time was over"
-            )
+            lock_texts([message.booking] if message.booking else [], message.msisdn)
+            acknowledgements.write_anew(message.msisdn)
+            waited = stale.filter(pk=message.pk).cancel("no longer true: its time was over")
+            if waited and message.kind == Kind.STAFF:
+                message.refresh_from_db()
+                concerns.raise_for_outbound(message)
             if waited and message.kind == Kind.NOTIFICATION and message.booking is not None:
                 _ask_again(message.booking, message)
     return len(messages)

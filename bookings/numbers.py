@@ -24,7 +24,8 @@ _DATE_OR_NUMBER = re.compile(
     """,
     re.VERBOSE,
 )
-_SHORT_DATE = re.compile(r"20\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")
+#: As names of files have it: `20261124`, `2026-11-24_2`, `20261124 (1)`.
+_DATED = re.compile(r"20\d\d-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(\W{1,2}\d{1,2}|_\d{1,2})?")
 #: Fewer digits are no whole number.
 _FEWEST = 7
 
@@ -74,12 +75,22 @@ def without_numbers(words: str) -> str:
 
 
 def name_without_numbers(name: str) -> str:
-    """The name of a file likewise: there a date stays also as `20261124`."""
+    """The name of a file likewise: there a date stays also as `20261124`, and with the number of a copy."""
     return _DATE_OR_NUMBER.sub(
-        lambda found: found[0] if _SHORT_DATE.fullmatch(found[0]) else _shortened(found), name
+        lambda found: found[0] if _DATED.fullmatch(found[0]) else _shortened(found), name
     )
 
 
+def without_number(words: str, written: str) -> str:
+    """The same for words that may quote what somebody has `written` as a number, also with a letter or a star in it."""
+    quoted = written.strip().removeprefix("'").strip()[:40]
+    return without_numbers(words.replace(quoted, _last_digits(quoted)) if quoted else words)
+
+
 def _shortened(found: re.Match[str]) -> str:
-    digits = re.sub(r"\D", "", found[0])
-    return found[0] if found["date"] or len(digits) < _FEWEST else "\N{BULLET}" * 4 + digits[-4:]
+    return found[0] if found["date"] else _last_digits(found[0])
+
+
+def _last_digits(written: str) -> str:
+    digits = re.sub(r"\D", "", written)
+    return written if len(digits) < _FEWEST else "\N{BULLET}" * 4 + digits[-4:]

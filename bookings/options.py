@@ -3,10 +3,11 @@
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
+from contextlib import nullcontext
 from typing import Any, TypeAlias
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import (
     BooleanField,
     Count,
@@ -148,8 +149,9 @@ def _roomy_days(booked: Sequence[Slot], now: dt.datetime) -> dict[dt.date, list[
     )
     days: dict[dt.date, list[Slot]] = defaultdict(list)
     # A few at a time, in the order of an index: what comes after the last day that is needed is not counted. Outside
-    # a transaction PostgreSQL would count all of it for the cursor.
-    with transaction.atomic(savepoint=False):
+    # a transaction PostgreSQL would count all of it for the cursor; SQLite would wait for whoever writes.
+    is_counted_whole = connection.vendor == "postgresql"
+    with transaction.atomic(savepoint=False) if is_counted_whole else nullcontext():
         for slot in roomy.iterator(chunk_size=5):
             if days and last < next(reversed(days)) < slot.date:
                 break
@@ -283,9 +285,16 @@ def of(notification: Notification) -> list[SlotOption]:
 def remaining(notification: Notification, now: dt.datetime) -> list[SlotOption]:
     """The options of a question that can still be had. The slot that the booking is in needs no room."""
     booking = notification.booking
+    in_time = [option for option in of(notification) if option.slot.cutoff_at > now]
+    others = [option.slot for option in in_time if option.slot_id != booking.slot_id]
+    can_be_had = {booking.slot_id, *(slot.pk for slot in free(others, booking))}
+    return [option for option in in_time if option.slot_id in can_be_had]
+
+
+def free(slots: Sequence[Slot], booking: Booking) -> list[Slot]:
+    """Those that this booking can move to by a reply: with room, and on no day that was closed since it was asked."""
+    days = {slot.date for slot in slots}
+    closed = set(ClosedDay.objects.filter(date__in=days).values_list("date", flat=True))
     return [
-        option
-        for option in of(notification)
-        if option.slot.cutoff_at > now
-        and (option.slot_id == booking.slot_id or option.slot.has_room(for_booking=booking))
+        slot for slot in slots if slot.date not in closed and slot.has_room(for_booking=booking)
     ]

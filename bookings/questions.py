@@ -84,7 +84,7 @@ def _room(meant: Printed, now: dt.datetime) -> tuple[bool, bool]:
     if not _is_a_move(meant):
         return False, True
     booking, slot_id = meant.booking, meant.option.slot_id
-    if Slot.objects.get(pk=slot_id).has_room(for_booking=booking):
+    if options.free([Slot.objects.get(pk=slot_id)], booking):
         return True, True
     left = options.remaining(meant.notification, now)
     return False, any(option.slot_id != booking.slot_id for option in left)

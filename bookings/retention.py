@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from bookings import receipts
+from bookings import notifications, receipts
 from bookings.models import (
     Booking,
     Concern,
@@ -31,6 +31,7 @@ from bookings.models import (
     SlotOption,
     StaffAct,
 )
+from bookings.models.fields import as_msisdn
 from bookings.models.keys import FORGOTTEN, NOBODY
 
 #: Nothing younger can be forgotten: it may still be answered, or its receipt may come.
@@ -42,7 +43,7 @@ _NUMBERS_AT_ONCE = 200
 _PERSONAL: dict[Any, dict[str, Any]] = {
     Booking: {"customer_name": "", "notes": "", "imported": None},
     Notification: {},
-    SlotOption: {},
+    SlotOption: {"is_held": False},  # else their customer's next ones could not be forgotten
     OutboundMessage: {"text": FORGOTTEN},
     InboundMessage: {"text": "", "whole": "", "matched": "", "raw": {}},
     DeliveryReceipt: {"raw": {}},
@@ -60,6 +61,8 @@ def forget(days: int, *, dry_run: bool = False) -> dict[str, int]:
         raise ValueError(
             f"At least {LEAST_DAYS} days must have passed: younger texts may still be answered."
         )
+    while not dry_run and notifications.close_past():
+        pass  # no digit of theirs is held for an open question
     day = timezone.localdate() - dt.timedelta(days=days)
     forgotten = {name: _forget(rows, dry_run=dry_run) for name, rows in _older_than(day)}
     return forgotten | {
@@ -71,7 +74,8 @@ def forget(days: int, *, dry_run: bool = False) -> dict[str, int]:
 
 def stand_in(msisdn: str) -> str:
     """The number of nobody that stands for this one: 15 digits, and no way back without the key."""
-    digest = hmac.digest(settings.SECRET_KEY.encode(), msisdn.encode(), hashlib.sha256)
+    number = as_msisdn(msisdn) or msisdn
+    digest = hmac.digest(settings.SECRET_KEY.encode(), number.encode(), hashlib.sha256)
     return NOBODY + str(int.from_bytes(digest[:8]) % 10**12).zfill(12)
 
 

@@ -1,12 +1,14 @@
 """How a customer learns of what dispatch did to a delivery: by SMS, by phone, by a new question, or not at all."""
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 from django.db import models
+from django.db.models import Max
 
 from bookings import dispatch, notifications, texts
 from bookings.dispatch import CannotTell, News
-from bookings.models import ActKind, Booking, Kind, OutboundMessage, StaffAct
+from bookings.models import ActKind, Booking, Kind, MessageState, OutboundMessage, StaffAct
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
@@ -46,19 +48,26 @@ def tell(booking: Booking, how: Telling, user: "User", *, news: News) -> None:
 def is_told(booking: Booking, how: Telling, user: "User | AnonymousUser") -> bool:
     """Whether this person has let the customer learn, in this way, where the delivery stands now."""
     so = {"booking": booking, "msisdn": booking.msisdn, "user": user}
-    since = booking.changed_at if booking.is_scheduled else booking.cancelled_at
+    since = _stands_since(booking)
     match how:
         case Telling.SMS:
-            texts_told = OutboundMessage.objects.filter(kind=Kind.TOLD, **so)
-            texts_told = texts_told.filter(idempotency_key__startswith=dispatch.told_key(booking))
-            return (texts_told.filter(queued_at__gte=since) if since else texts_told).exists()
+            told = OutboundMessage.objects.filter(kind=Kind.TOLD, queued_at__gte=since, **so)
+            told = told.exclude(state=MessageState.CANCELLED)
+            return told.filter(idempotency_key__startswith=dispatch.told_key(booking)).exists()
         case Telling.PHONE:
-            calls = StaffAct.objects.filter(kind=ActKind.TOLD_BY_PHONE, **so)
-            calls = calls.filter(details=dispatch.said_by_phone(booking))
-            return (calls.filter(created_at__gte=since) if since else calls).exists()
+            calls = StaffAct.objects.filter(kind=ActKind.TOLD_BY_PHONE, created_at__gte=since, **so)
+            return calls.filter(details=dispatch.said_by_phone(booking)).exists()
         case Telling.ASK:
             return booking.notifications.open().filter(asked_by=user.pk).exists()
     return True
+
+
+def _stands_since(booking: Booking) -> dt.datetime:
+    """When it was last moved or called off. When it was taken back is written down nowhere, but that was later."""
+    acts = StaffAct.objects.filter(booking=booking, kind=ActKind.CALLED_OFF)
+    called_off_at = acts.aggregate(at=Max("created_at"))["at"]
+    moments = (booking.changed_at, booking.cancelled_at, called_off_at)
+    return max(filter(None, moments), default=dt.datetime.min.replace(tzinfo=dt.UTC))
 
 
 def example(booking: Booking) -> str:

@@ -29,13 +29,13 @@ from bookings.models import (
     InboundMessage,
     Kind,
     Notification,
-    OutboundMessage,
     SendAttempt,
     Sender,
     Spending,
 )
 from bookings.models.outbound import ANSWERS
 from bookings.models.standing import LOST
+from bookings.outbox.claiming import going
 from bookings.silence import Alarm, Facts
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def _sender_away() -> dt.timedelta | None:
 
 def _oldest_due(now: dt.datetime) -> dt.timedelta | None:
     """For how long the oldest text could have been sent: held ones wait for a person, most others for the morning."""
-    due = OutboundMessage.objects.queued().filter(due_at__lte=now, is_held=False)
+    due = going(now).filter(due_at__lte=now)
     quiet: tuple[dt.time, dt.time] | None = settings.QUIET_HOURS
     day = dt.timedelta.max if quiet is None else _since_night(now, quiet)
     if day is None:

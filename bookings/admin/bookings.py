@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
+from django.db import connection
 from django.db.models import Model, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
@@ -39,6 +40,7 @@ from bookings.models import (
     lock_customer,
 )
 from bookings.models.fields import parse_msisdn
+from bookings.notifications import lock_texts
 
 _STATE_LABELS = {BookingState.SCHEDULED: "info", BookingState.CANCELLED: "danger"}
 
@@ -125,11 +127,13 @@ class BookingAdmin(MovingMixin, UnawareMixin, ExportMixin, KeptAdmin):
     ) -> Any:
         """When it is going to be changed: as it stands with the locks taken of its customer, and of the one it gets.
 
-        Both at once: one after the other could be a deadlock.
+        Both at once, and so their texts: one after the other could be a deadlock.
         """
         booking = super().get_object(request, object_id, from_field)
-        if booking is not None and request.method == "POST":
-            lock_customer(booking.msisdn, *_number_in(request))
+        if booking is not None and request.method == "POST" and connection.in_atomic_block:
+            numbers = booking.msisdn, *_number_in(request)
+            lock_customer(*numbers)
+            lock_texts([booking], *numbers)
             return super().get_object(request, object_id, from_field)
         return booking
 

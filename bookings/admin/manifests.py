@@ -30,7 +30,7 @@ from bookings.history import visible
 from bookings.manifest import COLUMNS, MOST_ROWS, REQUIRED, ManifestError, slices
 from bookings.manifest.work import MOST_SHOWN, Work
 from bookings.models import ActKind, Manifest, ManifestState, StaffAct
-from bookings.numbers import name_without_numbers, without_numbers
+from bookings.numbers import name_without_numbers, without_number, without_numbers
 
 #: Bytes of a file that is handed in.
 LARGEST_FILE = 5 * 1024 * 1024
@@ -211,13 +211,13 @@ class ManifestAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     def _told(self, request: HttpRequest, manifest: Manifest) -> dict[str, Any]:
         work = Work.of(manifest.content) if manifest.content else Work()
         counts = {name: manifest.counts.get(name, 0) for name in _COUNTED}
-        refused = [(each["line"], each["reason"]) for each in manifest.refusals[:MOST_SHOWN]]
+        may_see = _may_see_numbers(request, manifest)
+        refused = [_told_of(each, may_see=may_see) for each in manifest.refusals[:MOST_SHOWN]]
         remarks = {
             name: [(remark.line, remark.reason) for remark in getattr(work, name)]
             for name in ("changed", "kept", "repaired")
         }
         came_in = counts["created"] + counts["changed"]
-        may_see = _may_see_numbers(request, manifest)
         return {
             "manifest": manifest,
             "may_import": self.has_add_permission(request),
@@ -277,6 +277,11 @@ def _where_to_notify(manifest: Manifest) -> str:
 def _may_see_numbers(request: HttpRequest, manifest: Manifest) -> bool:
     """Whoever handed the file in has its numbers anyway; others see them who may reveal any."""
     return manifest.user_id == request.user.pk or request.user.has_perm("bookings.reveal_number")
+
+
+def _told_of(refusal: dict[str, Any], *, may_see: bool) -> tuple[int, str]:
+    reason, phone = refusal["reason"], refusal["cells"].get("phone", "")
+    return refusal["line"], reason if may_see else without_number(reason, phone)
 
 
 def _without_numbers(rows: list[tuple[int, str]]) -> list[tuple[int, str]]:

@@ -9,7 +9,6 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import URLPattern
-from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from bookings.admin.columns import name_column, show_day
@@ -20,7 +19,7 @@ from bookings.models import Booking, ClosedDay, WeeklySlot
 from bookings.weeks import MOST_WEEKS, make_slots, plan
 
 
-class _PatternAdmin(GuardedList, ModelAdmin):
+class _PatternAdmin(GuardedList):
     """What can be changed and deleted freely: slots that were made of it stay."""
 
     empty_says = ""

@@ -101,7 +101,6 @@ _SAYS = {
     Kind.TOLD: "Customer told by SMS",
     Kind.REMINDER: "Customer reminded by SMS",
     Kind.STAFF: "Staff wrote by SMS",
-    Kind.REMINDER: "Customer reminded by SMS",
 }
 
 

@@ -31,7 +31,8 @@ def carry_out(
     """Do what the rows say to their bookings. The caller holds all locks, and there is room."""
     if not changes:
         return
-    lock_texts([each.booking for each in changes if each.news & {"phone", "window"}])
+    concerned = [each for each in changes if each.news & {"phone", "window"}]
+    lock_texts([each.booking for each in concerned], *(each.row.msisdn for each in concerned))
     dispatch.change_phones(
         [(each.booking, each.row.msisdn) for each in changes if "phone" in each.news]
     )

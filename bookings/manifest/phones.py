@@ -26,7 +26,8 @@ def read(text: str) -> tuple[str, str]:
     if sum(char.isdigit() for char in bare) in range(1, _SHORTEST):
         raise ValueError(f"{text[:40]} is too short for a phone number.")
     msisdn = _parsed(bare)
-    if bare.isdecimal() and not bare.startswith("0") and _without_trunk_zero(bare) != msisdn:
+    digits = _digits(bare)
+    if digits and _without_trunk_zero(digits) != msisdn:
         raise ValueError(
             f"{bare} may have lost its first 0 or its +, which makes two different numbers: write"
             " it with + and the country code."
@@ -41,13 +42,20 @@ def _fault(text: str, bare: str, msisdn: str) -> str:
         return "The phone number was written as a power of ten, with all its digits"
     if text != bare:
         return "The phone number had a .0 at its end"
-    if not bare.isdecimal() or bare.startswith("0"):
+    digits = _digits(bare)
+    if not digits:
         return ""
-    if bare == msisdn:
+    if digits == msisdn:
         return "The phone number had no +"
     if _trunk_prefix() == "0":
         return "The phone number had lost its first 0"
     return ""
+
+
+def _digits(bare: str) -> str:
+    """Those of a number that begins with neither + nor 0, one of which may have got lost; "" for any other."""
+    digits = re.sub(r"[\s().\-/]", "", bare)
+    return digits if digits.isdecimal() and not digits.startswith("0") else ""
 
 
 def _written_out(text: str) -> str:

@@ -1,5 +1,5 @@
 """Everything between "say this" and the gateway: queue, claim, send, settle, recover."""
 
-from bookings.outbox.queueing import queue
+from bookings.outbox.queueing import queue, ring
 
-__all__ = ["queue"]
+__all__ = ["queue", "ring"]

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 import time_machine
 
-from bookings.models import Kind, MessageState, OutboundMessage
+from bookings.models import ClosedDay, Kind, MessageState, OutboundMessage
 from bookings.notifications import notify
 from tests.factories import BookingFactory, SlotFactory
 from tests.processes import VIRTUAL_NUMBER
@@ -85,6 +85,13 @@ def test_a_change_of_mind_is_told_how_to_change_again(booking, reply, drain):
         "Acme: parcel AB12 is already planned for Thu 26 Nov 09:00-12:00."
         " To change it reply 1 or 3 before Mon 23 Nov 21:00."
     )
+
+
+def test_a_day_that_was_closed_since_is_not_to_be_had(booking, reply):
+    ClosedDay.objects.create(date=THURSDAY, reason="Snow")
+    inbound = reply(booking.msisdn, "2")
+    assert inbound.outcome == "full"
+    assert "You can still choose 1 (Tue 24 Nov) or 3 (post office)" in inbound.answers.get().text
 
 
 def test_a_full_slot_is_named_with_what_is_still_free(booking, reply, drain):
@@ -195,7 +202,8 @@ def test_an_answer_to_a_closed_question_offers_the_open_one_in_time(booking, rep
     assert "You can still answer: Parcel" in answer.text
     assert answer.valid_until == dt.datetime(2026, 11, 23, 21, tzinfo=dt.UTC)
     clock.move_to("2026-11-23T21:00:00Z")
-    assert drain() == []
+    [form] = drain()
+    assert form["text"].endswith(f"That question is closed. Questions: {PHONE}")
 
 
 def test_an_answer_that_tells_of_a_move_is_worth_sending_until_the_delivery(booking, reply):

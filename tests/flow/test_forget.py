@@ -21,7 +21,8 @@ from bookings.models import (
     StaffAct,
 )
 from bookings.notifications import notify
-from tests.factories import BookingFactory, UserFactory
+from bookings.retention import stand_in
+from tests.factories import BookingFactory, SlotFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -143,3 +144,22 @@ def test_what_is_young_stays(history):
 def test_less_than_a_week_is_refused():
     with pytest.raises(CommandError, match="At least 7 days"):
         forget("--days", "6")
+
+
+def test_a_customer_who_comes_back_is_forgotten_a_second_time(time_machine, drain):
+    """The digits of their first question stand for nothing any more."""
+    now = timezone.now()
+    for _ in range(2):
+        booking = BookingFactory.create(
+            msisdn="447700900321", slot=SlotFactory.create(date=now + dt.timedelta(days=3))
+        )
+        notify(booking)
+        drain()
+        now += dt.timedelta(days=120)
+        time_machine.move_to(now, tick=True)
+        assert forget("--days", "90")["options"] == "3"
+    call_command("check_invariants")
+
+
+def test_a_number_has_one_stand_in_however_it_was_written():
+    assert stand_in("+447700900123") == stand_in("447700900123")

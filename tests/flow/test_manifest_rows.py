@@ -100,6 +100,7 @@ def test_a_phone_number_that_has_one_reading_is_taken(phone, msisdn):
         ("4,47E+11", "rounded"),
         ("12025550123", "too long"),
         ("2025550123", "lost its first 0 or its +"),
+        ("202 555-0123", "lost its first 0 or its +"),
         ("0800 FLOWERS", "not a phone number"),
         ("07700900001/07700900002", "not a phone number"),
         ("none", "not a phone number"),

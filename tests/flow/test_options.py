@@ -5,10 +5,12 @@ import datetime as dt
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from bookings import dispatch
 from bookings.models import Booking, OutboundMessage, Place, Slot
 from bookings.notifications import CannotNotify, notify, plan
+from bookings.options import offered_slots
 from tests.factories import BookingFactory, SlotFactory
 from tests.flow.clock import clock_at, wall
 
@@ -352,3 +354,13 @@ def test_full_days_cost_no_queries():
         notification = notify(BookingFactory.create(slot=slot(TUE)))
     assert notification.options.get(digit=2).slot.date == SAT
     assert len(with_full_days) <= len(without)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL's readers lock nobody out")
+def test_looking_up_what_to_offer_waits_for_nobody_who_writes():
+    slot = SlotFactory.create()
+    with CaptureQueriesContext(connection) as queries:
+        offered_slots([slot], timezone.now())
+    assert len(queries) > 0
+    assert not [query for query in queries if "BEGIN" in query["sql"]]

@@ -11,6 +11,9 @@ from django.utils import timezone
 
 from bookings import watch
 from bookings.models import (
+    Batch,
+    BatchEntry,
+    BatchState,
     Circuit,
     DeliveryReceipt,
     Kind,
@@ -27,6 +30,7 @@ from tests.factories import (
     NotificationFactory,
     OutboundMessageFactory,
     SendAttemptFactory,
+    UserFactory,
 )
 from tests.flow.clock import clock_at
 
@@ -192,6 +196,23 @@ def test_a_queue_that_ages_is_an_alarm_unless_it_is_known_why(clock):
     assert names() == []
     Circuit.objects.create(pk=1, opened_at=timezone.now(), reason="No balance")
     assert names() == ["circuit_open"]
+
+
+def test_what_a_person_has_stopped_does_not_age(clock):
+    at_work()
+    due(30, gateway="vonage")
+    stopped = NotificationFactory.create()
+    batch = Batch.objects.create(
+        nonce="n", user=UserFactory.create(), sender="447700900000", state=BatchState.PAUSED
+    )
+    BatchEntry.objects.create(
+        batch=batch, booking=stopped.booking, notification=stopped, settled_at=timezone.now()
+    )
+    due(30, kind=Kind.NOTIFICATION, notification=stopped)
+    assert names() == []
+    batch.state = BatchState.RUNNING
+    batch.save()
+    assert names() == ["queue_ageing"]
 
 
 def test_what_waits_for_the_morning_does_not_age_and_answers_do(clock, settings):

@@ -18,14 +18,16 @@ from bookings.manifest import import_rows
 from bookings.models import (
     Booking,
     Concern,
+    Consent,
     Kind,
     MessageState,
     Notification,
     OutboundMessage,
     Slot,
 )
-from bookings.notifications import close_past, notify
+from bookings.notifications import ask_afresh, close_past, notify
 from bookings.outbox import holding
+from bookings.outbox.recovery import cancel_for_opted_out
 from tests.factories import (
     BookingFactory,
     ConcernFactory,
@@ -140,6 +142,43 @@ def test_a_delivery_gets_the_number_of_another_while_both_are_imported():
 
     assert response.status_code == 302
     assert report.changed == 2
+
+
+def held_texts(booking: Booking) -> QuerySet[OutboundMessage]:
+    """One to the number that this booking is to get, and a later one about it: the later."""
+    other = BookingFactory.create(msisdn="447700900002")
+    OutboundMessageFactory.create(booking=other, kind=Kind.TOLD, is_held=True)
+    last = OutboundMessageFactory.create(booking=booking, kind=Kind.TOLD, is_held=True)
+    return OutboundMessage.objects.filter(pk=last.pk)
+
+
+def test_an_import_gives_another_number_and_day_while_ops_release_what_was_held():
+    import_rows(entries(row("A", "07700 900001")))
+    changed = entries(row("A", "07700 900002", in_days(5)))
+    rows = held_texts(Booking.objects.get())
+    report, _ = meet_at(rows, lambda: import_rows(changed), holding.release)
+    assert report.changed == 1
+
+
+def test_a_new_number_is_asked_from_the_page_while_ops_release_what_was_held():
+    booking = BookingFactory.create(msisdn="447700900001")
+    page, fields = login("superuser"), form_of(booking, msisdn="07700 900002", told="ask")
+    address = url(Booking, "change", booking.pk)
+    response, _ = meet_at(held_texts(booking), lambda: page.post(address, fields), holding.release)
+    assert response.status_code == 302
+
+
+def test_a_question_is_asked_afresh_while_texts_to_its_number_are_cancelled():
+    question = NotificationFactory.create(handed_over_at=None)
+    other = BookingFactory.create(msisdn=question.msisdn)
+    OutboundMessageFactory.create(booking=other, kind=Kind.TOLD)
+    last = OutboundMessageFactory.create(
+        notification=question, valid_until=timezone.now() - dt.timedelta(minutes=1)
+    )
+    with transaction.atomic():
+        Consent.objects.record(question.msisdn, is_opted_out=True, words="STOP")
+    meet_at(OutboundMessage.objects.filter(pk=last.pk), ask_afresh, cancel_for_opted_out)
+    assert not OutboundMessage.objects.queued().exists()
 
 
 def test_questions_close_while_ops_release_what_was_held():

@@ -219,6 +219,9 @@ def test_a_hostile_name_of_a_file_or_customer_is_only_text(dispatcher):
         ("back 07700900123.csv", "back ••••0123.csv"),
         ("+44 7700 900123.xlsx", "••••0123.xlsx"),
         ("x447700900123_2.csv", "x••••1232.csv"),
+        ("route_2026-11-24_2.csv", "route_2026-11-24_2.csv"),
+        ("20261124_1.csv", "20261124_1.csv"),
+        ("route 2026-11-24 (1).csv", "route 2026-11-24 (1).csv"),
         ("9" * 200, "••••9999"),
         ("2026-11-24 van 4.csv", "2026-11-24 van 4.csv"),
         ("route-20261124.csv", "route-20261124.csv"),
@@ -560,3 +563,13 @@ def test_what_a_row_changes_beside_a_slot_that_was_chosen_since_can_be_imported(
     assert (booking.slot, booking.msisdn) == (chosen, "447700900999")
     listed = dispatcher.get(url(Booking, "changelist"), {"manifest": manifest.pk})
     assert listed.context["cl"].result_count == manifest.counts["changed"] == 1
+
+
+@pytest.mark.parametrize("typed", ["0770O900123", "07700x900123", "07700:900123"])
+def test_what_was_handed_in_as_a_number_is_masked_for_others(typed):
+    clerk = login("Dispatch")
+    manifest = handed_in(clerk, as_csv(row("A1", phone=typed)))
+    assert typed in page(clerk, manifest)
+    shown = page(login("Auditor"), manifest)
+    assert typed not in shown
+    assert "\N{BULLET}0123" in shown

@@ -363,6 +363,21 @@ def test_whoever_goes_back_to_tell_after_all_reads_that_it_was_not_done(told, ch
     assert "changed while you had it open" in errors(response)
 
 
+def test_whoever_takes_it_back_and_then_tells_after_all_reads_that_it_was_not_done(dispatcher):
+    """They were told of the move before it was cancelled."""
+    booking = BookingFactory.create()
+    save(dispatcher, booking, slot=SlotFactory.create(date=in_days(6)).pk, told="sms")
+    booking.refresh_from_db()
+    save(dispatcher, booking, cancelled="on", told="nobody")
+    booking.refresh_from_db()
+    silently, aloud = (form_of(booking, told=how) for how in ("nobody", "sms"))
+    for form in (silently, aloud):
+        del form["cancelled"]
+    assert dispatcher.post(url(Booking, "change", booking.pk), silently).status_code == 302
+    response = dispatcher.post(url(Booking, "change", booking.pk), aloud)
+    assert "changed while you had it open" in errors(response)
+
+
 @pytest.mark.parametrize("told", ["phone", "ask"])
 def test_a_move_that_is_told_otherwise_is_saved_by_a_double_click(told, dispatcher):
     booking = BookingFactory.create()
