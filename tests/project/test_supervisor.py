@@ -150,5 +150,6 @@ def gone(pid: int, within: float = 5) -> bool:
 
 
 def _take_terminal():
-    """Make the inherited terminal the controlling one, so that a Ctrl-C typed there counts."""
+    """Make the inherited terminal the controlling one, so that a Ctrl-C typed there counts, and a hang-up too."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
