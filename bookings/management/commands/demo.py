@@ -11,7 +11,7 @@ from bookings.models.fields import show_msisdn
 
 USERNAME = "dispatch"
 # Known to everyone, and so only made with DEBUG, where the simulator is the only network.
-PASSWORD = "demo-dispatch"  # noqa: S105
+PASSWORD = "demo-dispatch"  # noqa: S105  # printed at each start of the demo
 
 
 class Command(BaseCommand):

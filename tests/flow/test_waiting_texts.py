@@ -1,0 +1,178 @@
+"""What waits when something changes: a person's words come back to people, an answer repeats only what is open."""
+
+import datetime as dt
+
+import pytest
+
+from bookings import desk, dispatch
+from bookings.gateways import SendResult, Verdict
+from bookings.invariants import find_contradictions
+from bookings.models import (
+    Booking,
+    Concern,
+    Kind,
+    MessageState,
+    OutboundMessage,
+)
+from bookings.notifications import ask_afresh, notify
+from bookings.outbox.claiming import claim
+from bookings.outbox.sending import settle, start_call
+from tests.factories import BookingFactory, SlotFactory, UserFactory
+from tests.flow.clock import clock_at, wall
+
+pytestmark = pytest.mark.django_db
+
+TUE, WED, THU, FRI = (dt.date(2026, 11, 24 + ahead) for ahead in range(4))
+
+
+@pytest.fixture(autouse=True)
+def clock(time_machine):
+    return clock_at(time_machine, "2026-11-23 10:00")
+
+
+def parcel(date=TUE):
+    return BookingFactory.create(slot=SlotFactory.create(date=date))
+
+
+@pytest.mark.parametrize(
+    ("act", "because"),
+    [
+        (lambda booking, reply: reply(booking.msisdn, "2"), "the customer moved the delivery"),
+        (lambda booking, _: dispatch.cancel(booking), "cancelled"),
+    ],
+    ids=["the customer moves it", "a colleague cancels it"],
+)
+def test_what_a_person_wrote_comes_back_to_them_when_the_delivery_changes_meanwhile(
+    act, because, reply, drain
+):
+    booking = parcel(FRI)
+    notify(booking)
+    drain()
+    for text in ("is there a bell?", "can you leave it with number 7?"):
+        reply(booking.msisdn, text)
+    drain()
+    desk.answer(Concern.objects.get(), "Yes: Friday at 9.", UserFactory.create(), nonce="n")
+    act(booking, reply)
+    assert list(find_contradictions()) == []
+    assert not [form for form in drain() if "Friday at 9" in form["text"]]
+    concern = Concern.objects.waiting().get()
+    assert concern.reason == f"What staff wrote was not sent: {because}."
+    assert concern.outbound
+    assert concern.outbound.text.endswith("Yes: Friday at 9.")
+
+
+@pytest.fixture
+def written(reply, drain):
+    """A person's answer that waits."""
+    booking = parcel(FRI)
+    reply(booking.msisdn, "can you leave it with number 7?")
+    desk.answer(Concern.objects.get(), "Yes, with number 7.", UserFactory.create(), nonce="n")
+    return OutboundMessage.objects.get(kind=Kind.STAFF)
+
+
+def test_what_a_person_wrote_stays_true_when_the_customer_is_asked(written, drain):
+    notify(written.booking)
+    notify(written.booking)
+    assert "Yes, with number 7." in " ".join(form["text"] for form in drain())
+
+
+def test_what_a_person_wrote_comes_back_when_it_was_cancelled_in_a_call_that_failed(written):
+    [claimed] = claim(9).messages
+    attempt = start_call(claimed)
+    assert attempt
+    dispatch.cancel(written.booking)
+    assert not Concern.objects.waiting().exists()
+    settle(attempt, SendResult(verdict=Verdict.NOT_SENT, reason="no way", code="x"))
+    assert Concern.objects.waiting().get().reason == "What staff wrote was not sent: cancelled."
+
+
+def test_what_a_person_wrote_comes_back_when_its_time_is_over(written, clock):
+    clock("2026-11-28 10:00")
+    ask_afresh()
+    concern = Concern.objects.waiting().get()
+    assert concern.outbound == written
+    assert concern.reason.startswith("What staff wrote was not sent: no longer true")
+
+
+@pytest.fixture
+def closed(reply, drain):
+    """An answer that waits: it says that a question was closed, and repeats the open one about another delivery."""
+    first, second = parcel(), parcel(FRI)
+    Booking.objects.filter(pk=second.pk).update(msisdn=first.msisdn)
+    second.refresh_from_db()
+    for booking in (first, first, second):
+        notify(booking)
+        drain()
+    answer = reply(first.msisdn, "2").answers.get()
+    assert f"You can still answer: Parcel {first.reference}: 4" in answer.text
+    assert f"Parcel {second.reference}: 7" in answer.text
+    return answer, first, second
+
+
+def test_an_answer_repeats_no_question_that_was_withdrawn_while_it_waited(closed, drain):
+    """It was offered all the same (campaign `states`)."""
+    answer, first, second = closed
+    dispatch.cancel(second)
+    answer.refresh_from_db()
+    assert answer.state == MessageState.QUEUED
+    assert f"You can still answer: Parcel {first.reference}: 4" in answer.text
+    assert second.reference not in answer.text
+    assert answer.text in [form["text"] for form in drain()]
+
+
+def test_nor_one_that_a_sender_has_claimed(closed):
+    answer, _, second = closed
+    [claimed] = [message for message in claim(9).messages if message.pk == answer.pk]
+    dispatch.cancel(second)
+    assert start_call(claimed) is None
+    [claimed] = [message for message in claim(9).messages if message.pk == answer.pk]
+    assert second.reference not in claimed.text
+    assert start_call(claimed) is not None
+
+
+def test_it_counts_as_no_claim_that_ended_without_a_word(closed):
+    answer, _, second = closed
+    claim(9)
+    dispatch.cancel(second)
+    answer.refresh_from_db()
+    assert (answer.state, answer.claims) == (MessageState.QUEUED, 0)
+
+
+def test_an_answer_goes_on_with_what_is_open_when_the_first_question_closes(closed, clock, drain):
+    answer, _, second = closed
+    clock("2026-11-23 21:01")
+    ask_afresh()
+    answer.refresh_from_db()
+    assert answer.state == MessageState.QUEUED
+    assert f"You can still answer: Parcel {second.reference}: 7" in answer.text
+    assert answer.valid_until == wall("2026-11-26 21:00")
+
+
+def test_nothing_is_repeated_to_whoever_has_chosen_meanwhile(reply, drain):
+    second, first = parcel(THU), parcel(FRI)
+    Booking.objects.filter(pk=first.pk).update(msisdn=second.msisdn)
+    first.refresh_from_db()
+    for booking in (second, first):
+        notify(booking)
+        drain()
+    again = reply(first.msisdn, "what?").answers.get()
+    assert again.booking == first
+    assert reply(first.msisdn, "2").outcome == "moved"
+    dispatch.cancel(first)
+    again.refresh_from_db()
+    assert again.state == MessageState.CANCELLED
+    assert list(find_contradictions()) == []
+
+
+def test_options_are_repeated_of_the_questions_that_are_left(closed, reply, drain):
+    _, first, second = closed
+    drain()
+    again = reply(first.msisdn, "what?").answers.get()
+    assert again.booking == second
+    dispatch.cancel(second)
+    again.refresh_from_db()
+    assert (again.state, again.booking) == (MessageState.QUEUED, first)
+    assert second.reference not in again.text
+    dispatch.cancel(first)
+    again.refresh_from_db()
+    assert again.state == MessageState.CANCELLED
