@@ -9,6 +9,9 @@ from typing import Any
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNotImplemented
 from waitress.server import TcpWSGIServer
+from waitress.task import WSGITask
+
+from bookings.webhooks.deadline import ARRIVED_AT
 
 MAX_BODY = 10 * 1024 * 1024  # a manifest's; the webhooks set their own, smaller one
 MAX_HEADER = 32 * 1024  # a webhook by GET is in its first line
@@ -55,6 +58,14 @@ def create_server(application: Any, listener: socket.socket, **adjustments: Any)
 class RequestParser(HTTPRequestParser):
     """What cannot be read is the client's fault: 400, and never 501 or a broken connection."""
 
+    arrived_at = 0.0
+
+    def received(self, data: bytes) -> int:
+        taken: int = super().received(data)
+        if self.completed:
+            self.arrived_at = time.monotonic()
+        return taken
+
     def parse_header(self, header_plus: bytes) -> None:
         try:
             super().parse_header(header_plus)
@@ -66,10 +77,19 @@ class RequestParser(HTTPRequestParser):
             raise ParsingError("Unclear where the body ends")
 
 
+class Task(WSGITask):
+    """Tells the application when its request had arrived: since then it may have waited for a thread."""
+
+    def get_environment(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environment()
+        return environ | {ARRIVED_AT: self.request.arrived_at}
+
+
 class Channel(HTTPChannel):
     """A connection that counts the bytes it has moved since its last answer was ready."""
 
     parser_class = RequestParser
+    task_class = Task
     moved = 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

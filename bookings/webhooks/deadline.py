@@ -1,33 +1,78 @@
-"""Giving up on a slow database in time: the gateway must hear 503 before it gives up on us."""
+"""A webhook's time: where the database does not answer, the gateway must hear 503 within 5 s of its request."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
+from django.http import HttpRequest
 
-#: Seconds after which no further statement begins. The last one may wait 2 s for a lock (delivery_sms/wsgi.py),
-#: which is under 5 s together.
+#: Under this key of the WSGI environment our web server says when the request had arrived: `time.monotonic()`.
+ARRIVED_AT = "delivery_sms.arrived_at"
+
+#: Seconds in which a request may begin a statement on PostgreSQL. The last one may wait 2 s for a lock
+#: (delivery_sms/wsgi.py), which is under 5 s together.
 LAST_START = 2.9
+#: Seconds in which it may begin its transaction on SQLite, where it waits but once.
+LAST_TURN = 4.0
+
+TOO_SLOW = "the database was too slow for a webhook"
+
+_turn = threading.Lock()
+_is_stuck = threading.Event()  # the last webhook of this process got nothing from the database
 
 
 @contextmanager
-def in_time() -> Iterator[None]:
-    """Raise OperationalError where a statement would begin too late.
+def in_time(request: HttpRequest) -> Iterator[None]:
+    """Raise OperationalError where a transaction, or a statement in it, would begin too late.
 
-    PostgreSQL limits each wait, and a reply may wait for its own id, its questions, its bookings and its slots.
-    SQLite waits once, when the transaction begins, and its time-out is enough.
+    While the database is stuck, requests wait for a thread behind those that wait for the database, so their time
+    counts from their arrival. Else it counts from now: what has waited only because there is much to do is carried out.
     """
-    if connection.vendor == "sqlite":
-        yield
-        return
-    began = monotonic()
+    began_at = request.META.get(ARRIVED_AT, monotonic()) if _is_stuck.is_set() else monotonic()
+    try:
+        with _on_sqlite(began_at) if connection.vendor == "sqlite" else _on_postgresql(began_at):
+            yield
+    except (OperationalError, InterfaceError):
+        _is_stuck.set()
+        raise
+    _is_stuck.clear()
+
+
+@contextmanager
+def _on_postgresql(began_at: float) -> Iterator[None]:
+    """PostgreSQL limits each wait, and a reply may wait for its own id, its questions, its bookings and its slots."""
 
     def begin_in_time(execute: Callable[..., Any], *statement: Any) -> Any:
-        if monotonic() - began > LAST_START:
-            raise OperationalError("the database was too slow for a webhook")
+        _left(began_at, LAST_START)
         return execute(*statement)
 
+    _left(began_at, LAST_START)  # before it connects
     with connection.execute_wrapper(begin_in_time):
         yield
+
+
+@contextmanager
+def _on_sqlite(began_at: float) -> Iterator[None]:
+    """One at a time. SQLite's own waiters look in now and then and overtake one another; ours take turns.
+
+    So only one of us waits for what another process holds.
+    """
+    if not _turn.acquire(timeout=_left(began_at, LAST_TURN)):
+        raise OperationalError(TOO_SLOW)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {1000 * _left(began_at, LAST_TURN):.0f}")
+        yield
+    finally:
+        _turn.release()
+
+
+def _left(began_at: float, limit: float) -> float:
+    """Seconds that are left of it; raises OperationalError if none are."""
+    left = began_at + limit - monotonic()
+    if left <= 0:
+        raise OperationalError(TOO_SLOW)
+    return left

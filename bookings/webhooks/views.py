@@ -91,7 +91,7 @@ def inbound_sms(request: HttpRequest, token: str | None = None) -> HttpResponse:
         return HttpResponse()
     check_authentic(fields, token, max_age=INBOUND_MAX_AGE)
     sms = parse_inbound(fields)
-    with in_time(), transaction.atomic():
+    with in_time(request), transaction.atomic():
         inbound = InboundMessage.objects.store(sms)
         if inbound is not None:  # None: this message id is known already
             conversation.answer(inbound)
@@ -111,7 +111,7 @@ def delivery_receipt(request: HttpRequest, token: str | None = None) -> HttpResp
         return HttpResponse()
     check_authentic(fields, token, max_age=RECEIPT_MAX_AGE)
     value = parse_receipt(fields)
-    with in_time(), transaction.atomic():
+    with in_time(request), transaction.atomic():
         receipt = DeliveryReceipt.objects.store(value)
         if receipt is not None:
             receipts.apply_or_park(receipt)

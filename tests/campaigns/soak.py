@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.campaigns.crowd import Customer, gather
 from tests.campaigns.judge import Facts, gather_facts, judge, missing
-from tests.campaigns.nemesis import OUTAGE, WEB_FAULTS, Nemesis
+from tests.campaigns.nemesis import FROZEN, OUTAGE, WEB_FAULTS, Nemesis
 from tests.campaigns.report import Report
 from tests.campaigns.stage import Stage
 from tests.campaigns.traffic import Broken, History, Told, Traffic
@@ -24,6 +24,7 @@ _SHARE = 0.5  # of what the machine can do, where that is less than the rate
 _FAULTS = 26
 _PATIENCE = 90.0  # seconds without any text that leaves
 _RETURN = 2.0  # seconds, to the first 200
+_GIVES_UP = 5.0  # seconds, to a 503
 
 
 def run(stage: Stage, size: int, report: Report) -> None:
@@ -170,8 +171,12 @@ def _tell(
     report.figure("acknowledgements that reached the network", len(facts.posts))
     report.figure("acknowledgements that did not", missing(facts))
     report.figure("503 with no fault within 5 s", _without_fault(told, broken))
+    slowest = _slowest([line for line in told if not _web_was_away(line, broken)], 503)
     report.figure("slowest 503", f"{_slowest(told, 503):.1f} s")
+    report.figure("slowest 503 of a web that was neither frozen nor gone", f"{slowest:.1f} s")
     report.figure("slowest 200", f"{_slowest(told, 200):.1f} s")
+    if is_judged and slowest > _GIVES_UP:
+        report.found(f"A 503 took {slowest:.1f} s")
     if any(line.fault == OUTAGE for line in broken):
         _tell_of_outages(told, broken, report, is_judged=is_judged)
 
@@ -195,6 +200,15 @@ def _web_was_down(outage: Broken, broken: list[Broken]) -> bool:
     return any(
         line.fault in WEB_FAULTS and outage.began_at - 15 < line.began_at < outage.ended_at
         for line in broken
+    )
+
+
+def _web_was_away(line: Told, broken: list[Broken]) -> bool:
+    return any(
+        fault.fault in (*WEB_FAULTS, FROZEN)
+        and line.sent_at < fault.ended_at + 15
+        and line.answered_at > fault.began_at
+        for fault in broken
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -24,16 +25,17 @@ only_postgresql = pytest.mark.skipif(
 )
 
 
-def post(webhook, fields):
+def post(webhook, fields, **environ):
     fields = fields | {"sig": sign(fields, django_settings.VONAGE_SIGNATURE_SECRETS[0], "sha256")}
     return Client(raise_request_exception=False).post(
-        f"/webhooks/{webhook}", json.dumps(fields), content_type="application/json"
+        f"/webhooks/{webhook}", json.dumps(fields), content_type="application/json", **environ
     )
 
 
-def post_reply(asked, **fields):
+def post_reply(asked, *, arrived_at=None, **fields):
     values = {"msisdn": asked.msisdn, "to": VIRTUAL_NUMBER, "messageId": "0C01", "text": "2"}
-    return post("inbound-sms", values | fields)
+    environ = {deadline.ARRIVED_AT: arrived_at} if arrived_at else {}
+    return post("inbound-sms", values | fields, **environ)
 
 
 def assert_asked_again_and_nothing_done(response, asked):
@@ -51,25 +53,38 @@ def assert_done_once(response):
     assert OutboundMessage.objects.count() == 1
 
 
+@pytest.fixture
+def stuck():
+    """What this process knows of the database; nobody is to wait for less because of a test before."""
+    deadline._is_stuck.clear()
+    yield deadline._is_stuck
+    deadline._is_stuck.clear()
+
+
 @contextmanager
 def held(table):
     """Somebody else's transaction has locked the rows of a table; on SQLite, the database. We wait a moment for it."""
-    impatient, patient = {
-        "sqlite": ("PRAGMA busy_timeout = 50", "PRAGMA busy_timeout = 4000"),
-        "postgresql": ("SET lock_timeout = 50", "RESET lock_timeout"),
-    }[connection.vendor]
+    is_sqlite = connection.vendor == "sqlite"
     other = connection.copy()
-    with connection.cursor() as ours, other.cursor() as theirs:
-        theirs.execute("BEGIN IMMEDIATE" if connection.vendor == "sqlite" else "BEGIN")
-        if connection.vendor == "postgresql":
+    with pytest.MonkeyPatch.context() as impatient, other.cursor() as theirs:
+        theirs.execute("BEGIN IMMEDIATE" if is_sqlite else "BEGIN")
+        if is_sqlite:
+            impatient.setattr(deadline, "LAST_TURN", 0.05)
+        else:
             theirs.execute(f"SELECT 1 FROM {table} FOR UPDATE")  # noqa: S608  a table of ours
-        ours.execute(impatient)
+            set_lock_timeout("50")
         try:
             yield
         finally:
-            ours.execute(patient)
+            if not is_sqlite:
+                set_lock_timeout("DEFAULT")
             theirs.execute("ROLLBACK")
             other.close()
+
+
+def set_lock_timeout(value):
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout TO {value}")
 
 
 @contextmanager
@@ -126,14 +141,63 @@ def test_a_reply_that_gets_no_connection_is_asked_for_again(monkeypatch):
     assert_done_once(post_reply(asked))
 
 
-@only_postgresql
-def test_a_reply_does_not_begin_to_wait_when_the_gateway_would_give_up(monkeypatch):
+def test_a_reply_that_waited_for_a_thread_while_the_database_was_stuck_is_asked_for_again(stuck):
+    """Else it would wait twice: for those that wait for the database, and then for the database."""
     asked = NotificationFactory.create()
-    with monkeypatch.context() as slow:
-        slow.setattr(deadline, "LAST_START", 0.0)
+    long_ago = time.monotonic() - 4
+    stuck.set()
+    response = post_reply(asked, arrived_at=long_ago)
+    assert_asked_again_and_nothing_done(response, asked)
+    stuck.clear()  # there is only much to do
+    assert_done_once(post_reply(asked, arrived_at=long_ago))
+
+
+def test_the_database_is_stuck_from_the_first_reply_that_fails_by_it_to_the_first_that_does_not(
+    stuck,
+):
+    asked = NotificationFactory.create()
+    with held("bookings_slot"):
+        post_reply(asked)
+        assert stuck.is_set()
+    assert_done_once(post_reply(asked, arrived_at=time.monotonic()))
+    assert not stuck.is_set()
+
+
+@only_postgresql
+def test_no_statement_of_a_reply_begins_when_the_gateway_would_give_up(monkeypatch):
+    asked = NotificationFactory.create()
+
+    def be_slow(execute, sql, *rest):
+        if sql.startswith("UPDATE"):
+            monkeypatch.setattr(deadline, "LAST_START", 0.0)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(be_slow):
+        response = post_reply(asked)
+    assert_asked_again_and_nothing_done(response, asked)
+    monkeypatch.undo()
+    assert_done_once(post_reply(asked))
+
+
+@only_sqlite
+def test_replies_take_turns_at_sqlite(monkeypatch):
+    """Its own waiters overtake one another until the last of them gives up."""
+    asked = NotificationFactory.create()
+    with deadline._turn, monkeypatch.context() as impatient:
+        impatient.setattr(deadline, "LAST_TURN", 0.05)
         response = post_reply(asked)
     assert_asked_again_and_nothing_done(response, asked)
     assert_done_once(post_reply(asked))
+
+
+@only_sqlite
+def test_a_reply_waits_for_sqlite_only_as_long_as_is_left(stuck):
+    asked = NotificationFactory.create()
+    stuck.set()
+    assert_done_once(post_reply(asked, arrived_at=time.monotonic() - 1))
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout")
+        assert 0 < cursor.fetchone()[0] <= 1000 * (deadline.LAST_TURN - 1)
 
 
 def test_a_value_that_the_database_refuses_is_a_bug_of_ours_and_no_reason_to_send_it_again():

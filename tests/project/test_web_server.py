@@ -9,6 +9,8 @@ from http.client import HTTPConnection
 import pytest
 
 from bookings.management import web_server
+from bookings.webhooks import deadline
+from tests.processes import wait_for
 
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
 LONG = 16 * 1024 * 1024  # more than the kernel takes off the server's hands
@@ -153,3 +155,35 @@ def test_chunks_in_http_1_0_are_refused(address):
 def test_what_is_too_big_is_refused_before_it_is_read(address, request_, status):
     """Row 16 of the catalogue."""
     assert ask(address, request_).split()[1] == status
+
+
+def test_the_application_is_told_when_a_request_arrived_that_had_to_wait():
+    told, may_go_on = [], threading.Event()
+
+    def application(environ, start_response):
+        may_go_on.wait(20)
+        told.append(environ[deadline.ARRIVED_AT])
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = web_server.create_server(application, listener, threads=1)
+    running = threading.Thread(target=server.run)
+    running.start()
+    with (
+        listener,
+        connected(listener.getsockname()) as one,
+        connected(listener.getsockname()) as two,
+    ):
+        for client in (one, two):
+            client.sendall(HEAD + b"\r\n")
+        wait_for(lambda: len(server.task_dispatcher.queue) == 1)
+        both_had_arrived_at = time.monotonic()
+        may_go_on.set()
+        for client in (one, two):
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+        server.stop(0, None)
+        running.join()
+        server.close()
+    assert len(told) == 2
+    assert all(0 < arrived_at < both_had_arrived_at for arrived_at in told)

@@ -15,6 +15,7 @@ __all__ = ["signed"]
 def _patient_webhooks(monkeypatch):
     """Eight threads of one process wait for one another, on a machine that may be busy with other things."""
     monkeypatch.setattr(deadline, "LAST_START", 60.0)
+    monkeypatch.setattr(deadline, "LAST_TURN", 60.0)
 
 
 @pytest.fixture
