@@ -69,7 +69,9 @@ class History:
 
 
 @dataclass(order=True)
-class _Delivery:
+class Delivery:
+    """One try that is due, of a reply with the digit of one of the customer's options."""
+
     due_at: float
     number: int
     customer: Customer = field(compare=False)
@@ -88,7 +90,7 @@ class Traffic:
         self._host = urlsplit(base_url).netloc
         self._chance, self._history = chance, history
         self._idle = deque(chance.sample(customers, len(customers)))
-        self._waiting: list[_Delivery] = []
+        self._waiting: list[Delivery] = []
         self._changed = threading.Condition()
         self._open = self._number = 0
         self._ends = False
@@ -147,7 +149,7 @@ class Traffic:
     def _plan(self, due_at: float, *what: Any) -> None:
         self._open += 1
         self._number += 1
-        heapq.heappush(self._waiting, _Delivery(due_at, self._number, *what))
+        heapq.heappush(self._waiting, Delivery(due_at, self._number, *what))
         self._changed.notify()
 
     def _deliver_all(self) -> None:
@@ -162,7 +164,7 @@ class Traffic:
             self._after(delivery, told)
         connection.close()
 
-    def _next(self) -> _Delivery | None:
+    def _next(self) -> Delivery | None:
         with self._changed:
             while not self._ends:
                 wait = self._waiting[0].due_at - time.monotonic() if self._waiting else None
@@ -171,7 +173,7 @@ class Traffic:
                 self._changed.wait(wait)
         return None
 
-    def _after(self, delivery: _Delivery, told: Told) -> None:
+    def _after(self, delivery: Delivery, told: Told) -> None:
         """Refused or broken: again in a second or so. Taken: the customer may write again."""
         customer, kind = delivery.customer, delivery.kind
         again = (customer, delivery.digit, kind, delivery.message_id)
@@ -188,8 +190,8 @@ class Traffic:
             self._changed.notify_all()
 
 
-def _deliver(connection: http.client.HTTPConnection, delivery: _Delivery) -> Told:
-    body = json.dumps(_fields(delivery))
+def _deliver(connection: http.client.HTTPConnection, delivery: Delivery) -> Told:
+    body = json.dumps(signed(delivery))
     sent_at = time.monotonic()
     status, retry_after = None, ""
     try:
@@ -212,7 +214,7 @@ def _deliver(connection: http.client.HTTPConnection, delivery: _Delivery) -> Tol
     )
 
 
-def _fields(delivery: _Delivery) -> dict[str, str]:
+def signed(delivery: Delivery) -> dict[str, str]:
     """A reply as Vonage sends it, signed; a forged one by somebody who does not have the secret."""
     now = datetime.now(UTC)
     fields = {

@@ -1,0 +1,106 @@
+"""How fast the web that ships takes replies, beside a probe of its webhook and the same replies once more.
+
+    TEST_DATABASE_URL=postgres://user@host/any .venv/bin/python -m benchmarks.replies [--replies 1000]
+
+Each run makes a database of its own, on SQLite and, where TEST_DATABASE_URL names a PostgreSQL, on that too, and posts
+as fast as it goes over 24 connections: more than the web has threads. No sender runs. It must run on Linux.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import statistics
+import sys
+import threading
+import time
+from collections import Counter, deque
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from benchmarks.databases import on_each
+from tests.campaigns.crowd import gather
+from tests.campaigns.nemesis import web_process
+from tests.campaigns.stage import DATABASES, Stage
+from tests.campaigns.traffic import Delivery, signed
+from tests.fake_vonage import new_id
+
+_CONNECTIONS = 24
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--replies", type=int, default=1000)
+    parser.add_argument("--database", choices=DATABASES, help="default: each that is available")
+    told = parser.parse_args()
+    if told.database is None:
+        return on_each("replies", "--replies", str(told.replies))
+    with Stage(told.database, seed=1) as stage, stage.web() as base_url:
+        warm, *replies = _replies(stage, told.replies + 1)
+        print(f"\n{told.database}: {told.replies} of each, over {_CONNECTIONS} connections")
+        host = urlsplit(base_url).netloc
+        _post(host, [warm] * 2 * _CONNECTIONS)  # each thread of the web has been at work
+        probe = _measure("a probe, which asks the database nothing", host, ["{}"] * told.replies)
+        _measure("a reply, which chooses a slot", host, replies, probe)
+        _measure("the same reply once more", host, replies, probe)
+    return 0
+
+
+def _replies(stage: Stage, count: int) -> list[str]:
+    """The bodies of as many requests, each of a customer who was asked."""
+    customers = gather(count)
+    digits = (stage.random.choice(list(customer.slots)) for customer in customers)
+    return [
+        json.dumps(signed(Delivery(0, 0, customer, digit, "reply", new_id("0B"))))
+        for customer, digit in zip(customers, digits, strict=True)
+    ]
+
+
+def _measure(name: str, host: str, bodies: list[str], probe: float = 0) -> float:
+    """Print what these took; returns the CPU of the web for each, in milliseconds."""
+    before, began = _cpu(), time.monotonic()
+    answers = _post(host, bodies)
+    took, cpu = time.monotonic() - began, 1000 * (_cpu() - before) / len(bodies)
+    seconds = [second for _, second in answers]
+    print(f"  {name}: {len(bodies) / took:.0f} a second, {cpu:.1f} ms of CPU", end="")
+    print(f" ({cpu / probe:.1f} x the probe)" if probe else "", end="")
+    print(f", by the clock {statistics.median(seconds):.2f} s", end="")
+    print(f" (the slowest {max(seconds):.2f} s)", dict(Counter(status for status, _ in answers)))
+    return cpu
+
+
+def _post(host: str, bodies: list[str]) -> list[tuple[int, float]]:
+    """Each one's status, and seconds by the clock."""
+    waiting, answers = deque(bodies), list[tuple[int, float]]()
+
+    def post_some() -> None:
+        connection = http.client.HTTPConnection(host, timeout=60)
+        while True:
+            try:
+                body = waiting.popleft()
+            except IndexError:
+                return connection.close()
+            began = time.monotonic()
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", "/webhooks/inbound-sms", body, headers)
+            response = connection.getresponse()
+            response.read()
+            answers.append((response.status, time.monotonic() - began))
+
+    threads = [threading.Thread(target=post_some) for _ in range(_CONNECTIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def _cpu() -> float:
+    """Seconds of CPU that the web has used."""
+    fields = Path(f"/proc/{web_process()}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+if __name__ == "__main__":
+    sys.exit(main())
