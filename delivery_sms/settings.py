@@ -198,7 +198,7 @@ match DATABASE.get("ENGINE"):
             "NAME": environment.sqlite_name(DATABASE["NAME"], BASE_DIR),
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
-                "timeout": 4,  # a webhook answers 503 within 5 s
+                "timeout": 4,  # a webhook waits for less (webhooks/deadline.py)
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
                 " PRAGMA foreign_keys=ON;",
             },

@@ -15,8 +15,9 @@ ARRIVED_AT = "delivery_sms.arrived_at"
 #: Seconds in which a request may begin a statement on PostgreSQL. The last one may wait 2 s for a lock
 #: (delivery_sms/wsgi.py), which is under 5 s together.
 LAST_START = 2.9
-#: Seconds in which it may begin its transaction on SQLite, where it waits but once.
-LAST_TURN = 4.0
+#: Seconds in which it may begin its transaction on SQLite, where it waits but once. The first that the database fails
+#: may have waited for a thread before, while there was only much to do.
+LAST_TURN = 3.0
 
 TOO_SLOW = "the database was too slow for a webhook"
 
