@@ -15,9 +15,8 @@ ARRIVED_AT = "delivery_sms.arrived_at"
 #: Seconds in which a request may begin a statement on PostgreSQL. The last one may wait 2 s for a lock
 #: (delivery_sms/wsgi.py), which is under 5 s together.
 LAST_START = 2.9
-#: Seconds in which it may begin its transaction on SQLite, where it waits but once. The first that the database fails
-#: may have waited for a thread before, while there was only much to do.
-LAST_TURN = 3.0
+#: Seconds after its arrival in which it may begin its transaction on SQLite.
+LAST_TURN = 4.0
 
 TOO_SLOW = "the database was too slow for a webhook"
 
@@ -29,12 +28,29 @@ _is_stuck = threading.Event()  # the last webhook of this process got nothing fr
 def in_time(request: HttpRequest) -> Iterator[None]:
     """Raise OperationalError where a transaction, or a statement in it, would begin too late.
 
-    While the database is stuck, requests wait for a thread behind those that wait for the database, so their time
-    counts from their arrival. Else it counts from now: what has waited only because there is much to do is carried out.
+    A request may have waited since its arrival for a thread, behind others that wait for the database.
     """
-    began_at = request.META.get(ARRIVED_AT, monotonic()) if _is_stuck.is_set() else monotonic()
+    arrived_at = request.META.get(ARRIVED_AT, monotonic())
+    with _on_sqlite(arrived_at) if connection.vendor == "sqlite" else _on_postgresql(arrived_at):
+        yield
+
+
+@contextmanager
+def _on_postgresql(arrived_at: float) -> Iterator[None]:
+    """PostgreSQL limits each wait, and a reply may wait for its own id, its questions, its bookings and its slots.
+
+    Only while the database is stuck the time counts from the arrival: else nobody would be done where there is so much
+    to do that each gives up half-way.
+    """
+    began_at = arrived_at if _is_stuck.is_set() else monotonic()
+
+    def begin_in_time(execute: Callable[..., Any], *statement: Any) -> Any:
+        _left(began_at, LAST_START)
+        return execute(*statement)
+
     try:
-        with _on_sqlite(began_at) if connection.vendor == "sqlite" else _on_postgresql(began_at):
+        _left(began_at, LAST_START)  # before it connects
+        with connection.execute_wrapper(begin_in_time):
             yield
     except (OperationalError, InterfaceError):
         _is_stuck.set()
@@ -43,29 +59,16 @@ def in_time(request: HttpRequest) -> Iterator[None]:
 
 
 @contextmanager
-def _on_postgresql(began_at: float) -> Iterator[None]:
-    """PostgreSQL limits each wait, and a reply may wait for its own id, its questions, its bookings and its slots."""
-
-    def begin_in_time(execute: Callable[..., Any], *statement: Any) -> Any:
-        _left(began_at, LAST_START)
-        return execute(*statement)
-
-    _left(began_at, LAST_START)  # before it connects
-    with connection.execute_wrapper(begin_in_time):
-        yield
-
-
-@contextmanager
-def _on_sqlite(began_at: float) -> Iterator[None]:
+def _on_sqlite(arrived_at: float) -> Iterator[None]:
     """One at a time. SQLite's own waiters look in now and then and overtake one another; ours take turns.
 
-    So only one of us waits for what another process holds.
+    So only one of us waits for what another process holds. Who has begun waits no more.
     """
-    if not _turn.acquire(timeout=_left(began_at, LAST_TURN)):
+    if not _turn.acquire(timeout=_left(arrived_at, LAST_TURN)):
         raise OperationalError(TOO_SLOW)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(f"PRAGMA busy_timeout = {1000 * _left(began_at, LAST_TURN):.0f}")
+            cursor.execute(f"PRAGMA busy_timeout = {1000 * _left(arrived_at, LAST_TURN):.0f}")
         yield
     finally:
         _turn.release()

@@ -142,16 +142,22 @@ def test_a_reply_that_gets_no_connection_is_asked_for_again(monkeypatch):
 
 
 def test_a_reply_that_waited_for_a_thread_while_the_database_was_stuck_is_asked_for_again(stuck):
-    """Else it would wait twice: for those that wait for the database, and then for the database."""
+    """Else it would wait twice: behind those that wait for the database, and then for the database."""
     asked = NotificationFactory.create()
-    long_ago = time.monotonic() - 4
     stuck.set()
-    response = post_reply(asked, arrived_at=long_ago)
+    response = post_reply(asked, arrived_at=time.monotonic() - 4)
     assert_asked_again_and_nothing_done(response, asked)
-    stuck.clear()  # there is only much to do
-    assert_done_once(post_reply(asked, arrived_at=long_ago))
+    assert_done_once(post_reply(asked, arrived_at=time.monotonic()))
 
 
+@only_postgresql
+@pytest.mark.usefixtures("stuck")
+def test_a_reply_that_waited_for_a_thread_since_there_is_much_to_do_is_carried_out():
+    asked = NotificationFactory.create()
+    assert_done_once(post_reply(asked, arrived_at=time.monotonic() - 4))
+
+
+@only_postgresql
 def test_the_database_is_stuck_from_the_first_reply_that_fails_by_it_to_the_first_that_does_not(
     stuck,
 ):
@@ -191,9 +197,8 @@ def test_replies_take_turns_at_sqlite(monkeypatch):
 
 
 @only_sqlite
-def test_a_reply_waits_for_sqlite_only_as_long_as_is_left(stuck):
+def test_a_reply_waits_for_sqlite_only_as_long_as_is_left():
     asked = NotificationFactory.create()
-    stuck.set()
     assert_done_once(post_reply(asked, arrived_at=time.monotonic() - 1))
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA busy_timeout")
