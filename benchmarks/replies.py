@@ -62,6 +62,7 @@ def _measure(name: str, host: str, bodies: list[str], probe: float = 0) -> float
     before, began = _cpu(), time.monotonic()
     answers = _post(host, bodies)
     took, cpu = time.monotonic() - began, 1000 * (_cpu() - before) / len(bodies)
+    assert len(answers) == len(bodies)
     seconds = [second for _, second in answers]
     print(f"  {name}: {len(bodies) / took:.0f} a second, {cpu:.1f} ms of CPU", end="")
     print(f" ({cpu / probe:.1f} x the probe)" if probe else "", end="")

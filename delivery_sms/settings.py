@@ -196,6 +196,7 @@ match DATABASE.get("ENGINE"):
     case "django.db.backends.sqlite3":
         DATABASE |= {
             "NAME": environment.sqlite_name(DATABASE["NAME"], BASE_DIR),
+            "CONN_MAX_AGE": 0,  # a restored file is seen at once
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 4,  # a webhook waits for less (webhooks/deadline.py)

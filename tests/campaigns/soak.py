@@ -181,16 +181,24 @@ def _tell(
 def _tell_of_refusals(
     told: list[Told], broken: list[Broken], report: Report, *, is_judged: bool
 ) -> None:
-    """A web that is frozen or gone cannot give up in time; else it must, whatever is broken."""
+    for name, seconds in _slowest_refusals(told, broken).items():
+        report.figure(f"slowest 503 of a web that was there, {name}", f"{seconds:.1f} s")
+        if is_judged and seconds > _GIVES_UP:
+            report.found(f"A 503 took {seconds:.1f} s")
+    taken = next(line for line in told if line.status == 200)
+    late = dataclasses.replace(taken, status=503, answered_at=taken.sent_at + 2 * _GIVES_UP)
+    seen = any(seconds > _GIVES_UP for seconds in _slowest_refusals([late], []).values())
+    report.control("a seeded bug is seen: a late 503", holds=seen)
+
+
+def _slowest_refusals(told: list[Told], broken: list[Broken]) -> dict[str, float]:
+    """Seconds, by what was broken. A web that is frozen or gone cannot give up in time; else it must."""
     slowest = defaultdict[str, float](float)
     for line in told:
         if line.status == 503 and not _web_was_away(line, broken):
             name = _meanwhile(line, broken)
             slowest[name] = max(slowest[name], line.answered_at - line.sent_at)
-    for name, seconds in slowest.items():
-        report.figure(f"slowest 503 of a web that was there, {name}", f"{seconds:.1f} s")
-        if is_judged and seconds > _GIVES_UP:
-            report.found(f"A 503 took {seconds:.1f} s")
+    return slowest
 
 
 def _tell_of_outages(

@@ -53,12 +53,11 @@ def assert_done_once(response):
     assert OutboundMessage.objects.count() == 1
 
 
-@pytest.fixture
-def stuck():
-    """What this process knows of the database; nobody is to wait for less because of a test before."""
-    deadline._is_stuck.clear()
-    yield deadline._is_stuck
-    deadline._is_stuck.clear()
+@pytest.fixture(autouse=True)
+def _nothing_is_known_of_the_database():
+    deadline._Postgresql.stuck_until = 0.0
+    yield
+    deadline._Postgresql.stuck_until = 0.0
 
 
 @contextmanager
@@ -141,32 +140,43 @@ def test_a_reply_that_gets_no_connection_is_asked_for_again(monkeypatch):
     assert_done_once(post_reply(asked))
 
 
-def test_a_reply_that_waited_for_a_thread_while_the_database_was_stuck_is_asked_for_again(stuck):
+def test_a_reply_that_waited_for_a_thread_while_the_database_was_stuck_is_asked_for_again():
     """Else it would wait twice: behind those that wait for the database, and then for the database."""
     asked = NotificationFactory.create()
-    stuck.set()
-    response = post_reply(asked, arrived_at=time.monotonic() - 4)
+    long_ago = time.monotonic() - 4
+    with held("bookings_slot"):
+        post_reply(asked)
+    response = post_reply(asked, arrived_at=long_ago)
     assert_asked_again_and_nothing_done(response, asked)
     assert_done_once(post_reply(asked, arrived_at=time.monotonic()))
 
 
 @only_postgresql
-@pytest.mark.usefixtures("stuck")
-def test_a_reply_that_waited_for_a_thread_since_there_is_much_to_do_is_carried_out():
+@pytest.mark.parametrize("heals", ["by itself", "by a reply that is served"])
+def test_a_reply_that_waited_for_a_thread_since_there_is_much_to_do_is_carried_out(
+    heals, monkeypatch
+):
+    """A database that is well again is not kept stuck by what waited too long."""
     asked = NotificationFactory.create()
-    assert_done_once(post_reply(asked, arrived_at=time.monotonic() - 4))
+    long_ago = time.monotonic() - 4
+    with held("bookings_slot"):
+        post_reply(asked)
+    if heals == "by itself":
+        monkeypatch.setattr(deadline, "monotonic", lambda: time.monotonic() + deadline.STUCK)
+        assert_done_once(post_reply(asked, arrived_at=long_ago))
+    else:
+        assert_done_once(post_reply(asked, arrived_at=time.monotonic()))
+        assert post_reply(asked, messageId="0C02", text="1", arrived_at=long_ago).status_code == 200
 
 
 @only_postgresql
-def test_the_database_is_stuck_from_the_first_reply_that_fails_by_it_to_the_first_that_does_not(
-    stuck,
-):
+def test_what_is_refused_without_asking_the_database_does_not_keep_it_stuck():
     asked = NotificationFactory.create()
     with held("bookings_slot"):
         post_reply(asked)
-        assert stuck.is_set()
-    assert_done_once(post_reply(asked, arrived_at=time.monotonic()))
-    assert not stuck.is_set()
+    stuck_until = deadline._Postgresql.stuck_until
+    assert post_reply(asked, arrived_at=time.monotonic() - 4).status_code == 503
+    assert deadline._Postgresql.stuck_until == stuck_until > 0
 
 
 @only_postgresql
