@@ -207,12 +207,13 @@ match DATABASE.get("ENGINE"):
         }
     case "django.db.backends.postgresql":
         # A connection for each thread. A pool would ask a server that was away less and less often.
-        # The wait for one and that for a lock (delivery_sms/wsgi.py) are together under the 5 s in
-        # which a webhook must answer 503.
+        # The wait for a network that has fallen silent (milliseconds; else a quarter of an hour) and
+        # that for a new connection are together under the 5 s in which a webhook must answer 503.
         DATABASE |= {
             "CONN_MAX_AGE": 600,
             "CONN_HEALTH_CHECKS": True,
-            "OPTIONS": {"connect_timeout": 2} | DATABASE.get("OPTIONS", {}),
+            "OPTIONS": {"connect_timeout": 2, "tcp_user_timeout": 2000}
+            | DATABASE.get("OPTIONS", {}),
         }
 DATABASES = {"default": DATABASE}
 

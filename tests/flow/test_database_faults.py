@@ -1,6 +1,7 @@
 """The database is locked, full, away or slow: 503, "send it again", and never half an effect."""
 
 import json
+import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -138,6 +139,19 @@ def test_a_reply_that_gets_no_connection_is_asked_for_again(monkeypatch):
         response = threads.submit(post_reply, asked).result()
     assert_asked_again_and_nothing_done(response, asked)
     assert_done_once(post_reply(asked))
+
+
+@only_postgresql
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="what Linux calls it")
+def test_a_network_that_falls_silent_is_given_up_on():
+    """Else each thread would wait for a quarter of an hour for the answer to its last packet."""
+    with (
+        connection.cursor() as cursor,
+        socket.socket(fileno=os.dup(cursor.connection.fileno())) as ours,
+    ):
+        if ours.family == socket.AF_UNIX:
+            pytest.skip("no network: the server is reached through a file")
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 2000
 
 
 def test_a_reply_that_waited_for_a_thread_while_the_database_was_stuck_is_asked_for_again():
