@@ -169,7 +169,8 @@ def test_the_application_is_told_when_a_request_arrived_that_had_to_wait():
 
     listener = socket.create_server(("127.0.0.1", 0))
     server = web_server.create_server(application, listener, threads=1)
-    threading.Thread(target=server.run, daemon=True).start()
+    running = threading.Thread(target=server.run, daemon=True)
+    running.start()
     with (
         listener,
         connected(listener.getsockname()) as one,
@@ -184,5 +185,7 @@ def test_the_application_is_told_when_a_request_arrived_that_had_to_wait():
         for client in (one, two):
             assert client.recv(100).startswith(b"HTTP/1.1 200")
         server.stop(0, None)
+        running.join(20)
+        server.close()
     first, second = told
     assert 0 < first < second < both_had_arrived_at
