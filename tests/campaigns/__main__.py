@@ -48,6 +48,7 @@ def _run(name: str, size: str, database: str, seed: int) -> bool:
         except BaseException:
             report.found("the campaign itself broke off")
             report.close()
+            print(stage.logged()[-1500:], file=sys.stderr)
             raise
         return report.close()
 
