@@ -16,8 +16,7 @@ from tests.campaigns.traffic import Broken, History
 
 #: What the database's return is measured by.
 OUTAGE = "PostgreSQL stopped"
-WEB_FAULTS = ("web killed", "web told to end, and started again")
-FROZEN = "web frozen"
+WEB_FAULTS = ("web killed", "web told to end, and started again", "web frozen")
 
 
 class Nemesis:
@@ -43,7 +42,7 @@ class Nemesis:
         faults = {
             WEB_FAULTS[0]: lambda: self._web(signal.SIGKILL),
             WEB_FAULTS[1]: lambda: self._web(signal.SIGTERM),
-            FROZEN: self._freeze,
+            WEB_FAULTS[2]: self._freeze,
             "sender killed": self._kill_sender,
             "a lock held": self._lock,
         }

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.campaigns.crowd import Customer, gather
 from tests.campaigns.judge import Facts, gather_facts, judge, missing
-from tests.campaigns.nemesis import FROZEN, OUTAGE, WEB_FAULTS, Nemesis
+from tests.campaigns.nemesis import OUTAGE, WEB_FAULTS, Nemesis
 from tests.campaigns.report import Report
 from tests.campaigns.stage import Stage
 from tests.campaigns.traffic import Broken, History, Told, Traffic
@@ -25,6 +25,7 @@ _FAULTS = 26
 _PATIENCE = 90.0  # seconds without any text that leaves
 _RETURN = 2.0  # seconds, to the first 200
 _GIVES_UP = 5.0  # seconds, to a 503
+_COMES_BACK = 15.0  # seconds, until a web that was killed or frozen is itself again
 
 
 def run(stage: Stage, size: int, report: Report) -> None:
@@ -195,7 +196,7 @@ def _slowest_refusals(told: list[Told], broken: list[Broken]) -> dict[str, float
     """Seconds, by what was broken. A web that is frozen or gone cannot give up in time; else it must."""
     slowest = defaultdict[str, float](float)
     for line in told:
-        if line.status == 503 and not _web_was_away(line, broken):
+        if line.status == 503 and not _web_was_away(line.sent_at, line.answered_at, broken):
             name = _meanwhile(line, broken)
             slowest[name] = max(slowest[name], line.answered_at - line.sent_at)
     return slowest
@@ -207,27 +208,23 @@ def _tell_of_outages(
     """Judged is the median: the machine is shared. Where the web was down as well, it was not the database."""
     report.figure("answers while PostgreSQL was away", _while_away(told, broken))
     outages = [line for line in broken if line.fault == OUTAGE]
-    alone = [_until_taken(told, line) for line in outages if not _web_was_down(line, broken)]
-    both = [_until_taken(told, line) for line in outages if _web_was_down(line, broken)]
+    alone: list[float] = []
+    both: list[float] = []
+    for line in outages:
+        also_away = _web_was_away(line.began_at, line.ended_at, broken)
+        (both if also_away else alone).append(_until_taken(told, line))
     name = "seconds from the database's return to the first 200"
     report.figure(name, _shown(alone))
-    report.figure(f"{name}, where the web had to start too", _shown(both))
+    report.figure(f"{name}, where the web was away too", _shown(both))
     if is_judged and alone and statistics.median(alone) > _RETURN:
         report.found(f"The database's return is noticed late: {_shown(alone)} s")
 
 
-def _web_was_down(outage: Broken, broken: list[Broken]) -> bool:
+def _web_was_away(since: float, until: float, broken: list[Broken]) -> bool:
     return any(
-        line.fault in WEB_FAULTS and outage.began_at - 15 < line.began_at < outage.ended_at
-        for line in broken
-    )
-
-
-def _web_was_away(line: Told, broken: list[Broken]) -> bool:
-    return any(
-        fault.fault in (*WEB_FAULTS, FROZEN)
-        and line.sent_at < fault.ended_at + 15
-        and line.answered_at > fault.began_at
+        fault.fault in WEB_FAULTS
+        and fault.began_at < until
+        and since < fault.ended_at + _COMES_BACK
         for fault in broken
     )
 

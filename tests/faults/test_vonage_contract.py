@@ -1,62 +1,19 @@
 """The real SDK against a Vonage that misbehaves: one POST a try, and the truth about it."""
 
-import json
 import logging
-import os
-import signal
-import socket
-import ssl
 import subprocess
 import sys
-import threading
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
-import requests
 
-from bookings.gateways import OutgoingSMS, Verdict
-from bookings.gateways.signature import METHODS, is_signed
+from bookings.gateways import Verdict
 from bookings.gateways.vonage import VonageGateway
-from tests.fake_vonage import FakeVonage, post_inbound
-
-KEY, SECRET = "abcd1234", "AbCdEf0123456789"
-SMS = OutgoingSMS(
-    to="447700900001",
-    sender="447700900000",
-    text="Acme: your delivery AB12 comes tomorrow.",
-    client_ref="msg-42-1",
-    is_unicode=False,
-)
-
-
-@pytest.fixture
-def vonage():
-    with FakeVonage(api_key=KEY, api_secret=SECRET) as fake:
-        yield fake
-
-
-@contextmanager
-def gateway_to(host, ca_file=None, *, secret=SECRET, timeout=5):
-    gateway = VonageGateway(
-        api_key=KEY, api_secret=secret, rest_host=host, timeout=timeout, ca_bundle=ca_file
-    )
-    try:
-        yield gateway
-    finally:
-        gateway.close()
-
-
-@pytest.fixture
-def gateway(vonage):
-    with gateway_to(vonage.host, vonage.ca_file) as gateway:
-        yield gateway
+from tests.faults.conftest import KEY, SECRET, SMS, gateway_to
 
 
 def test_a_good_send_is_accepted_with_all_that_vonage_said(vonage, gateway):
@@ -181,79 +138,6 @@ def test_waits_that_vonage_asks_for_are_passed_on(vonage, gateway):
     assert waits == [timedelta(seconds=2), timedelta(milliseconds=250)]
 
 
-@contextmanager
-def listener(answer):
-    """A port where `answer` meets each connection, before any TLS."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve():
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                answer(connection)
-
-        threading.Thread(target=serve, daemon=True).start()
-        yield f"localhost:{server.getsockname()[1]}"
-        server.shutdown(socket.SHUT_RDWR)
-
-
-def test_a_port_that_refuses_means_not_sent():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        host = f"localhost:{server.getsockname()[1]}"
-    with gateway_to(host) as gateway:
-        assert gateway.send(SMS).verdict is Verdict.NOT_SENT
-
-
-def test_a_name_that_does_not_resolve_means_not_sent():
-    with gateway_to("vonage.invalid") as gateway:
-        assert gateway.send(SMS).verdict is Verdict.NOT_SENT
-
-
-def test_a_tls_handshake_that_is_cut_off_means_not_sent():
-    with listener(socket.socket.close) as host, gateway_to(host) as gateway:
-        assert gateway.send(SMS).verdict is Verdict.NOT_SENT
-
-
-def test_a_tls_handshake_that_hangs_means_not_sent_after_the_time_out():
-    held: list[socket.socket] = []
-    with listener(held.append) as host, gateway_to(host, timeout=1) as gateway:
-        began = time.monotonic()
-        assert gateway.send(SMS).verdict is Verdict.NOT_SENT
-        assert time.monotonic() - began < 3
-    for connection in held:
-        connection.close()
-
-
-def test_a_certificate_that_is_not_trusted_means_not_sent(vonage):
-    with gateway_to(vonage.host) as gateway:
-        assert gateway.send(SMS).verdict is Verdict.NOT_SENT
-    assert vonage.count() == 0
-
-
-def test_a_proxy_that_refuses_means_not_sent(vonage, monkeypatch):
-    def refuse(connection):
-        connection.recv(1000)
-        connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
-        connection.close()
-
-    with listener(refuse) as proxy, gateway_to(vonage.host, vonage.ca_file) as gateway:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy}")
-        monkeypatch.delenv("NO_PROXY", raising=False)
-        monkeypatch.delenv("no_proxy", raising=False)
-        assert gateway.send(SMS).verdict is Verdict.NOT_SENT
-    assert vonage.count() == 0
-
-
-def test_the_environments_authorities_count_unless_others_are_named(vonage, monkeypatch):
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", vonage.ca_file)
-    with gateway_to(vonage.host) as gateway:
-        assert gateway.send(SMS).verdict is Verdict.ACCEPTED
-    with FakeVonage() as another, gateway_to(another.host, another.ca_file) as gateway:
-        assert gateway.send(SMS).verdict is Verdict.ACCEPTED
-
-
 def test_sends_share_a_connection(vonage, gateway):
     for number in range(5):
         result = gateway.send(replace(SMS, client_ref=f"msg-{number}-1"))
@@ -327,11 +211,6 @@ def test_what_the_sdk_will_not_take_is_refused_and_not_sent(change, vonage, gate
     assert (result.verdict, vonage.count()) == (Verdict.REFUSED, 1)
 
 
-def test_an_address_that_is_none_means_not_sent():
-    with gateway_to("vonage..example:x") as gateway:
-        assert gateway.send(SMS).verdict is Verdict.NOT_SENT
-
-
 def test_a_wrong_secret_is_the_accounts_fault(vonage):
     with gateway_to(vonage.host, vonage.ca_file, secret="wrong") as gateway:
         assert gateway.send(SMS).verdict is Verdict.ACCOUNT
@@ -375,108 +254,3 @@ def test_a_closed_gateway_leaves_no_connection_open(vonage, gateway):
 def test_the_gateway_is_light_until_it_sends():
     program = "import sys, bookings.gateways.vonage; sys.exit('vonage_sms' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
-
-
-def test_vonage_also_runs_as_a_process_of_its_own():
-    command = [sys.executable, "-m", "tests.fake_vonage", "--mode", "status:6"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        fake = json.loads(process.stdout.readline())
-        url, ca_file = f"https://{fake['host']}", fake["ca_file"]
-        with gateway_to(fake["host"], ca_file) as gateway:
-            assert gateway.send(SMS).verdict is Verdict.REFUSED
-            requests.post(f"{url}/mode", {"mode": "429", "times": 1}, verify=ca_file, timeout=5)
-            assert gateway.send(SMS).verdict is Verdict.THROTTLED
-            assert gateway.send(SMS).verdict is Verdict.REFUSED
-        posts = requests.get(f"{url}/posts", verify=ca_file, timeout=5).json()
-        process.send_signal(signal.SIGTERM)
-    assert [post["form"]["client-ref"] for post in posts] == [SMS.client_ref] * 3
-    assert process.returncode == 0
-
-
-@pytest.mark.parametrize("sent", [0, 20], ids=["before the body", "within it"])
-def test_the_fake_takes_nothing_of_a_sender_that_dies_before_the_end(sent, vonage):
-    body = urlencode({"from": SMS.sender, "to": SMS.to, "text": SMS.text}).encode()
-    head = f"POST /sms/json HTTP/1.1\r\nHost: {vonage.host}\r\nContent-Length: {len(body)}\r\n\r\n"
-    name, _, port = vonage.host.partition(":")
-    tls = ssl.create_default_context(cafile=vonage.ca_file)
-    with (
-        socket.create_connection((name, int(port)), timeout=5) as plain,
-        tls.wrap_socket(plain, server_hostname=name) as connection,
-    ):
-        connection.sendall(head.encode() + body[:sent])
-        os.close(connection.detach())  # without a word, as the kernel does it for who is killed
-    with gateway_to(vonage.host, vonage.ca_file) as gateway:
-        assert gateway.send(SMS).verdict is Verdict.ACCEPTED
-    assert [post.client_ref for post in vonage.posts] == [SMS.client_ref]
-
-
-@contextmanager
-def webhook():
-    """A server that takes webhooks; yields its base URL and the list of (path, fields)."""
-    taken = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            url = urlsplit(self.path)
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-            is_json = self.headers.get("Content-Type", "").startswith("application/json")
-            fields = json.loads(body) if is_json else dict(parse_qsl(url.query or body))
-            taken.append((url.path, fields))
-            self.send_response(200)
-            self.end_headers()
-
-        def do_GET(self):
-            self.do_POST()
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", taken
-        server.shutdown()
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("form", ["json", "form", "get"])
-def test_inbound_texts_of_the_fake_are_signed_as_we_check(form, method):
-    with webhook() as (base_url, taken):
-        status = post_inbound(
-            base_url,
-            msisdn=SMS.to,
-            to=SMS.sender,
-            text="2 & a=b é",
-            sent_as=form,
-            secret=SECRET,
-            method=method,
-            token="t",
-            concat_ref="9",
-            keyword=None,
-        )
-    path, fields = taken[0]
-    assert (status, path) == (200, "/webhooks/t/inbound-sms")
-    assert is_signed(fields, [SECRET], method)
-    assert not is_signed(fields, ["another"], method)
-    assert (fields["text"], fields["concat-ref"]) == ("2 & a=b é", "9")
-    assert "keyword" not in fields
-
-
-@pytest.mark.parametrize("delay", [0, 0.01], ids=["before the answer", "after it"])
-def test_the_fake_reports_each_part_it_took(delay):
-    with (
-        webhook() as (base_url, taken),
-        FakeVonage(receipts_to=base_url, receipt_delay=delay, webhook={"secret": SECRET}) as vonage,
-        gateway_to(vonage.host, vonage.ca_file) as gateway,
-    ):
-        result = gateway.send(replace(SMS, text="a" * 161))
-        deadline = time.monotonic() + 5
-        while len(vonage.receipt_statuses) < 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
-    assert vonage.receipt_statuses == [200, 200]
-    assert {path for path, _ in taken} == {"/webhooks/delivery-receipt"}
-    assert {fields["messageId"] for _, fields in taken} == {p.message_id for p in result.parts}
-    for _, fields in taken:
-        assert is_signed(fields, [SECRET], "sha256")
-        assert (fields["msisdn"], fields["to"]) == (SMS.to, SMS.sender)
-        assert (fields["client-ref"], fields["status"]) == (SMS.client_ref, "delivered")

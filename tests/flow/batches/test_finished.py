@@ -1,0 +1,129 @@
+"""A batch goes on until the last of its texts has left, and is finished then."""
+
+import pytest
+
+from bookings import batches
+from bookings.batches import ask_waiting
+from bookings.batches import progress as progress_of
+from bookings.models import (
+    ActKind,
+    Batch,
+    BatchState,
+    MessageState,
+    Notification,
+    NotificationState,
+    OutboundMessage,
+    StaffAct,
+)
+from bookings.outbox.claiming import claim
+from bookings.outbox.recovery import send_again
+from tests.factories import UserFactory
+from tests.flow.batches.conftest import (
+    FINISHED,
+    GOES_ON,
+    NEITHER,
+    parcels,
+    send_now,
+    start,
+    state_of,
+)
+from tests.flow.clock import wall
+from tests.flow.conftest import begin_call
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_batch_is_finished_once_its_last_text_has_left(clock, drain):
+    batch, user = start(parcels(3)), UserFactory.create()
+    assert state_of(batch) == GOES_ON
+    ask_waiting()
+    assert state_of(batch) == GOES_ON
+    clock("2026-11-23 10:05")
+    assert len(drain()) == 3
+    clock("2026-11-23 11:00")
+    assert state_of(batch) == FINISHED
+    found = progress_of.of(batch)
+    assert (found.is_finished, found.last_at) == (True, wall("2026-11-23 10:05"))
+    assert [turn(batch, user) for turn in (batches.pause, batches.resume, batches.cancel)] == [
+        False
+    ] * 3
+    batch.refresh_from_db()
+    assert batch.state == BatchState.RUNNING
+    assert not StaffAct.objects.exclude(kind=ActKind.ASKED_MANY).exists()
+
+
+def test_a_batch_that_left_everybody_out_is_finished(clock):
+    batch = start(parcels(1, msisdn="442079460000"))
+    clock("2026-11-23 10:05")
+    ask_waiting()
+    assert state_of(batch) == FINISHED
+    assert progress_of.of(batch).last_at == wall("2026-11-23 10:05")
+
+
+def test_a_text_that_is_queued_once_more_makes_its_batch_go_on(drain):
+    batch = start(parcels(1))
+    drain()
+    assert state_of(batch) == FINISHED
+    OutboundMessage.objects.update(state=MessageState.QUEUED)
+    assert state_of(batch) == GOES_ON
+    assert batches.pause(batch, UserFactory.create())
+    assert state_of(batch) == GOES_ON  # paused, and something is left to resume
+
+
+@pytest.fixture
+def nobody_knows(clock) -> Batch:
+    """A batch of one text: its sender stopped during the call."""
+    batch = start(parcels(1))
+    ask_waiting()
+    begin_call()
+    OutboundMessage.objects.update(state=MessageState.UNKNOWN, token="", lease_until=None)
+    clock("2026-11-23 10:10")
+    return batch
+
+
+def test_a_text_that_is_held_is_not_said_to_be_sent_once_more(nobody_knows):
+    OutboundMessage.objects.update(is_held=True)
+    assert progress_of.of(nobody_knows).to_send_again == 0
+    assert state_of(nobody_knows) == GOES_ON
+
+
+def test_a_batch_goes_on_while_a_text_of_unknown_fate_may_go_once_more(nobody_knows, clock):
+    batch = nobody_knows
+    assert state_of(batch) == GOES_ON
+    assert progress_of.of(batch).to_send_again == 1
+    assert batches.pause(batch, UserFactory.create())
+    clock("2026-11-23 10:16")
+    assert send_again() == 1
+    assert claim(1).messages == []
+    assert batches.resume(batch, UserFactory.create())
+    send_now(1)
+    assert state_of(batch) == FINISHED
+
+
+def test_a_text_of_unknown_fate_never_goes_again_once_its_batch_is_cancelled(nobody_knows, clock):
+    assert batches.cancel(nobody_knows, UserFactory.create())
+    clock("2026-11-23 10:16")
+    assert send_again() == 0
+    assert Notification.objects.get().state == NotificationState.OPEN  # it may have arrived
+
+
+def test_a_text_of_unknown_fate_is_not_sent_again_to_who_wrote_since(nobody_knows, reply):
+    reply(nobody_knows.entries.get().booking.msisdn, "hello?")
+    assert state_of(nobody_knows) == FINISHED
+
+
+def test_a_batch_goes_on_until_its_reminders_have_left(clock, drain):
+    batch = start(parcels(2), with_reminder=True)
+    drain()
+    assert state_of(batch) == GOES_ON
+    assert progress_of.of(batch).to_remind == 2
+    clock("2026-11-24 16:00")  # half-way to Wed 25 Nov 21:00
+    assert len(drain()) == 2
+    assert state_of(batch) == FINISHED
+    assert progress_of.of(batch).to_remind == 0
+
+
+def test_a_cancelled_batch_is_not_called_finished(drain):
+    batch = start(parcels(1))
+    batches.cancel(batch, UserFactory.create())
+    assert state_of(batch) == NEITHER

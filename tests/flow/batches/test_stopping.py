@@ -1,0 +1,125 @@
+"""A batch that is paused or cancelled says nothing more, but whoever answers is answered."""
+
+import datetime as dt
+
+import pytest
+
+from bookings import batches
+from bookings.batches import ask_waiting
+from bookings.batches import progress as progress_of
+from bookings.invariants import find_contradictions
+from bookings.models import (
+    Batch,
+    BatchState,
+    MessageState,
+    Notification,
+    NotificationState,
+    OutboundMessage,
+    SlotOption,
+)
+from tests.factories import UserFactory
+from tests.flow.batches.conftest import FINISHED, TUE, parcels, send_now, start, state_of
+
+pytestmark = pytest.mark.django_db
+
+
+def test_while_paused_nobody_is_asked_and_nothing_of_it_is_handed_over(drain):
+    batch, other = start(parcels(4)), start(parcels(1, date=TUE))
+    ask_waiting(2)
+    batches.pause(batch, UserFactory.create())
+    assert len(drain()) == 1
+    assert other.entries.get().notification is not None
+    assert progress_of.of(batch).queued == 2
+    batches.resume(batch, UserFactory.create())
+    assert len(drain()) == 4
+
+
+def test_what_is_cancelled_is_withdrawn_and_what_was_handed_over_stays(drain, reply):
+    gone, *_ = chosen = parcels(4)
+    batch = start(chosen)
+    ask_waiting(1)
+    drain_one = drain()  # all are asked and sent
+    assert len(drain_one) == 4
+    second = start(parcels(4, date=TUE))
+    ask_waiting(2)
+    assert batches.cancel(second, UserFactory.create())
+    assert not batches.cancel(second, UserFactory.create())
+    assert not batches.cancel(batch, UserFactory.create())  # nothing of it is left to cancel
+    assert drain() == []
+    assert Notification.objects.open().count() == 4
+    assert reply(gone.msisdn, "2").outcome == "moved"
+    withdrawn = Notification.objects.filter(state=NotificationState.WITHDRAWN)
+    assert withdrawn.count() == 2
+    assert not SlotOption.objects.filter(notification__in=withdrawn, is_held=True).exists()
+    assert progress_of.of(second).left_out == 2
+    assert progress_of.of(second).cancelled == 2
+    assert list(find_contradictions()) == []
+
+
+def test_a_text_that_was_asked_at_the_moment_of_the_cancellation_is_withdrawn_by_the_sweep(drain):
+    batch = start(parcels(1))
+    ask_waiting()
+    Batch.objects.update(state=BatchState.CANCELLED, ended_at=dt.datetime.now(dt.UTC))
+    assert drain() == []
+    assert OutboundMessage.objects.get().state == MessageState.CANCELLED
+    assert progress_of.of(batch).cancelled == 1
+
+
+@pytest.fixture
+def half_asked(drain) -> Batch:
+    """A batch of which one customer has the text, and another waits for their turn."""
+    batch = start(parcels(2))
+    ask_waiting(1)
+    send_now(1)
+    return batch
+
+
+def answer_of(reply, batch):
+    """What is queued for the one who was asked, when they choose another day."""
+    asked = batch.entries.exclude(notification=None).get().booking
+    inbound = reply(asked.msisdn, "2")
+    assert inbound.outcome == "moved"
+    return inbound.answers.get()
+
+
+@pytest.mark.parametrize("turn", [batches.pause, batches.cancel])
+def test_a_reply_to_a_stopped_batch_is_answered(turn, half_asked, reply, drain):
+    assert turn(half_asked, UserFactory.create())
+    answer = answer_of(reply, half_asked)
+    assert [form["text"] for form in drain()] == [answer.text]
+
+
+@pytest.mark.parametrize("text", ["hello?", "9"], ids=["not understood", "not printed"])
+def test_what_a_paused_batch_says_again_to_a_reply_goes_out(text, half_asked, reply, drain):
+    assert batches.pause(half_asked, UserFactory.create())
+    inbound = reply(half_asked.entries.exclude(notification=None).get().booking.msisdn, text)
+    assert [form["text"] for form in drain()] == [inbound.answers.get().text]
+
+
+def test_an_answer_that_waits_is_not_cancelled_with_its_batch(half_asked, reply, drain):
+    answer = answer_of(reply, half_asked)
+    assert batches.cancel(half_asked, UserFactory.create())
+    batches.withdraw_cancelled()
+    assert [form["text"] for form in drain()] == [answer.text]
+    assert list(find_contradictions()) == []
+
+
+def test_an_answer_that_waits_does_not_make_a_finished_batch_go_on(clock, drain, reply):
+    batch = start(parcels(1))
+    drain()
+    finished_at = progress_of.of(batch).last_at
+    clock("2026-11-23 10:30")
+    answer = answer_of(reply, batch)
+    assert state_of(batch) == FINISHED
+    assert not batches.cancel(batch, UserFactory.create())
+    assert [form["text"] for form in drain()] == [answer.text]
+    assert progress_of.of(batch).last_at == finished_at
+
+
+def test_an_answer_that_waits_long_after_its_batch_was_cancelled_is_no_contradiction(
+    clock, half_asked, reply
+):
+    assert batches.cancel(half_asked, UserFactory.create())
+    clock("2026-11-23 10:30")
+    answer_of(reply, half_asked)
+    assert list(find_contradictions()) == []

@@ -1,0 +1,113 @@
+"""Unclear replies get the options again once, politeness and robots nothing, and a person looks."""
+
+import pytest
+
+from bookings.models import InboundMessage, OutboundMessage, Outcome
+from tests.factories import STRANGER, BookingFactory
+from tests.flow.replies.conftest import fill, slot_now, tuesday_booking
+from tests.processes import VIRTUAL_NUMBER
+
+pytestmark = pytest.mark.django_db
+
+
+def test_an_unclear_reply_gets_the_options_again_once_and_then_a_person(ask, reply):
+    booking = BookingFactory.create()
+    ask(booking)
+    first, second = (reply(booking.msisdn, text) for text in ("what is this", "hm?"))
+    assert first.answers.get().text.count(booking.reference) == 1
+    assert not first.attention
+    assert not second.answers.exists()
+    assert second.attention
+    assert reply(booking.msisdn, "2").outcome == Outcome.MOVED
+
+
+def test_a_newer_question_has_a_re_prompt_of_its_own(ask, reply):
+    booking = BookingFactory.create()
+    ask(booking)
+    reply(booking.msisdn, "what is this")
+    later = BookingFactory.create(msisdn=booking.msisdn)
+    ask(later)
+    assert reply(booking.msisdn, "and this?").answers.exists()
+
+
+@pytest.mark.parametrize("text", ["ok thanks", "yes", "\U0001f44d"])
+def test_politeness_before_a_choice_gets_the_one_re_prompt_and_no_more(ask, reply, text):
+    booking = BookingFactory.create()
+    ask(booking)
+    first, second = (reply(booking.msisdn, text) for _ in range(2))
+    assert [first.outcome, second.outcome] == [Outcome.THANKS, Outcome.THANKS]
+    assert first.answers.exists()
+    assert not second.answers.exists()
+    assert not second.attention
+
+
+@pytest.mark.parametrize("choice", ["1", "2"])
+def test_politeness_after_a_choice_is_no_work_for_anyone(ask, reply, choice):
+    booking = BookingFactory.create()
+    ask(booking)
+    other = BookingFactory.create(msisdn=booking.msisdn)
+    ask(other)
+    reply(booking.msisdn, choice)
+    thanks = reply(booking.msisdn, "ok thanks")
+    assert thanks.outcome == Outcome.THANKS
+    assert not thanks.answers.exists()
+    assert not thanks.attention
+
+
+@pytest.mark.parametrize("text", ["where is my parcel", "4"])
+def test_unclear_with_nothing_open_is_for_a_person_and_not_answered(reply, text):
+    booking = BookingFactory.create()
+    inbound = reply(booking.msisdn, text)
+    assert inbound.outcome == Outcome.NO_QUESTION
+    assert inbound.attention
+    assert not inbound.answers.exists()
+
+
+def test_after_three_automatic_answers_there_is_silence_for_a_day(clock, ask, drain, reply):
+    booking = tuesday_booking()
+    ask(booking)
+    clock.move_to("2026-11-23T22:00:00Z")
+    for _ in range(6):
+        reply(booking.msisdn, "2")
+        drain()
+    answers = OutboundMessage.objects.filter(in_reply_to__isnull=False)
+    assert answers.count() == 3
+    assert InboundMessage.objects.latest("pk").attention
+    clock.move_to("2026-11-24T22:00:01Z")
+    assert reply(booking.msisdn, "2").answers.exists()
+
+
+def test_a_valid_choice_begins_the_count_anew(ask, drain, reply):
+    booking = BookingFactory.create()
+    notification = ask(booking)
+    full = notification.options.get(digit=2).slot
+    fill(full)
+    for text in "22213222":
+        reply(booking.msisdn, text)
+        drain()
+    assert OutboundMessage.objects.filter(in_reply_to__isnull=False).count() == 8
+    assert not reply(booking.msisdn, "2").answers.exists()
+
+
+NEVER_ANSWERED = {
+    "a stranger": ({"msisdn": STRANGER}, Outcome.UNKNOWN_SENDER),
+    "an operator's name": ({"msisdn": "MTN"}, Outcome.UNKNOWN_SENDER),
+    "a short code": ({"msisdn": "62345"}, Outcome.UNKNOWN_SENDER),
+    "our own number": ({"msisdn": VIRTUAL_NUMBER}, Outcome.UNKNOWN_SENDER),
+    "to a number that is not ours": ({"to": "447700900001"}, Outcome.NOT_OURS),
+    "to a name": ({"to": "ACME"}, Outcome.NOT_OURS),
+}
+
+
+@pytest.mark.parametrize("text", ["2", "hello", "HELP"])
+@pytest.mark.parametrize(("fields", "outcome"), NEVER_ANSWERED.values(), ids=NEVER_ANSWERED)
+def test_it_is_kept_and_never_answered(ask, reply, fields, outcome, text):
+    booking = BookingFactory.create()
+    notification = ask(booking)
+    values = {"msisdn": booking.msisdn, "text": text} | fields
+    inbound = reply(**values)
+    assert inbound.outcome == outcome
+    assert inbound.attention
+    assert inbound.msisdn == values["msisdn"]
+    assert not inbound.answers.exists()
+    assert slot_now(booking) == notification.slot
