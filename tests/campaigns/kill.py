@@ -43,12 +43,13 @@ def run(stage: Stage, size: int, report: Report) -> None:
         stage.network.receipts_to = base_url
         nemesis = _Nemesis(stage, children, "sender")
         per_kill = max(_TEXTS_PER_KILL, _LEAST_TEXTS // size)
-        while nemesis.kills < size or (not nemesis.cut_calls and nemesis.kills < 5 * size):
+        while nemesis.kills < size or (not _cut_calls() and nemesis.kills < 5 * size):
             _queue_texts(stage, _SENDERS * per_kill)
             nemesis.strike()
+            if nemesis.kills >= size:
+                nemesis.end()
         report.tried("kills", nemesis.kills)
         report.tried("freezes past the lease", nemesis.freezes)
-        nemesis.end()
         _let_flow(stage, children)
         _judge(stage, report)
         _poison(stage, children, report)
@@ -120,7 +121,6 @@ class _Nemesis:
         self._desk = 0
         self._frozen: list[int] = []
         self.kills = self.freezes = 0
-        self.cut_calls = 0  # calls that nobody will end, with those of the frozen
 
     def strike(self) -> None:
         """Let new ones work, and those of before wake up among them; then kill or freeze each, and pass time."""
@@ -138,7 +138,6 @@ class _Nemesis:
         for pid in alive:
             time.sleep(draw.uniform(0, 0.03))
             self._kill_or_freeze(pid, freeze=draw.random() < _FREEZES or not self.freezes)
-        self.cut_calls += _calls_under_way()
         self._pass_time(also_a_quarter=draw.random() < 0.2)
 
     def _let_work(self, most: int) -> None:
@@ -188,12 +187,6 @@ class _Nemesis:
     def _tell_frozen(self, what: signal.Signals) -> None:
         for pid in self._frozen:
             os.kill(pid, what)
-
-
-def _calls_under_way() -> int:
-    from bookings.models import OutboundMessage
-
-    return OutboundMessage.objects.filter(state="sending", call_started_at__isnull=False).count()
 
 
 def _pass_a_minute() -> None:
@@ -316,16 +309,22 @@ def _nobody_knew(first: Any, second: Any) -> bool:
     return first.verdict == "unknown" or is_late
 
 
-def _look_at_unknown(stage: Stage, report: Report) -> None:
+def _cut_calls() -> list[tuple[str, str]]:
+    """Calls whose sender was killed, as (kind, client-ref); before `end` also those of the frozen."""
     from django.db.models import Q
 
-    from bookings.models import OutboundMessage, SendAttempt
+    from bookings.models import SendAttempt
 
-    posted = {post.client_ref for post in stage.network.posts}
     # A receipt may have come before the lease was over: then nobody had to look.
     stopped = Q(reason="The sender stopped during the call.") | Q(verdict="")
-    silent = SendAttempt.objects.filter(stopped)
-    calls = list(silent.values_list("message__kind", "client_ref"))
+    return list(SendAttempt.objects.filter(stopped).values_list("message__kind", "client_ref"))
+
+
+def _look_at_unknown(stage: Stage, report: Report) -> None:
+    from bookings.models import OutboundMessage
+
+    posted = {post.client_ref for post in stage.network.posts}
+    calls = _cut_calls()
     never_left = Counter(kind for kind, client_ref in calls if client_ref not in posted)
     report.figure("calls whose sender stopped", dict(Counter(kind for kind, _ in calls)))
     report.figure("of these never left", dict(never_left))

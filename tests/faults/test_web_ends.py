@@ -65,7 +65,7 @@ class Traffic:
                 return
 
     def _post(self, message_id):
-        """As Vonage does it: a busy SQLite answers 503, and is asked again."""
+        """As Vonage does it: who answers 503, or not at all, is asked again."""
         customer = {"msisdn": str(next(self._numbers)), "to": VIRTUAL_NUMBER, "text": "2"}
         status = 503
         while status == 503:
@@ -73,6 +73,8 @@ class Traffic:
                 status = post_inbound(
                     self.base_url, message_id=message_id, secret=SECRET, **customer
                 )
+            except requests.ReadTimeout:
+                continue
             except requests.ConnectionError:
                 return None
         return status

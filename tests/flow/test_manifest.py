@@ -227,8 +227,10 @@ def test_a_row_moves_also_what_the_customer_moved_before():
 
 
 def test_a_booking_made_by_hand_is_left_where_it_is_until_its_row_changes():
-    booking = BookingFactory.create(reference="A1", msisdn="447700900001", customer_name="Ann")
-    slot = booking.slot
+    slot = SlotFactory.create(date=DAY)
+    booking = BookingFactory.create(
+        reference="A1", msisdn="447700900001", customer_name="Ann", slot=slot
+    )
     assert counts(load(row("A1", date=NEXT_DAY))) == (0, 0, 0, 1, 0)
     booking.refresh_from_db()
     assert booking.slot == slot

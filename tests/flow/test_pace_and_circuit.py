@@ -42,7 +42,7 @@ def test_all_workers_together_keep_the_rate_of_the_account(network, queued, sett
     while time.monotonic() - start < 1.5:
         taken += len(claim(100).messages)
     seconds = time.monotonic() - start
-    assert 20 * seconds * 0.7 < taken <= 20 * (seconds + 0.2) + 1
+    assert 20 * seconds * 0.3 < taken <= 20 * (seconds + 0.2) + 1
 
 
 def test_a_long_pause_saves_up_no_more_than_a_fifth_of_a_second(network, queued, settings):
@@ -54,7 +54,7 @@ def test_a_long_pause_saves_up_no_more_than_a_fifth_of_a_second(network, queued,
 
 
 def test_each_number_keeps_a_rate_of_its_own(network, queued, settings):
-    settings.SMS_RATE_PER_NUMBER = 1.0
+    settings.SMS_RATE_PER_NUMBER = 0.1
     settings.VONAGE_NUMBERS = ["447700900000", OTHER_NUMBER]
     for _ in range(5):
         queued()
@@ -65,12 +65,12 @@ def test_each_number_keeps_a_rate_of_its_own(network, queued, settings):
     assert sorted(first + second) == ["447700900000", OTHER_NUMBER]
     held_back = claim(10)
     assert held_back.wait is not None
-    assert dt.timedelta() < held_back.wait <= dt.timedelta(seconds=1)
+    assert dt.timedelta() < held_back.wait <= dt.timedelta(seconds=10)
     assert not held_back.is_paused
 
 
 def test_a_number_whose_rate_is_used_up_does_not_hold_up_the_others(network, queued, settings):
-    settings.SMS_RATE_PER_NUMBER = 1.0
+    settings.SMS_RATE_PER_NUMBER = 0.1
     settings.VONAGE_NUMBERS = ["447700900000", OTHER_NUMBER]
     for _ in range(3):
         queued(Kind.ACKNOWLEDGEMENT)

@@ -281,12 +281,12 @@ def test_a_posted_receipt_looks_like_vonages(listener, settings):
 
 
 def test_a_late_reply_comes_later(asked, web, monkeypatch):
-    monkeypatch.setattr(network, "LATE_REPLY_AFTER", 0.3)
+    monkeypatch.setattr(network, "LATE_REPLY_AFTER", 2)
     web.post(f"/simulator/{MSISDN}/switches", {"replies_late": "on"})
     said = web.post(f"/simulator/{MSISDN}/reply", {"text": "2"}, headers=FETCH)
     assert "On its way" in said.text
     assert not InboundMessage.objects.exists()
-    assert until(InboundMessage.objects.filter(outcome=Outcome.MOVED).exists)
+    assert until(InboundMessage.objects.filter(outcome=Outcome.MOVED).exists, 20)
 
 
 @pytest.mark.parametrize("text", ["option 2", "2!", "\U0001f44d 2"])

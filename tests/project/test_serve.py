@@ -41,7 +41,7 @@ def taken():
 def test_it_says_where_it_is_answers_there_and_ends_when_told():
     with serve("--port", "0") as server:
         [address] = re.findall(r"http://127\.0\.0\.1:\d+/", server.stdout.readline())
-        assert requests.get(f"{address}healthz", timeout=10).content == b"ok"
+        assert requests.get(f"{address}healthz", timeout=30).content == b"ok"
         server.send_signal(signal.SIGTERM)
         server.communicate(timeout=15)
     assert server.returncode == 0

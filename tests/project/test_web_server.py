@@ -84,12 +84,12 @@ def test_who_drips_is_hung_up_on(address, start, drop):
 
 
 def test_a_slow_line_that_moves_is_waited_for(address):
-    piece, pieces = b"x" * 4096, 12
+    piece, pieces = b"x" * 4096, 20
     with connected(address) as client:
         client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % (len(piece) * pieces))
         for _ in range(pieces):
             client.sendall(piece)
-            time.sleep(0.3)
+            time.sleep(0.15)
         assert client.recv(1000).endswith(b"\r\n\r\n%d" % (len(piece) * pieces))
 
 
@@ -111,7 +111,7 @@ def test_a_connection_may_be_used_for_many_requests(address):
         for _ in range(12):
             client.request("GET", "/")
             assert client.getresponse().read() == b"0"
-            time.sleep(0.4)
+            time.sleep(0.2)
         assert client.sock is the_same
 
 

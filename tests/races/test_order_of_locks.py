@@ -38,7 +38,7 @@ from tests.factories import (
     in_days,
 )
 from tests.flow.admin.pages import form_of, login, url
-from tests.flow.sheets import entries, row
+from tests.flow.sheets import DAY, entries, row
 from tests.processes import VIRTUAL_NUMBER
 
 pytestmark = [
@@ -90,7 +90,7 @@ def _see_waiting(count: int) -> None:
 )
 def test_a_batch_is_cancelled_while_an_import_changes_its_deliveries(change):
     """Their reminders wait, made in another order than that in which the import comes to the deliveries."""
-    slot = SlotFactory.create(date=in_days(3), capacity=None)
+    slot = SlotFactory.create(date=DAY, capacity=None)
     deliveries = [row(name, f"07700 90000{number}") for number, name in enumerate("AB", 1)]
     import_rows(entries(*deliveries))
     batch = batches.start(

@@ -258,8 +258,11 @@ def test_the_form_refuses_a_text_that_reaches_nobody_and_changes_nothing(dispatc
     assert not SlotChange.objects.exists()
 
 
-def test_a_question_that_cannot_be_asked_any_more_is_refused_and_nothing_changes(dispatcher):
-    booking, soon = BookingFactory.create(), SlotFactory.create(date=in_days(0), window_end="23:59")
+def test_a_question_that_cannot_be_asked_any_more_is_refused_and_nothing_changes(
+    dispatcher, settings
+):
+    settings.CHANGE_CUTOFF_HOURS = 72
+    booking, soon = BookingFactory.create(), SlotFactory.create(date=in_days(1))
     page = save(dispatcher, booking, slot=soon.pk, told="ask")
     assert "too late to change" in " ".join(map(str, page.context["errors"]))
     assert not SlotChange.objects.exists()
