@@ -199,21 +199,27 @@ match DATABASE.get("ENGINE"):
             "CONN_MAX_AGE": 0,  # a restored file is seen at once
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
-                "timeout": 4,  # a webhook waits for less (webhooks/deadline.py)
+                # Seconds to connect, and then 4 for a lock; a webhook's are webhooks/deadline.py's.
+                "timeout": 1,
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-                " PRAGMA foreign_keys=ON;",
+                " PRAGMA foreign_keys=ON; PRAGMA busy_timeout=4000;",
             },
             "TEST": {"NAME": f"{tempfile.gettempdir()}/delivery_sms_test_{os.getpid()}.sqlite3"},
         }
     case "django.db.backends.postgresql":
         # A connection for each thread. A pool would ask a server that was away less and less often.
-        # The wait for a network that has fallen silent (milliseconds; else a quarter of an hour) and
-        # that for a new connection are together under the 5 s in which a webhook must answer 503.
+        # A network that has fallen silent is noticed in 2 to 4 s; else a thread would wait for two
+        # hours if it waits for an answer, and a quarter of one if it has just asked (milliseconds).
+        silence = {
+            "tcp_user_timeout": 2000,
+            "keepalives_idle": 2,
+            "keepalives_interval": 1,
+            "keepalives_count": 2,
+        }
         DATABASE |= {
             "CONN_MAX_AGE": 600,
             "CONN_HEALTH_CHECKS": True,
-            "OPTIONS": {"connect_timeout": 2, "tcp_user_timeout": 2000}
-            | DATABASE.get("OPTIONS", {}),
+            "OPTIONS": {"connect_timeout": 2} | silence | DATABASE.get("OPTIONS", {}),
         }
 DATABASES = {"default": DATABASE}
 

@@ -7,8 +7,8 @@ from typing import Any
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "delivery_sms.settings")
-# A request gives up on PostgreSQL before the gateway gives up on us, and answers 503. No statement of a page is worth
-# compiling (jit): that takes longer than to run it.
+# No page waits long for PostgreSQL, and a webhook mostly gives up before it is cut off (webhooks/deadline.py). No
+# statement of a page is worth compiling (jit): that takes longer than to run it.
 os.environ.setdefault(
     "PGOPTIONS",
     "-c statement_timeout=4000 -c lock_timeout=2000 -c idle_in_transaction_session_timeout=10000"

@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 _TTL_MOST = dt.timedelta(hours=72)
 _TTL_LEAST = dt.timedelta(seconds=20)
-_BUSY_TRIES = 5
 _turn = threading.Lock()
 
 T = TypeVar("T")
@@ -70,16 +69,18 @@ def hand_over(message: OutboundMessage, carrier: SMSGateway) -> None:
 
 
 def _patiently(write: Callable[[], T]) -> T:
-    """Write, and wait for a busy database. If it stays so, the lease runs out and recovery sees to the message."""
-    for _ in range(_BUSY_TRIES - 1):
+    """Write, and wait for a database that is busy or away. After the lease, recovery sees to the message."""
+    give_up_at = time.monotonic() + LEASE.total_seconds()
+    while True:
         try:
             with _taking_turns():
                 return write()
         except (OperationalError, InterfaceError):
+            if time.monotonic() > give_up_at:
+                raise
             if not connection.in_atomic_block:  # one that was cut is opened anew
                 connection.close_if_unusable_or_obsolete()
             time.sleep(1)
-    return write()
 
 
 def _taking_turns() -> AbstractContextManager[object]:

@@ -1,25 +1,40 @@
-"""A webhook's time: where the database does not answer, the gateway must hear 503 within 5 s of its request."""
+"""A webhook's time: where the database does not answer, the gateway must hear 503 within 5 s of its request.
 
+What a request may wait for, and the worst sum of it on each database:
+
+    PostgreSQL    CUT_AFTER, and connecting anew to a silent server: `connect_timeout` (settings)     2.4 + 2 s
+    SQLite        LAST_TURN with the turn and the lock, and connecting: `timeout` (settings)          3.5 + 1 s
+"""
+
+import os
+import re
+import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from time import monotonic
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic, time
 
-from django.db import InterfaceError, OperationalError, connection
+from django.conf import settings
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    InterfaceError,
+    OperationalError,
+    connection,
+    connections,
+)
 from django.http import HttpRequest
 
 #: Under this key of the WSGI environment our web server says when the request had arrived: `time.monotonic()`.
 ARRIVED_AT = "delivery_sms.arrived_at"
 
-#: Seconds in which a request may begin a statement on PostgreSQL. The last one may wait 2 s for a lock
-#: (delivery_sms/wsgi.py), which is under 5 s together.
-LAST_START = 2.9
-#: Seconds after its arrival in which it may begin its transaction on SQLite.
+#: Seconds after which a request's connection to PostgreSQL is cut.
+CUT_AFTER = 2.4
+#: Seconds after its arrival in which a request may begin its transaction on SQLite.
 LAST_TURN = 3.5
 #: Seconds in which PostgreSQL is taken to be stuck after it has failed a webhook, unless it serves one.
 STUCK = 5.0
 
+_CUT_AGAIN = 0.2
 _turn = threading.Lock()
 
 
@@ -38,38 +53,79 @@ class _Postgresql:
 
 @contextmanager
 def in_time(request: HttpRequest) -> Iterator[None]:
-    """Raise TooLateError where a transaction, or a statement in it, would begin too late.
+    """Raise TooLateError where a transaction would begin too late, or is not done in time.
 
     A request may have waited since its arrival for a thread, behind others that wait for the database.
     """
-    arrived_at = request.META.get(ARRIVED_AT, monotonic())
+    arrived_at = _arrived_at(request)
     with _on_sqlite(arrived_at) if connection.vendor == "sqlite" else _on_postgresql(arrived_at):
         yield
 
 
 @contextmanager
-def _on_postgresql(arrived_at: float) -> Iterator[None]:
-    """PostgreSQL limits each wait, and a reply may wait for its own id, its questions, its bookings and its slots.
+def cut_off(seconds: float) -> Iterator["Guard | None"]:
+    """Whatever this thread waits for at PostgreSQL fails with OperationalError after so many seconds.
 
-    Only while it is stuck the time counts from the arrival: else nobody would be done where there is so much to do that
-    each gives up half-way.
+    PostgreSQL's own limits are for each lock and each statement, and hold only as long as it is there to watch them.
+    """
+    if connection.vendor == "sqlite":
+        yield None
+        return
+    with Guard(seconds) as guard:
+        yield guard
+
+
+class Guard:
+    """Cuts this thread's connection when its time is up, and what the thread opens after that."""
+
+    has_cut = False
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._ours = connections[DEFAULT_DB_ALIAS]
+        self._is_over = threading.Event()
+        self._cutting = threading.Lock()
+
+    def __enter__(self) -> "Guard":
+        threading.Thread(target=self._watch, name="deadline", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._cutting:  # never the connection of what comes next
+            self._is_over.set()
+
+    def _watch(self) -> None:
+        wait = self._seconds
+        while not self._is_over.wait(wait):
+            with self._cutting:
+                if not self._is_over.is_set():
+                    self._cut()
+            wait = _CUT_AGAIN
+
+    def _cut(self) -> None:
+        self.has_cut = True
+        with suppress(Exception):  # it is not open, or no more
+            line = os.dup(self._ours.connection.fileno())
+            with socket.socket(fileno=line) as cut:
+                cut.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def _on_postgresql(arrived_at: float) -> Iterator[None]:
+    """Only while PostgreSQL is stuck the time counts from the arrival.
+
+    Else nobody would be done where there is so much to do that each gives up half-way.
     """
     now = monotonic()
     began_at = arrived_at if now < _Postgresql.stuck_until else now
-
-    def begin_in_time(execute: Callable[..., Any], *statement: Any) -> Any:
-        _left(began_at, LAST_START)
-        return execute(*statement)
-
-    _left(began_at, LAST_START)  # before it connects
-    try:
-        with connection.execute_wrapper(begin_in_time):
+    with cut_off(_left(began_at, CUT_AFTER)) as guard:
+        try:
             yield
-    except TooLateError:
-        raise
-    except (OperationalError, InterfaceError):
-        _Postgresql.stuck_until = monotonic() + STUCK
-        raise
+        except (OperationalError, InterfaceError) as error:
+            _Postgresql.stuck_until = monotonic() + STUCK
+            if guard is not None and guard.has_cut:
+                raise TooLateError from error
+            raise
     _Postgresql.stuck_until = 0.0
 
 
@@ -83,7 +139,8 @@ def _on_sqlite(arrived_at: float) -> Iterator[None]:
         raise TooLateError
     try:
         with connection.cursor() as cursor:
-            cursor.execute(f"PRAGMA busy_timeout = {1000 * _left(arrived_at, LAST_TURN):.0f}")
+            left = _left(arrived_at, LAST_TURN)
+            cursor.execute(f"PRAGMA busy_timeout = {1000 * left:.0f}")
         yield
     finally:
         _turn.release()
@@ -95,3 +152,14 @@ def _left(began_at: float, limit: float) -> float:
     if left <= 0:
         raise TooLateError
     return left
+
+
+def _arrived_at(request: HttpRequest) -> float:
+    """By `time.monotonic()`: as our web server says, or else the proxy in front of another (docs/nginx.conf)."""
+    told: float | None = request.META.get(ARRIVED_AT)
+    if told is not None:
+        return told
+    passed_on = request.headers.get("X-Request-Start", "")
+    if not settings.BEHIND_PROXY or not re.fullmatch(r"[0-9]{10}\.[0-9]{3}", passed_on):
+        return monotonic()
+    return monotonic() - max(0.0, time() - float(passed_on))

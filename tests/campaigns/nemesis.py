@@ -42,7 +42,7 @@ class Nemesis:
         faults = {
             WEB_FAULTS[0]: lambda: self._web(signal.SIGKILL),
             WEB_FAULTS[1]: lambda: self._web(signal.SIGTERM),
-            WEB_FAULTS[2]: self._freeze,
+            WEB_FAULTS[2]: self._freeze_web,
             "sender killed": self._kill_sender,
             "a lock held": self._lock,
         }
@@ -50,9 +50,11 @@ class Nemesis:
         if place.disk:
             faults["disk full"] = self._fill_disk
         if self._stage.kind == "postgres":
+            faults["every slot held"] = self._hold_slots
             faults["every connection ended"] = self._end_connections
         if place.cluster:
             faults[OUTAGE] = self._stop_postgres
+            faults["PostgreSQL frozen"] = self._freeze_postgres
         return faults
 
     def do(self, name: str) -> None:
@@ -72,7 +74,7 @@ class Nemesis:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    def _freeze(self) -> None:
+    def _freeze_web(self) -> None:
         self._web(signal.SIGSTOP)
         time.sleep(self._away)
         self._web(signal.SIGCONT)
@@ -93,6 +95,18 @@ class Nemesis:
             connection.execute("BEGIN IMMEDIATE")
             time.sleep(self._locked)
             connection.execute("ROLLBACK")
+
+    def _freeze_postgres(self) -> None:
+        cluster = self._stage.place.cluster
+        assert cluster
+        with cluster.frozen():
+            time.sleep(self._locked)
+
+    def _hold_slots(self) -> None:
+        """Who wants a row waits twice: behind those that came before, and then for who holds it."""
+        with psycopg.connect(self._stage.database) as connection:
+            connection.execute("SELECT 1 FROM bookings_slot FOR UPDATE")
+            time.sleep(self._locked)
 
     def _fill_disk(self) -> None:
         disk = self._stage.place.disk

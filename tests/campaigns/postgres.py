@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -83,6 +85,24 @@ class Cluster:
             time.sleep(0.02)
         return time.monotonic()
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Its processes stand still, and its kernel goes on taking what is sent to them."""
+        postmaster = (
+            (self._folder / "cluster" / "postmaster.pid").read_text(encoding="utf-8").split()[0]
+        )
+        backends = ["ps", "-o", "pid=", "--ppid", postmaster]
+        os.kill(int(postmaster), signal.SIGSTOP)  # from now on it has no more children
+        listed = subprocess.run(backends, capture_output=True, text=True, check=False)
+        pids = [int(postmaster), *map(int, listed.stdout.split())]
+        try:
+            for pid in pids:
+                _tell(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                _tell(pid, signal.SIGCONT)
+
     def _answers(self) -> bool:
         with suppress(psycopg.OperationalError):
             with psycopg.connect(f"{self.server}/postgres", connect_timeout=2) as connection:
@@ -106,6 +126,11 @@ class Cluster:
             stderr=subprocess.DEVNULL,
             check=True,
         )
+
+
+def _tell(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _free_port() -> int:

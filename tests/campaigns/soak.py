@@ -21,7 +21,7 @@ FULL, SMALL = 600, 12
 
 RATE = 100  # replies a second
 _SHARE = 0.5  # of what the machine can do, where that is less than the rate
-_FAULTS = 26
+_FAULTS = 30
 _PATIENCE = 90.0  # seconds without any text that leaves
 _RETURN = 2.0  # seconds, to the first 200
 _GIVES_UP = 5.0  # seconds, to a 503

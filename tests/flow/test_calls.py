@@ -2,9 +2,10 @@
 
 import datetime as dt
 import threading
+import time
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from bookings.gateways import SendResult, Verdict
@@ -136,6 +137,28 @@ def test_an_answer_is_written_down_though_the_database_is_busy(queued, network):
         connection.close()
     message.refresh_from_db()
     assert message.state == MessageState.SUBMITTED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_is_written_down_though_the_database_is_away_for_long(
+    queued, network, monkeypatch
+):
+    """It can never be had again: without it nobody knows whether Vonage took the text."""
+    message = queued()
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    faults = iter([OperationalError] * 25)
+
+    def be_away(execute, sql, *rest):
+        is_settling = sql.startswith('UPDATE "bookings_sendattempt"')
+        if is_settling and (fault := next(faults, None)):
+            raise fault("the database is away")
+        return execute(sql, *rest)
+
+    (claimed,) = claim(1).messages
+    with connection.execute_wrapper(be_away):
+        hand_over(claimed, Carrier(lambda sms: None))
+    message.refresh_from_db()
+    assert (message.state, next(faults, None)) == (MessageState.SUBMITTED, None)
 
 
 @pytest.mark.django_db(transaction=True)

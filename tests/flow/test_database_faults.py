@@ -12,6 +12,7 @@ from django.conf import settings as django_settings
 from django.db import DataError, connection
 from django.test import Client
 
+from bookings import health
 from bookings.gateways.signature import sign
 from bookings.models import Booking, DeliveryReceipt, InboundMessage, OutboundMessage, Outcome
 from bookings.webhooks import deadline
@@ -33,9 +34,10 @@ def post(webhook, fields, **environ):
     )
 
 
-def post_reply(asked, *, arrived_at=None, **fields):
+def post_reply(asked, *, arrived_at=None, passed_on=None, **fields):
     values = {"msisdn": asked.msisdn, "to": VIRTUAL_NUMBER, "messageId": "0C01", "text": "2"}
     environ = {deadline.ARRIVED_AT: arrived_at} if arrived_at else {}
+    environ |= {"HTTP_X_REQUEST_START": passed_on} if passed_on else {}
     return post("inbound-sms", values | fields, **environ)
 
 
@@ -144,7 +146,7 @@ def test_a_reply_that_gets_no_connection_is_asked_for_again(monkeypatch):
 @only_postgresql
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="what Linux calls it")
 def test_a_network_that_falls_silent_is_given_up_on():
-    """Else each thread would wait for a quarter of an hour for the answer to its last packet."""
+    """Else each thread would wait for a quarter of an hour for the answer to its last packet, or two for a late one."""
     with (
         connection.cursor() as cursor,
         socket.socket(fileno=os.dup(cursor.connection.fileno())) as ours,
@@ -152,6 +154,8 @@ def test_a_network_that_falls_silent_is_given_up_on():
         if ours.family == socket.AF_UNIX:
             pytest.skip("no network: the server is reached through a file")
         assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 2000
+        assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 2
 
 
 def test_a_reply_that_waited_for_a_thread_while_the_database_was_stuck_is_asked_for_again():
@@ -193,20 +197,76 @@ def test_what_is_refused_without_asking_the_database_does_not_keep_it_stuck():
     assert deadline._Postgresql.stuck_until == stuck_until > 0
 
 
+@pytest.fixture
+def _awake():
+    """Who was cut off is not told: its session sleeps on."""
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND query = 'SELECT pg_sleep(30)'"
+        )
+
+
+def says_nothing(execute, sql, *rest):
+    """PostgreSQL, from a reply's first INSERT on; nobody there to keep its own limits."""
+    if sql.startswith("INSERT"):
+        execute("SET statement_timeout TO 0", (), *rest[1:])
+        execute("SELECT pg_sleep(30)", (), *rest[1:])
+    return execute(sql, *rest)
+
+
 @only_postgresql
-def test_no_statement_of_a_reply_begins_when_the_gateway_would_give_up(monkeypatch):
+@pytest.mark.usefixtures("_awake")
+def test_a_reply_is_cut_off_from_a_server_that_says_nothing(monkeypatch):
     asked = NotificationFactory.create()
-
-    def be_slow(execute, sql, *rest):
-        if sql.startswith("UPDATE"):
-            monkeypatch.setattr(deadline, "LAST_START", 0.0)
-        return execute(sql, *rest)
-
-    with connection.execute_wrapper(be_slow):
+    with connection.execute_wrapper(says_nothing), monkeypatch.context() as impatient:
+        impatient.setattr(deadline, "CUT_AFTER", 0.3)
+        began_at = time.monotonic()
         response = post_reply(asked)
+        assert time.monotonic() - began_at < 20
     assert_asked_again_and_nothing_done(response, asked)
-    monkeypatch.undo()
+    behind = post_reply(asked, arrived_at=began_at - 4)
+    assert_asked_again_and_nothing_done(behind, asked)
     assert_done_once(post_reply(asked))
+
+
+@only_postgresql
+def test_a_reply_that_is_done_in_time_leaves_the_connection_to_the_next(monkeypatch):
+    asked = NotificationFactory.create()
+    with monkeypatch.context() as impatient:
+        impatient.setattr(deadline, "CUT_AFTER", 1.0)
+        assert_done_once(post_reply(asked))
+        time.sleep(1.2)
+    assert Booking.objects.count() == 1
+
+
+@only_postgresql
+@pytest.mark.usefixtures("_awake")
+def test_readiness_is_not_waited_for_either(monkeypatch):
+    def sleep(execute, sql, *rest):
+        return execute("SELECT pg_sleep(30)", (), *rest[1:])
+
+    monkeypatch.setattr(health, "CUT_AFTER", 0.3)
+    with connection.execute_wrapper(sleep):
+        response = Client().get("/readyz")
+    connection.close()  # as at the end of a request
+    assert (response.status_code, response.json()) == (503, {"database": "unreachable"})
+
+
+@only_postgresql
+@pytest.mark.parametrize(
+    ("is_proxied", "waited", "status"),
+    [(True, 4, 503), (True, 0, 200), (True, -4, 200), (False, 4, 200), (True, None, 200)],
+)
+def test_a_proxy_may_say_since_when_a_reply_waits(is_proxied, waited, status, settings):
+    """For web servers that do not say it themselves."""
+    asked = NotificationFactory.create()
+    settings.BEHIND_PROXY = is_proxied
+    with held("bookings_slot"):
+        post_reply(asked)
+    stamp = "yesterday" if waited is None else f"{time.time() - waited:.3f}"
+    assert post_reply(asked, passed_on=stamp).status_code == status
 
 
 @only_sqlite

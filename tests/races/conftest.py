@@ -14,7 +14,7 @@ __all__ = ["signed"]
 @pytest.fixture(autouse=True)
 def _patient_webhooks(monkeypatch):
     """Eight threads of one process wait for one another, on a machine that may be busy with other things."""
-    monkeypatch.setattr(deadline, "LAST_START", 60.0)
+    monkeypatch.setattr(deadline, "CUT_AFTER", 60.0)
     monkeypatch.setattr(deadline, "LAST_TURN", 60.0)
 
 
