@@ -11,17 +11,12 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from time import monotonic, time
+from typing import Self
 
 from django.conf import settings
-from django.db import (
-    DEFAULT_DB_ALIAS,
-    InterfaceError,
-    OperationalError,
-    connection,
-    connections,
-)
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection, connections
 from django.http import HttpRequest
 
 #: Under this key of the WSGI environment our web server says when the request had arrived: `time.monotonic()`.
@@ -62,21 +57,16 @@ def in_time(request: HttpRequest) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def cut_off(seconds: float) -> Iterator["Guard | None"]:
-    """Whatever this thread waits for at PostgreSQL fails with OperationalError after so many seconds.
+def cut_off(seconds: float) -> AbstractContextManager[object]:
+    """Whatever this thread waits for at PostgreSQL fails with OperationalError after so many seconds."""
+    return nullcontext() if connection.vendor == "sqlite" else _Guard(seconds)
+
+
+class _Guard:
+    """Cuts this thread's connection to PostgreSQL when its time is up, and what the thread opens after that.
 
     PostgreSQL's own limits are for each lock and each statement, and hold only as long as it is there to watch them.
     """
-    if connection.vendor == "sqlite":
-        yield None
-        return
-    with Guard(seconds) as guard:
-        yield guard
-
-
-class Guard:
-    """Cuts this thread's connection when its time is up, and what the thread opens after that."""
 
     has_cut = False
 
@@ -86,7 +76,7 @@ class Guard:
         self._is_over = threading.Event()
         self._cutting = threading.Lock()
 
-    def __enter__(self) -> "Guard":
+    def __enter__(self) -> Self:
         threading.Thread(target=self._watch, name="deadline", daemon=True).start()
         return self
 
@@ -118,12 +108,12 @@ def _on_postgresql(arrived_at: float) -> Iterator[None]:
     """
     now = monotonic()
     began_at = arrived_at if now < _Postgresql.stuck_until else now
-    with cut_off(_left(began_at, CUT_AFTER)) as guard:
+    with _Guard(_left(began_at, CUT_AFTER)) as guard:
         try:
             yield
         except (OperationalError, InterfaceError) as error:
             _Postgresql.stuck_until = monotonic() + STUCK
-            if guard is not None and guard.has_cut:
+            if guard.has_cut:
                 raise TooLateError from error
             raise
     _Postgresql.stuck_until = 0.0

@@ -92,7 +92,7 @@ class Cluster:
             (self._folder / "cluster" / "postmaster.pid").read_text(encoding="utf-8").split()[0]
         )
         backends = ["ps", "-o", "pid=", "--ppid", postmaster]
-        os.kill(int(postmaster), signal.SIGSTOP)  # from now on it has no more children
+        _tell(int(postmaster), signal.SIGSTOP)  # from now on it has no more children
         listed = subprocess.run(backends, capture_output=True, text=True, check=False)
         pids = [int(postmaster), *map(int, listed.stdout.split())]
         try:
