@@ -108,6 +108,7 @@ def test_sqlite_waits_for_its_turn_and_for_the_disk():
     assert options["transaction_mode"] == "IMMEDIATE"
     assert "synchronous=FULL" in options["init_command"]
     assert "journal_mode=WAL" in options["init_command"]
+    assert (options["timeout"], "busy_timeout=4000" in options["init_command"]) == (1, True)
 
 
 def test_postgresql_gives_up_on_a_connection_before_the_gateway_gives_up_on_us():
