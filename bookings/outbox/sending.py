@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 _TTL_MOST = dt.timedelta(hours=72)
 _TTL_LEAST = dt.timedelta(seconds=20)
+#: How long the database is waited for: nothing has left, or what Vonage said can never be had again.
+_BEFORE_A_CALL, _AFTER_A_CALL = LEASE / 4, dt.timedelta(hours=1)
 _turn = threading.Lock()
 
 T = TypeVar("T")
@@ -57,7 +59,7 @@ def _vonage(api_key: str, api_secret: str, rest_host: str) -> SMSGateway:
 def hand_over(message: OutboundMessage, carrier: SMSGateway) -> None:
     """Send one claimed message, at most once, and write down what became of it."""
     woke_at = time.monotonic()
-    attempt = _patiently(lambda: start_call(message))
+    attempt = _patiently(lambda: start_call(message), _BEFORE_A_CALL)
     if attempt is None:
         return  # the claim was lost, or the message cancelled: nothing left us
     if time.monotonic() - woke_at > LEASE.total_seconds() / 2:
@@ -68,18 +70,22 @@ def hand_over(message: OutboundMessage, carrier: SMSGateway) -> None:
     settle(attempt, result)
 
 
-def _patiently(write: Callable[[], T]) -> T:
-    """Write, and wait for a database that is busy or away. After the lease, recovery sees to the message."""
-    give_up_at = time.monotonic() + LEASE.total_seconds()
+def _patiently(write: Callable[[], T], patience: dt.timedelta) -> T:
+    """Write, and wait for a database that is busy, away or read-only. In the end recovery sees to the message."""
+    give_up_at = time.monotonic() + patience.total_seconds()
     while True:
         try:
             with _taking_turns():
                 return write()
-        except (OperationalError, InterfaceError):
+        except (OperationalError, InterfaceError, InternalError) as error:
             if time.monotonic() > give_up_at:
                 raise
             if not connection.in_atomic_block:  # one that was cut is opened anew
                 connection.close_if_unusable_or_obsolete()
+            if isinstance(
+                error, InternalError
+            ):  # usable, but read-only: another server may be the first by now
+                connection.close()
             time.sleep(1)
 
 
@@ -161,7 +167,7 @@ def _claimed(message: OutboundMessage) -> OutboundMessageQuerySet:
 
 def settle(attempt: SendAttempt, result: SendResult) -> None:
     """Write down the gateway's answer. The call cannot be repeated, so a busy database is waited for."""
-    _patiently(lambda: write_down(attempt, result))
+    _patiently(lambda: write_down(attempt, result), _AFTER_A_CALL)
     logger.info(
         "Message %s: attempt %s %s %s",
         attempt.message_id,

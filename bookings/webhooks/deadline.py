@@ -2,7 +2,7 @@
 
 What a request may wait for, and the worst sum of it on each database:
 
-    PostgreSQL    CUT_AFTER, and connecting anew to a silent server: `connect_timeout` (settings)     2.4 + 2 s
+    PostgreSQL    CUT_AFTER, and connecting, for each address of it: `connect_timeout` (settings)     2.4 + 2 s
     SQLite        LAST_TURN with the turn and the lock, and connecting: `timeout` (settings)          3.5 + 1 s
 """
 
@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from time import monotonic, time
-from typing import Self
+from typing import NoReturn, Self
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection, connections
@@ -63,7 +63,7 @@ def cut_off(seconds: float) -> AbstractContextManager[object]:
 
 
 class _Guard:
-    """Cuts this thread's connection to PostgreSQL when its time is up, and what the thread opens after that.
+    """Cuts this thread's connection to PostgreSQL when its time is up, and lets the thread open no other meanwhile.
 
     PostgreSQL's own limits are for each lock and each statement, and hold only as long as it is there to watch them.
     """
@@ -83,6 +83,7 @@ class _Guard:
     def __exit__(self, *_: object) -> None:
         with self._cutting:  # never the connection of what comes next
             self._is_over.set()
+            vars(self._ours).pop("connect", None)
 
     def _watch(self) -> None:
         wait = self._seconds
@@ -94,10 +95,16 @@ class _Guard:
 
     def _cut(self) -> None:
         self.has_cut = True
+        vars(self._ours)["connect"] = _refuse  # Django would, to end the transaction
         with suppress(Exception):  # it is not open, or no more
-            line = os.dup(self._ours.connection.fileno())
-            with socket.socket(fileno=line) as cut:
-                cut.shutdown(socket.SHUT_RDWR)
+            opened = self._ours.connection
+            with socket.socket(fileno=os.dup(opened.fileno())) as line:
+                opened.fileno()  # still open, so the line is its own
+                line.shutdown(socket.SHUT_RDWR)
+
+
+def _refuse() -> NoReturn:
+    raise TooLateError
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import InternalError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from bookings.gateways import SendResult, Verdict
@@ -140,18 +140,19 @@ def test_an_answer_is_written_down_though_the_database_is_busy(queued, network):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("fault", [OperationalError, InternalError], ids=["away", "read-only"])
 def test_an_answer_is_written_down_though_the_database_is_away_for_long(
-    queued, network, monkeypatch
+    fault, queued, network, monkeypatch
 ):
     """It can never be had again: without it nobody knows whether Vonage took the text."""
     message = queued()
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    faults = iter([OperationalError] * 25)
+    faults = iter(range(25))
 
     def be_away(execute, sql, *rest):
         is_settling = sql.startswith('UPDATE "bookings_sendattempt"')
-        if is_settling and (fault := next(faults, None)):
-            raise fault("the database is away")
+        if is_settling and next(faults, None) is not None:
+            raise fault("the database cannot be written to")
         return execute(sql, *rest)
 
     (claimed,) = claim(1).messages
