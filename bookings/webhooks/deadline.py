@@ -91,7 +91,7 @@ class _Guard:
             with self._cutting:
                 if not self._is_over.is_set():
                     self._cut()
-            wait = _CUT_AGAIN
+            wait = _CUT_AGAIN  # what was being opened at that moment
 
     def _cut(self) -> None:
         self.has_cut = True

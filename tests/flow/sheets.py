@@ -24,6 +24,20 @@ def row(reference="A1", phone="07700 900001", date=DAY, start="09:00", end="12:0
     return [reference, name, phone, f"{date}", start, end]
 
 
+def crowd():
+    """Rows with a capacity for a slot of 4 that holds A0 to A3: some go in, others find no room, or are wrong."""
+    return [
+        [*row("B1"), ""],
+        [*row("B2"), ""],
+        [*row("B3"), ""],
+        [*row("B4"), ""],  # no room left
+        [*row("B5", date=in_days(-2)), ""],  # past
+        [*row("B6", date=in_days(6)), "1"],
+        [*row("B7", date=in_days(6)), "1"],  # no room
+        [*row("B8", date=NEXT_DAY), "9"],  # another capacity
+    ]
+
+
 def as_csv(*rows, header=HEADER, separator=","):
     text = io.StringIO()
     csv.writer(text, delimiter=separator).writerows([header, *rows])

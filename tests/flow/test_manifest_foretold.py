@@ -17,7 +17,18 @@ from bookings.models import (
 )
 from bookings.notifications import notify
 from tests.factories import OutboundMessageFactory, SlotFactory, in_days
-from tests.flow.sheets import DAY, HEADER, LATER, NEXT_DAY, counts, entries, everything, load, row
+from tests.flow.sheets import (
+    DAY,
+    HEADER,
+    LATER,
+    NEXT_DAY,
+    counts,
+    crowd,
+    entries,
+    everything,
+    load,
+    row,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -50,14 +61,7 @@ def busy_week():
         [*row("A1"), ""],  # kept
         [*row("A2"), ""],  # unchanged
         [*row("A3"), ""],  # cancelled
-        [*row("B1"), ""],
-        [*row("B2"), ""],
-        [*row("B3"), ""],
-        [*row("B4"), ""],  # no room left
-        [*row("B5", date=in_days(-2)), ""],  # past
-        [*row("B6", date=in_days(6)), "1"],
-        [*row("B7", date=in_days(6)), "1"],  # no room
-        [*row("B8", date=NEXT_DAY), "9"],  # another capacity
+        *crowd(),
         header=[*HEADER, "capacity"],
     )
 

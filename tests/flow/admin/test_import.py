@@ -14,7 +14,7 @@ from bookings.models import ActKind, Booking, Manifest, ManifestState, Slot, Slo
 from tests.factories import SlotFactory, UserFactory, in_days
 from tests.flow.admin.handing_in import FULL, carry_out, hand_in, handed_in, page, press
 from tests.flow.admin.pages import login, url
-from tests.flow.sheets import DAY, HEADER, NEXT_DAY, as_csv, everything, row
+from tests.flow.sheets import DAY, HEADER, NEXT_DAY, as_csv, crowd, everything, row
 
 pytestmark = pytest.mark.django_db
 
@@ -67,14 +67,7 @@ def busy_week():
     dispatch.move(Booking.objects.get(reference="A1"), SlotFactory.create(date=NEXT_DAY))
     dispatch.cancel(Booking.objects.get(reference="A3"))
     return as_csv(
-        [*row("B1"), ""],
-        [*row("B2"), ""],
-        [*row("B3"), ""],
-        [*row("B4"), ""],  # no room left
-        [*row("B5", date=in_days(-2)), ""],  # past
-        [*row("B6", date=in_days(6)), "1"],
-        [*row("B7", date=in_days(6)), "1"],  # no room
-        [*row("B8", date=NEXT_DAY), "9"],  # another capacity
+        *crowd(),
         [*row("B8", date=NEXT_DAY), "9"],  # again
         [*row("B9", date=NEXT_DAY), "8"],  # contradicts
         [*row("A0", date=in_days(5)), "3"],  # makes room
