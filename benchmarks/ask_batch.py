@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.check_invariants import fill
 from benchmarks.databases import on_each
-from tests.campaigns.stage import DATABASES, Stage
+from tests.campaigns.shared.environment import DATABASES, Stage
 
 _HISTORY = 20_000  # bookings, with 2.5 messages each
 _DAYS, _PLACES = 3, 2000  # of the batch, and for how many deliveries each of its slots is

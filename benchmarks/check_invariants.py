@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Any
 
 from benchmarks.databases import on_each
-from tests.campaigns.stage import DATABASES, Stage
+from tests.campaigns.shared.environment import DATABASES, Stage
 
 _AT_ONCE = 2000
 _MESSAGES_PER_BOOKING = 2.5

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from tests.campaigns.stage import DATABASES
+from tests.campaigns.shared.environment import DATABASES
 
 
 def on_each(benchmark: str, *arguments: str) -> int:

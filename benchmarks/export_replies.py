@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from benchmarks.check_invariants import fill
-from tests.campaigns.stage import DATABASES, Stage
+from tests.campaigns.shared.environment import DATABASES, Stage
 
 _ROWS = (10_000, 100_000)
 _KINDS = ("csv", "xlsx")

@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from benchmarks.databases import on_each
-from tests.campaigns.stage import DATABASES, Stage
+from tests.campaigns.shared.environment import DATABASES, Stage
 
 _HEADER = ["reference", "customer_name", "phone", "date", "window_start", "window_end"]
 

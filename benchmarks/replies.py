@@ -19,10 +19,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.databases import on_each
-from tests.campaigns.crowd import gather
-from tests.campaigns.nemesis import web_process
-from tests.campaigns.stage import DATABASES, Stage
-from tests.campaigns.traffic import Delivery, signed
+from tests.campaigns.shared.environment import DATABASES, Stage
+from tests.campaigns.soak.customers import gather
+from tests.campaigns.soak.fault_injector import web_process
+from tests.campaigns.soak.traffic import Delivery, signed
 from tests.fake_vonage import new_id
 
 _CONNECTIONS = 24

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 
-from tests.campaigns.report import Report
-from tests.campaigns.stage import DATABASES, Stage
+from tests.campaigns.shared.environment import DATABASES, Stage
+from tests.campaigns.shared.report import Report
 
 NAMES = ("states", "fuzz", "kill", "race", "faults", "receipts", "soak", "slow")
 #: They stop the database, or fill its disk.
@@ -39,7 +39,7 @@ def main() -> int:
 
 def _run(name: str, size: str, database: str, seed: int) -> bool:
     with Stage(database, seed, breaks_database=name in BREAK_DATABASE) as stage:
-        campaign = importlib.import_module(f"tests.campaigns.{name}")
+        campaign = importlib.import_module(f"tests.campaigns.{name}.campaign")
         sizes = {"full": campaign.FULL, "small": campaign.SMALL}
         number = sizes[size] if size in sizes else int(size)
         report = Report(f"{name}, size {number:,}, on {database}, --seed {seed}")

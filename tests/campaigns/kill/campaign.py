@@ -1,0 +1,405 @@
+"""`kill`: senders are killed and frozen at random moments. Nobody is texted twice by it, and nothing stays behind.
+
+Time is passed in the database: once every sender is dead or frozen, the leases of what they held are put into the past,
+which is all that the passing of a minute does to them.
+"""
+
+import datetime as dt
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import count
+from typing import Any
+
+from tests.campaigns.kill.worker_processes import NAIVE, POISON, POISONED_CALL, Nursery, nursery
+from tests.campaigns.shared.environment import Stage
+from tests.campaigns.shared.report import Report
+from tests.processes import VIRTUAL_NUMBER, wait_for
+
+FULL, SMALL = 1000, 12  # processes killed
+
+_SENDERS = 3
+_TEXTS_PER_KILL, _LEAST_TEXTS = 3, 60
+#: How the network takes what is sent, by its share. It always takes it; the answer can be slow, or lost.
+_MODES = {"ok": 3, "slow:0.05": 5, "slow:0.2": 2, "accept_then_close": 1, "half_body": 1}
+_RECEIPT_DELAYS = (0.0, 0.05, 0.3)  # 0: it comes before the answer to its send
+_MOST_SENT = (
+    24  # before they are struck: more than are queued meanwhile, so that all kinds have their turn
+)
+_FREEZES = 0.2  # the share of senders that are frozen, and not killed
+_MINUTE, _QUARTER = dt.timedelta(seconds=61), dt.timedelta(minutes=15)
+_BYSTANDERS = 12
+
+_numbers = count(1)
+
+
+def run(stage: Stage, size: int, report: Report) -> None:
+    _set_the_scene()
+    with stage.web() as base_url, nursery(stage.env, stage.log("nursery")) as children:
+        stage.network.receipts_to = base_url
+        nemesis = _Nemesis(stage, children, "sender")
+        per_kill = max(_TEXTS_PER_KILL, _LEAST_TEXTS // size)
+        while nemesis.kills < size or (not _cut_calls() and nemesis.kills < 5 * size):
+            _queue_texts(stage, _SENDERS * per_kill)
+            nemesis.strike()
+            if nemesis.kills >= size:
+                nemesis.end()
+        report.tried("kills", nemesis.kills)
+        report.tried("freezes past the lease", nemesis.freezes)
+        _let_flow(stage, children)
+        _judge(stage, report)
+        _poison(stage, children, report)
+        for line in stage.contradictions():
+            report.found(line)
+        report.figure("receipts were answered with", dict(Counter(stage.network.receipt_statuses)))
+        _control_naive(stage, children, min(size, 60), report)
+
+
+def _set_the_scene() -> None:
+    from django.contrib.auth.models import User
+
+    from bookings.models import Slot
+
+    User.objects.create_superuser("dispatcher")
+    day = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=3)
+    Slot.objects.create(date=day, window_start=dt.time(9), window_end=dt.time(12))
+
+
+def _queue_texts(stage: Stage, how_many: int) -> None:
+    """Questions, answers, and what dispatch tells, each to a number of its own."""
+    from django.db import OperationalError
+
+    for _ in range(how_many):
+        number = next(_numbers)
+        (mode,) = stage.random.choices(list(_MODES), list(_MODES.values()))
+        stage.network.set_mode(mode, to=_msisdn(number))
+        kind = stage.random.choice(["notification", "acknowledgement", "told"])
+        for wait in (1, 2, 4, 8, 0):  # on SQLite somebody frozen may hold the one lock there is
+            try:
+                _queue_text(kind, number)
+                break
+            except OperationalError:
+                if not wait:
+                    raise
+                time.sleep(wait)
+
+
+def _queue_text(kind: str, number: int) -> None:
+    from django.db import transaction
+
+    from bookings.models import Booking, Kind, Slot
+    from bookings.notifications import notify
+
+    with transaction.atomic():
+        if kind != Kind.NOTIFICATION:
+            _queue(Kind(kind), number, "hello")
+            return
+        slot = Slot.objects.earliest("pk")
+        notify(Booking.objects.create(reference=f"K-{number}", msisdn=_msisdn(number), slot=slot))
+
+
+def _queue(kind: Any, number: int, words: str) -> Any:
+    from bookings.outbox import queue
+
+    text, key = f"Acme {number}: {words}.", f"kill:{number}"
+    return queue(kind, text, key=key, msisdn=_msisdn(number), sender=VIRTUAL_NUMBER)
+
+
+def _msisdn(number: int) -> str:
+    return f"4471{number:08}"
+
+
+class _Nemesis:
+    """Several processes in one role, and a desk beside them, all of them struck down again and again."""
+
+    def __init__(self, stage: Stage, children: Nursery, role: str) -> None:
+        self._stage, self._children, self._role = stage, children, role
+        self._desk = 0
+        self._frozen: list[int] = []
+        self.kills = self.freezes = 0
+
+    def strike(self) -> None:
+        """Let new ones work, and those of before wake up among them; then kill or freeze each, and pass time."""
+        draw = self._stage.random
+        self._stage.network.receipt_delay = draw.choice(_RECEIPT_DELAYS)
+        alive = [self._children.start(self._role) for _ in range(_SENDERS)]
+        self._desk = self._desk or self._children.start("desk")
+        self._let_work(draw.randint(0, _MOST_SENT))
+        self._tell_frozen(signal.SIGCONT)
+        time.sleep(draw.uniform(0, 0.3))
+        if draw.random() < 0.5:
+            self._kill_desk()
+        alive, self._frozen = alive + self._frozen, []
+        draw.shuffle(alive)
+        for pid in alive:
+            time.sleep(draw.uniform(0, 0.03))
+            self._kill_or_freeze(pid, freeze=draw.random() < _FREEZES or not self.freezes)
+        self._pass_time(also_a_quarter=draw.random() < 0.2)
+
+    def _let_work(self, most: int) -> None:
+        """Until they have sent so many texts, or there is nothing to send."""
+        enough = len(self._stage.network.posts) + most
+        with suppress(AssertionError):
+            wait_for(lambda: len(self._stage.network.posts) >= enough, seconds=2, every=0.01)
+
+    def _kill_desk(self) -> None:
+        if self._desk:
+            self._children.kill(self._desk)
+        self._desk = 0
+
+    def end(self) -> None:
+        self._kill_desk()
+        for pid in self._frozen:
+            self._children.kill(pid)
+        self._frozen = []
+        self._pass_time(also_a_quarter=False)
+
+    def _kill_or_freeze(self, pid: int, *, freeze: bool) -> None:
+        if freeze:
+            os.kill(pid, signal.SIGSTOP)
+            self._frozen.append(pid)
+            self.freezes += 1
+        else:
+            self._children.kill(pid)
+            self.kills += 1
+
+    def _pass_time(self, *, also_a_quarter: bool) -> None:
+        """A frozen sender that holds a lock may go on for a moment: else nobody's time would pass."""
+        from django.db import OperationalError, transaction
+
+        while True:
+            try:
+                with _short_waits(), transaction.atomic():
+                    _pass_a_minute()
+                    if also_a_quarter:
+                        _pass_a_quarter()
+            except OperationalError:
+                self._tell_frozen(signal.SIGCONT)
+                time.sleep(0.01)
+                self._tell_frozen(signal.SIGSTOP)
+            else:
+                return
+
+    def _tell_frozen(self, what: signal.Signals) -> None:
+        for pid in self._frozen:
+            os.kill(pid, what)
+
+
+def _pass_a_minute() -> None:
+    """All who hold a claim are dead or frozen: their leases run out."""
+    from django.db.models import F
+
+    from bookings.models import OutboundMessage
+
+    OutboundMessage.objects.filter(state="sending").update(lease_until=F("lease_until") - _MINUTE)
+
+
+def _pass_a_quarter() -> None:
+    """No word has come for a quarter of an hour of what is unknown."""
+    from django.db.models import F
+
+    from bookings.models import OutboundMessage
+
+    unknown = OutboundMessage.objects.filter(state="unknown")
+    unknown.update(call_started_at=F("call_started_at") - _QUARTER)
+
+
+@contextmanager
+def _short_waits() -> Iterator[None]:
+    """Whoever is frozen keeps the locks that it has."""
+    from django.db import connection
+
+    is_postgres = connection.vendor == "postgresql"
+    setting = "SET lock_timeout = {}" if is_postgres else "PRAGMA busy_timeout = {}"
+    with connection.cursor() as cursor:
+        cursor.execute(setting.format(200))
+        try:
+            yield
+        finally:
+            cursor.execute(setting.format(4000))
+
+
+def _let_flow(stage: Stage, children: Nursery) -> None:
+    """A sender that nobody harms: all goes out, all receipts come in; after a quarter what may go again, goes."""
+    pid = children.start("sender")
+    wait_for(lambda: not _rows("queued", "sending"), seconds=60 + len(_rows("queued")))
+    children.kill(pid)
+    _let_receipts_come(stage)
+    _pass_a_quarter()
+    pid = children.start("drain")
+    wait_for(lambda: not children.is_alive(pid), seconds=300)
+    _let_receipts_come(stage)
+
+
+def _let_receipts_come(stage: Stage) -> None:
+    """Of all that the network took; what has none when it no longer tries is for the judge to find."""
+    with suppress(AssertionError):
+        wait_for(lambda: not _posted(stage) - _rows("delivered"), seconds=180)
+
+
+def _rows(*states: str) -> set[str]:
+    """The refs of the messages in these states."""
+    from bookings.models import OutboundMessage
+
+    return set(OutboundMessage.objects.filter(state__in=states).values_list("ref", flat=True))
+
+
+def _posted(stage: Stage) -> set[str]:
+    """The refs of the messages that the network was asked to take."""
+    return {_ref(post.client_ref) for post in list(stage.network.posts)}
+
+
+def _ref(client_ref: str) -> str:
+    return client_ref.rpartition("-")[0]
+
+
+def _judge(stage: Stage, report: Report) -> None:
+    from bookings.models import OutboundMessage
+
+    posts = Counter(_ref(post.client_ref) for post in stage.network.posts)
+    for fault in (*_doubles(stage), *_unpaired_bookings(report)):
+        report.found(fault)
+    nobodys = set(posts) - set(OutboundMessage.objects.values_list("ref", flat=True))
+    for ref in sorted(nobodys):
+        report.found(f"the network took {ref!r}, which is no message")
+    states: Counter[str] = Counter()
+    for message in OutboundMessage.objects.prefetch_related("attempts"):
+        report.tried(f"texts of kind {message.kind}")
+        states[message.state] += 1
+        for fault in _faults(message, posts[message.ref]):
+            report.found(f"message {message.pk}, a {message.kind}: {fault}")
+    report.figure("texts by state at the end", dict(states))
+    report.figure("POSTs", len(stage.network.posts))
+    _look_at_unknown(stage, report)
+    report.control("texts are delivered", holds=states["delivered"] > 0)
+
+
+def _doubles(stage: Stage) -> Iterator[str]:
+    """One try is one POST."""
+    for client_ref, times in Counter(post.client_ref for post in stage.network.posts).items():
+        if times > 1:
+            yield f"attempt {client_ref} was {times} POSTs"
+
+
+def _faults(message: Any, posts: int) -> Iterator[str]:
+    """What may not be, worked out from the network's count and the rows, and not from what the sender meant to do."""
+    from bookings.models import Kind
+
+    attempts = list(message.attempts.order_by("number"))
+    if posts > (2 if message.kind in {Kind.NOTIFICATION, Kind.TOLD} else 1):
+        yield f"{posts} POSTs"
+    elif posts == 2 and not _nobody_knew(*attempts[:2]):
+        yield f"sent again, though its first try was {attempts[0].verdict}"
+    if posts and message.state != "delivered":
+        tries = [f"{attempt.number} {attempt.verdict or 'open'}" for attempt in attempts]
+        yield f"the network took it, and it is {message.state}: {message.reason} (tries: {tries})"
+    if message.state not in {"delivered", "failed", "unknown"}:
+        yield f"it ends {message.state}"
+    elif message.state != "delivered" and not message.reason:
+        yield f"it is {message.state}, and nobody says why"
+
+
+def _nobody_knew(first: Any, second: Any) -> bool:
+    """When it was sent again: a sender that thawed later may have brought the answer in the meantime."""
+    is_late = first.settled_at is not None and first.settled_at >= second.call_started_at
+    return first.verdict == "unknown" or is_late
+
+
+def _cut_calls() -> list[tuple[str, str]]:
+    """Calls whose sender was killed, as (kind, client-ref); before `end` also those of the frozen."""
+    from django.db.models import Q
+
+    from bookings.models import SendAttempt
+
+    # A receipt may have come before the lease was over: then nobody had to look.
+    stopped = Q(reason="The sender stopped during the call.") | Q(verdict="")
+    return list(SendAttempt.objects.filter(stopped).values_list("message__kind", "client_ref"))
+
+
+def _look_at_unknown(stage: Stage, report: Report) -> None:
+    from bookings.models import OutboundMessage
+
+    posted = {post.client_ref for post in stage.network.posts}
+    calls = _cut_calls()
+    never_left = Counter(kind for kind, client_ref in calls if client_ref not in posted)
+    report.figure("calls whose sender stopped", dict(Counter(kind for kind, _ in calls)))
+    report.figure("of these never left", dict(never_left))
+    again = OutboundMessage.objects.filter(sent_again=True)
+    report.figure("sent once more", again.count())
+    left = OutboundMessage.objects.filter(state="unknown").values_list("kind", flat=True)
+    report.figure("unknown at the end", dict(Counter(left)))
+    given_up = OutboundMessage.objects.filter(state="failed").count()
+    report.figure("given up, since three senders died with them before the call", given_up)
+    report.control("senders were killed during calls", holds=bool(calls))
+
+
+def _unpaired_bookings(report: Report) -> Iterator[str]:
+    """Row 45: what the desk has booked when it is killed, is also asked about: both or neither."""
+    from bookings.models import Booking
+
+    desk = Booking.objects.filter(reference__startswith="D-").count()
+    report.figure("bookings made at a desk that was killed", desk)
+    for booking in Booking.objects.filter(outbound_messages=None):
+        yield f"booking {booking.reference} was saved, and its text was not queued"
+
+
+def _poison(stage: Stage, children: Nursery, report: Report) -> None:
+    """Texts that kill whoever takes them up, or calls with them. The others flow."""
+    from bookings.models import Kind
+
+    deadly = [_queue(Kind.ACKNOWLEDGEMENT, next(_numbers), POISON) for _ in range(2)]
+    calls = [_queue(Kind.ACKNOWLEDGEMENT, next(_numbers), POISONED_CALL) for _ in range(2)]
+    others = [_queue(Kind.ACKNOWLEDGEMENT, next(_numbers), "hello") for _ in range(_BYSTANDERS)]
+    deaths = _outlive(children, most=3 * len(deadly + calls))
+    report.figure("senders that poisoned texts killed", deaths)
+    wait_for(lambda: _posted(stage) <= _rows("delivered"), seconds=30)
+    ends = [(deadly, "failed", 0), (calls, "unknown", 1), (others, "delivered", 1)]
+    for message, *expected in ((message, *end) for messages, *end in ends for message in messages):
+        message.refresh_from_db()
+        found = [message.state, message.attempts.count()]
+        # A bystander may die with its sender between "call started" and the first byte.
+        never_left = found == ["unknown", 1] and message.ref not in _posted(stage)
+        if found != expected and not (message in others and never_left):
+            report.found(f"{message.text} ends {found}, not {expected}: {message.reason}")
+    report.control("poisoned texts kill senders", holds=deaths > 0)
+
+
+def _outlive(children: Nursery, *, most: int) -> int:
+    """One sender after the other, until nothing waits; how many died."""
+    for deaths in range(most + 1):
+        pid = children.start("poisonable")
+        wait_for(partial(_is_over, children, pid))
+        if children.is_alive(pid):
+            children.kill(pid)
+            return deaths
+        _pass_a_minute()
+    return most + 1
+
+
+def _is_over(children: Nursery, pid: int) -> bool:
+    """The sender is dead, or nothing waits any more."""
+    return not children.is_alive(pid) or not _rows("queued", "sending")
+
+
+def _control_naive(stage: Stage, children: Nursery, kills: int, report: Report) -> None:
+    """The same killing, of a sender that repeats what has no answer: the count at the network must show it."""
+    from bookings.models import Kind, OutboundMessage
+
+    stage.network.receipts_to = None
+    stage.network.posts.clear()
+    for _ in range(5 * kills):
+        number = next(_numbers)
+        stage.network.set_mode("slow:0.05", to=_msisdn(number))
+        _queue(Kind.ACKNOWLEDGEMENT, number, "hello")
+    OutboundMessage.objects.queued().update(gateway=NAIVE)
+    nemesis = _Nemesis(stage, children, "naive")
+    while nemesis.kills < kills:
+        nemesis.strike()
+    nemesis.end()
+    doubles = list(_doubles(stage))
+    report.figure(f"texts that a naive sender sends twice, in {nemesis.kills} kills", len(doubles))
+    report.control("a sender that sends twice is caught", holds=bool(doubles))

@@ -1,0 +1,168 @@
+"""`race`: the same instant, again and again. One effect, one place, one question, one claim; and no errors."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from tests.campaigns.race.race_round import THREADS, Round, Together
+from tests.campaigns.shared.environment import Stage
+from tests.campaigns.shared.report import Report
+
+FULL, SMALL = 500, 8  # rounds
+
+_SEEDED_ROUNDS = 40  # at the most: each seeded bug is run until it is caught
+
+
+def run(stage: Stage, size: int, report: Report) -> None:
+    from bookings.webhooks import deadline
+
+    logging.getLogger("bookings").setLevel(logging.ERROR)
+    # Eight threads of one process wait for one another, on a machine that may be busy with other things.
+    deadline.CUT_AFTER = deadline.LAST_TURN = 60.0
+    user, sessions = _staff()
+    with closing(Together()) as together:
+
+        def play(number: int) -> list[str]:
+            round_ = Round(number, together, sessions, user)
+            round_.run()
+            return round_.faults
+
+        for number in range(size):
+            report.tried(f"rounds of {THREADS} threads, four instants each")
+            for fault in play(number):
+                report.found(f"round {number}: {fault}")
+        _look_at_outcomes(report)
+        for line in stage.contradictions():
+            report.found(line)
+        seeds = {**_ON_BOTH, **(_ON_POSTGRES if stage.kind == "postgres" else _ON_SQLITE)}
+        first = size
+        for name, seed in seeds.items():
+            first = _sow(name, seed, play, first, report)
+
+
+def _staff() -> tuple[Any, list[Any]]:
+    """A dispatcher, and three browser tabs of one session."""
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    user = User.objects.create_superuser("dispatcher")
+    tabs = [Client(SERVER_NAME="localhost", raise_request_exception=False) for _ in range(3)]
+    tabs[0].force_login(user)
+    for tab in tabs[1:]:
+        tab.cookies = tabs[0].cookies
+    return user, tabs
+
+
+def _look_at_outcomes(report: Report) -> None:
+    """Valid traffic succeeded, and both ends of the races were seen."""
+    from django.db.models import Count
+
+    from bookings.models import InboundMessage, OutboundMessage
+
+    outcomes = dict(
+        InboundMessage.objects.order_by("outcome").values_list("outcome").annotate(Count("pk"))
+    )
+    report.figure("outcomes", outcomes)
+    report.control("replies move bookings", holds=outcomes.get("moved", 0) > 0)
+    report.control("the last place is refused to the others", holds=outcomes.get("full", 0) > 0)
+    sent = OutboundMessage.objects.filter(state="submitted").count()
+    report.figure("texts handed over", sent)
+    report.control("texts are handed over", holds=sent > 0)
+
+
+def _sow(
+    name: str, seed: Callable[[], Any], play: Callable[[int], list[str]], first: int, report: Report
+) -> int:
+    """Run with a bug until it is caught; the number of the next round."""
+    logging.disable()  # what it breaks would be logged
+    with seed():
+        for number in range(first, first + _SEEDED_ROUNDS):
+            if faults := play(number):
+                report.figure(f"{name}: caught in round {number - first + 1}", faults[0][:120])
+                break
+        report.control(f"{name}: is caught", holds=bool(faults))
+    logging.disable(logging.NOTSET)
+    return number + 1
+
+
+# Bugs, sown from outside
+
+
+@contextmanager
+def _nobody_locks_the_customer() -> Iterator[None]:
+    with (
+        patch("bookings.conversation.lock_customer", lambda *msisdns: None),
+        patch("bookings.notifications.lock_customer", lambda *msisdns: None),
+    ):
+        yield
+
+
+@contextmanager
+def _nobody_locks_the_slot() -> Iterator[None]:
+    with patch("bookings.models.schedule.SlotQuerySet.locked", lambda rows: rows.order_by("pk")):
+        yield
+
+
+@contextmanager
+def _looks_before_it_stores() -> Iterator[None]:
+    from bookings.models.inbound import InboundMessageQuerySet
+
+    store = InboundMessageQuerySet.store
+
+    def check_then_insert(rows: Any, sms: Any) -> Any:
+        if rows.filter(gateway_message_id=sms.gateway_message_id).exists():
+            return None
+        with patch.object(InboundMessageQuerySet, "bulk_create", _insert):
+            return store(rows, sms)
+
+    def _insert(rows: Any, new: list[Any], **_: Any) -> None:
+        new[0].save(force_insert=True)
+
+    with patch.object(InboundMessageQuerySet, "store", check_then_insert):
+        yield
+
+
+@contextmanager
+def _claims_without_a_guard() -> Iterator[None]:
+    """What is due is read first, and then taken, whoever took it meanwhile."""
+    import secrets
+
+    from django.db.models import F
+    from django.db.models.functions import Now
+    from django.utils import timezone
+
+    from bookings.models import OutboundMessage
+    from bookings.outbox.claiming import LEASE, Claimed, sendable
+
+    def claim(most: int) -> Claimed:
+        chosen = list(sendable(timezone.now()).values_list("pk", flat=True)[:most])
+        ours = OutboundMessage.objects.filter(pk__in=chosen)
+        token = secrets.token_hex(16)
+        ours.update(state="sending", token=token, lease_until=Now() + LEASE, claims=F("claims") + 1)
+        return Claimed(list(ours), None if not chosen else LEASE)
+
+    with patch("bookings.outbox.claiming.claim", claim):
+        yield
+
+
+@contextmanager
+def _transactions_begin_by_reading() -> Iterator[None]:
+    """SQLite's own default: who reads first may find that it cannot write any more."""
+    from django.db import connection
+
+    with patch.dict(connection.settings_dict["OPTIONS"], transaction_mode="DEFERRED"):
+        connection.close()
+        yield
+    connection.close()
+
+
+_ON_BOTH = {"a claim that reads, then writes": _claims_without_a_guard}
+#: On SQLite a transaction is alone from its first statement on (IMMEDIATE), so that these locks change nothing there.
+_ON_POSTGRES = {
+    "no lock on the customer": _nobody_locks_the_customer,
+    "no lock on the slots": _nobody_locks_the_slot,
+    "a look before the insert": _looks_before_it_stores,
+}
+_ON_SQLITE = {"transactions that begin by reading": _transactions_begin_by_reading}

@@ -1,0 +1,147 @@
+"""Where a campaign plays: a database of its own, a network of its own, and real processes of the product."""
+
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+import requests
+
+from tests.campaigns.shared.breakable_database import Place, breakable
+from tests.fake_vonage import FakeVonage, new_id
+from tests.processes import ROOT, SECRET, environment, running, wait_for
+
+DATABASES = ("sqlite", "postgres")
+
+
+class Stage:
+    """Everything that a campaign needs around it; all of it is gone at the end.
+
+    In this process Django is set up on the campaign's database, with `env` as its environment.
+    With `breaks_database` it lies in a `place` of its own, where it can be stopped or its disk filled.
+    """
+
+    def __init__(self, database: str, seed: int, *, breaks_database: bool = False) -> None:
+        self.kind = database
+        self._breaks_database = breaks_database
+        self.place = Place()
+        self.random = random.Random(seed)  # the tries must come again
+        self._closing = ExitStack()
+        self._logs = count(1)
+
+    def __enter__(self) -> Self:
+        self.folder = Path(self._closing.enter_context(tempfile.TemporaryDirectory("-campaign")))
+        self.network = self._closing.enter_context(FakeVonage(webhook={"secret": SECRET}))
+        self.database = self._closing.enter_context(self._own_database())
+        self.env = environment(self.network, self.database) | {"TIME_ZONE": "UTC"}
+        self._set_up_django()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        from django.db import connections
+
+        connections.close_all()
+        self._closing.close()
+
+    @contextmanager
+    def _own_database(self) -> Iterator[str]:
+        if self._breaks_database:
+            self.place = self._closing.enter_context(breakable(self.kind, self.folder))
+        if self.place.url:
+            yield self.place.url
+            return
+        if self.kind == "sqlite":
+            yield f"sqlite:///{self.folder / 'campaign.sqlite3'}"
+            return
+        server = os.environ.get("TEST_DATABASE_URL", "").rpartition("/")[0]
+        if not server:
+            raise SystemExit(
+                "Set TEST_DATABASE_URL to a PostgreSQL whose role may create databases."
+            )
+        name = f"campaign_{new_id('').lower()}"
+        with psycopg.connect(f"{server}/postgres", autocommit=True) as admin:
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+            try:
+                yield f"{server}/{name}"
+            finally:
+                admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _set_up_django(self) -> None:
+        os.environ.update(self.env, DJANGO_SETTINGS_MODULE="delivery_sms.settings")
+        import django
+        from django.core.management import call_command
+
+        django.setup()
+        call_command("migrate", verbosity=0)
+
+    def manage(self, *arguments: str) -> str:
+        """Run a command in a process of its own, which must succeed; what it printed."""
+        told = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if told.returncode:
+            raise AssertionError(
+                f"{' '.join(arguments)}: {told.stdout[-3000:]}{told.stderr[-3000:]}"
+            )
+        return told.stdout
+
+    def contradictions(self) -> list[str]:
+        """What `check_invariants` finds, in this process, after the second look that it takes."""
+        from bookings.invariants import find_contradictions
+
+        first = set(find_contradictions())
+        return [line for line in find_contradictions() if line in first] if first else []
+
+    @contextmanager
+    def web(self, *arguments: str) -> Iterator[str]:
+        """The web server that ships, without a sender; its address."""
+        log = self.log("web")
+        with running(
+            "serve", "--no-sender", "--port", "0", *arguments, env=self.env, log=log, shows=False
+        ):
+            address = r"http://127\.0\.0\.1:\d+"
+            wait_for(lambda: re.search(address, log.read_text(encoding="utf-8")))
+            base_url = re.findall(address, log.read_text(encoding="utf-8"))[0]
+            wait_for(lambda: _answers(base_url))
+            yield base_url
+
+    @contextmanager
+    def sender(self, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+        """One sending process."""
+        log = self.log("sender")
+        with running("run_outbox", *arguments, env=self.env, log=log, shows=False) as process:
+            yield process
+
+    def log(self, name: str) -> Path:
+        """A new file for what a process says."""
+        return self.folder / f"{next(self._logs):03}-{name}.log"
+
+    def logged(self) -> str:
+        """Everything that the processes have said so far."""
+        logs = sorted(self.folder.glob("*.log"))
+        return "".join(path.read_text(encoding="utf-8", errors="replace") for path in logs)
+
+
+def _answers(base_url: str) -> bool:
+    with suppress(requests.RequestException):
+        return requests.get(f"{base_url}/healthz", timeout=2).ok
+    return False

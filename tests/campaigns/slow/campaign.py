@@ -1,0 +1,170 @@
+"""`slow`: clients that stand still with half a header, with half a body, or drip; the others get their answers.
+
+Time is the promise here, on a machine that may be busy: the median answer must come within a second, and none may
+take five. A server that waits for the stuck ones takes longer than any of this.
+"""
+
+import os
+import socket
+import statistics
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from tests.campaigns.shared.environment import Stage
+from tests.campaigns.shared.raw_http import (
+    FORM,
+    INBOUND,
+    JSON,
+    Address,
+    address_of,
+    as_form,
+    as_json,
+    ask,
+    chunked,
+    get,
+    head,
+    held,
+    inbound,
+    is_held,
+    post,
+    sealed,
+)
+from tests.campaigns.shared.report import Report
+from tests.campaigns.shared.web_servers import NGINX, naive_web, web_behind_nginx
+
+FULL, SMALL = 200, 200  # stuck sockets
+
+_ASKED = 24  # valid webhooks, while they are stuck
+_DRIP_SECONDS = 0.2
+_HELD_SECONDS = 8
+_MEDIAN_SECONDS, _NEVER_SECONDS = 1, 5
+
+_HALF_HEADER = f"POST {INBOUND} HTTP/1.1\r\nHost: localhost\r\nX-Slow: ".encode()
+_HALF_BODY = head("POST", INBOUND, "Content-Length: 400", f"Content-Type: {JSON}") + b'{"text": "'
+#: What each says at first, and whether it goes on to say a byte every _DRIP_SECONDS.
+_STUCK = {
+    "half a header": (_HALF_HEADER, False),
+    "half a body": (_HALF_BODY, False),
+    "a dripping header": (_HALF_HEADER, True),
+    "a dripping body": (_HALF_BODY, True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A valid webhook, and its answer."""
+
+    message_id: str
+    status: int
+    seconds: float
+
+
+def run(stage: Stage, size: int, report: Report) -> None:
+    answers = []
+    with stage.web() as base_url:
+        answers += _try(stage, "the web that ships", address_of(base_url), size, report)
+    if NGINX:
+        with web_behind_nginx(stage) as base_url:
+            answers += _try(stage, "nginx and granian", address_of(base_url), size, report)
+    elif os.environ.get("CI") == "true":
+        report.found("nginx is missing (Debian: apt install nginx)")
+    else:
+        report.figure("nginx and granian", "skipped: no nginx (Debian: apt install nginx)")
+    _compare_with_stored(answers, report)
+    with naive_web(stage) as base_url:
+        _show_that_others_fail(stage, address_of(base_url), size, report)
+
+
+def _try(stage: Stage, server: str, address: Address, size: int, report: Report) -> list[_Asked]:
+    alone = everything = _ask_many(stage, address)
+    report.figure(f"{server}, nobody stuck: median and slowest (s)", _shown(alone))
+    report.control(f"{server} answers while nobody is stuck", holds=_judged(alone) == "")
+    for kind, (start, drips) in _STUCK.items():
+        with held(address, size, start) as clients, _dripping(clients, drips=drips):
+            answers = _ask_many(stage, address)
+            still = sum(map(is_held, clients))
+        everything = [*everything, *answers]
+        report.tried(f"webhooks beside {size} sockets with {kind}, {server}", len(answers))
+        report.figure(f"{server}, {kind}: median and slowest (s)", _shown(answers))
+        # Either server hangs up on them after 10 s: on a busy machine while we still ask.
+        in_time = sum(answer.seconds for answer in answers) < _HELD_SECONDS
+        held_all = still == size or not in_time
+        report.control("the stuck sockets were held all the while", holds=held_all)
+        if fault := _judged(answers):
+            report.found(f"{server}, {size} sockets with {kind}: {fault}")
+    return everything
+
+
+@contextmanager
+def _dripping(clients: Sequence[socket.socket], *, drips: bool) -> Iterator[None]:
+    """Each says one byte more every _DRIP_SECONDS."""
+    ended = threading.Event()
+
+    def drip() -> None:
+        while drips and not ended.wait(_DRIP_SECONDS):
+            for client in clients:
+                with suppress(OSError):
+                    client.send(b"x")
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        dripping.join()
+
+
+def _ask_many(stage: Stage, address: Address) -> list[_Asked]:
+    """Valid webhooks of every form, one after the other."""
+    return [_ask(stage, address, number) for number in range(_ASKED)]
+
+
+def _ask(stage: Stage, address: Address, number: int, *, seconds: float = 15) -> _Asked:
+    fields = sealed(inbound(stage.random))
+    body = as_json(fields)
+    forms = (
+        post(INBOUND, body),
+        post(INBOUND, as_form(fields), FORM),
+        get(INBOUND, fields),
+        post(INBOUND, chunked(body), JSON, "Transfer-Encoding: chunked", length=""),
+    )
+    answer = ask(address, [forms[number % len(forms)]], seconds=seconds)
+    return _Asked(str(fields["messageId"]), answer.status, answer.seconds)
+
+
+def _judged(answers: Sequence[_Asked]) -> str:
+    """What is wrong with these answers, or nothing."""
+    statuses = {answer.status for answer in answers}
+    times = [answer.seconds for answer in answers]
+    if statuses != {200}:
+        return f"a valid webhook got {sorted(statuses - {200})}"
+    if statistics.median(times) >= _MEDIAN_SECONDS or max(times) >= _NEVER_SECONDS:
+        return f"median and slowest answer took {_shown(answers)} s"
+    return ""
+
+
+def _shown(answers: Sequence[_Asked]) -> str:
+    times = [answer.seconds for answer in answers]
+    return f"{statistics.median(times):.3f}, {max(times):.3f}"
+
+
+def _show_that_others_fail(stage: Stage, address: Address, size: int, report: Report) -> None:
+    """waitress as it comes takes up 100 connections, and gives each two minutes."""
+    alone = _ask(stage, address, 0)
+    with held(address, size, _HALF_HEADER):
+        beside = _ask(stage, address, 0, seconds=_NEVER_SECONDS)
+    report.control("a naive server answers alone", holds=alone.status == 200)
+    report.control("a naive server is caught", holds=_judged([beside]) != "")
+
+
+def _compare_with_stored(answers: Sequence[_Asked], report: Report) -> None:
+    """What got a 200 is stored, in chunks or not, through either server."""
+    from bookings.models import InboundMessage
+
+    stored = set(InboundMessage.objects.values_list("gateway_message_id", flat=True))
+    report.figure("webhooks stored", len(stored))
+    if stored != {answer.message_id for answer in answers if answer.status == 200}:
+        report.found("what is stored is not what got a 200")

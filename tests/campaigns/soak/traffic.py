@@ -1,0 +1,234 @@
+"""Replies as Vonage delivers them: at a steady rate, again until they are taken, and now and then once more."""
+
+import heapq
+import hmac
+import http.client
+import json
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.campaigns.soak.customers import Customer
+from tests.fake_vonage import new_id
+from tests.processes import SECRET, VIRTUAL_NUMBER
+
+_THREADS = 24
+_TIMEOUT = 15  # seconds: Vonage waits no longer
+_KEPT_ALIVE = 5  # seconds: the server closes a connection that stands still for 10
+_MOST_WAITING = 15  # seconds' worth of replies: more than any fault lasts
+_COPIED, _FORGED = 0.1, 0.01  # which share of the replies
+
+
+@dataclass(frozen=True)
+class Told:
+    """One try to deliver one reply, and how it was answered: a line of the history. Times are monotonic."""
+
+    message_id: str
+    msisdn: str
+    digit: int
+    kind: str  # reply, copy (delivered again although it was taken) or forged
+    sent_at: float
+    answered_at: float
+    status: int | None  # None: the connection broke, so nobody knows whether it was taken
+    retry_after: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """What the nemesis did, and from when to when: the other kind of line."""
+
+    fault: str
+    began_at: float
+    ended_at: float
+
+
+class History:
+    """Everything that happened, one JSON object a line, written as it happens."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, threading.Lock()
+        self._file = path.open("w", encoding="utf-8")
+
+    def write(self, line: Told | Broken) -> None:
+        with self._lock:
+            self._file.write(json.dumps(asdict(line)) + "\n")
+
+    def read(self) -> list[Told | Broken]:
+        with self._lock:
+            self._file.flush()
+        lines = map(json.loads, self._path.read_text(encoding="utf-8").splitlines())
+        return [Broken(**line) if "fault" in line else Told(**line) for line in lines]
+
+
+@dataclass(order=True)
+class Delivery:
+    """One try that is due, of a reply with the digit of one of the customer's options."""
+
+    due_at: float
+    number: int
+    customer: Customer = field(compare=False)
+    digit: int = field(compare=False)
+    kind: str = field(compare=False)
+    message_id: str = field(compare=False)
+
+
+class Traffic:
+    """Sends replies to `base_url`: each customer the next one only when the last was taken, so that it is
+    decidable which was the last."""
+
+    def __init__(
+        self, base_url: str, customers: list[Customer], chance: random.Random, history: History
+    ) -> None:
+        self._host = urlsplit(base_url).netloc
+        self._chance, self._history = chance, history
+        self._idle = deque(chance.sample(customers, len(customers)))
+        self._waiting: list[Delivery] = []
+        self._changed = threading.Condition()
+        self._open = self._number = 0
+        self._ends = False
+
+    @contextmanager
+    def flowing(self) -> Iterator[None]:
+        """With the threads that deliver."""
+        threads = [threading.Thread(target=self._deliver_all) for _ in range(_THREADS)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._ends = True
+                self._changed.notify_all()
+            for thread in threads:
+                thread.join()
+
+    def offer(self, rate: float, seconds: float) -> int:
+        """Replies at this rate, whether the last ones were taken or not; returns how many.
+
+        Fewer, if so many are not taken yet that a machine which others slow down would never make good for it.
+        """
+        began_at, offered, most_open = time.monotonic(), 0, max(100, _MOST_WAITING * rate)
+        while (elapsed := time.monotonic() - began_at) < seconds:
+            if offered < elapsed * rate and self._open < most_open and self._offer_one():
+                offered += 1
+            else:
+                time.sleep(0.005)
+        return offered
+
+    def finish(self, seconds: float) -> bool:
+        """Wait until everything is taken; False if it is not by then."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._open, seconds)
+
+    def _offer_one(self) -> bool:
+        """False: every customer waits for the end of the last one."""
+        is_forged = self._chance.random() < _FORGED
+        with self._changed:
+            if not self._idle:
+                return False
+            customer = self._idle.popleft()
+            if is_forged:
+                self._idle.append(customer)
+            self._plan(
+                time.monotonic(),
+                customer,
+                self._chance.choice(list(customer.slots)),
+                "forged" if is_forged else "reply",
+                new_id("0B"),
+            )
+        return True
+
+    def _plan(self, due_at: float, *what: Any) -> None:
+        self._open += 1
+        self._number += 1
+        heapq.heappush(self._waiting, Delivery(due_at, self._number, *what))
+        self._changed.notify()
+
+    def _deliver_all(self) -> None:
+        connection = http.client.HTTPConnection(self._host, timeout=_TIMEOUT)
+        used_at = 0.0
+        while (delivery := self._next()) is not None:
+            if time.monotonic() - used_at > _KEPT_ALIVE:
+                connection.close()
+            told = _deliver(connection, delivery)
+            used_at = told.answered_at
+            self._history.write(told)
+            self._after(delivery, told)
+        connection.close()
+
+    def _next(self) -> Delivery | None:
+        with self._changed:
+            while not self._ends:
+                wait = self._waiting[0].due_at - time.monotonic() if self._waiting else None
+                if wait is not None and wait <= 0:
+                    return heapq.heappop(self._waiting)
+                self._changed.wait(wait)
+        return None
+
+    def _after(self, delivery: Delivery, told: Told) -> None:
+        """Refused or broken: again in a second or so. Taken: the customer may write again."""
+        customer, kind = delivery.customer, delivery.kind
+        again = (customer, delivery.digit, kind, delivery.message_id)
+        with self._changed:
+            is_over = told.status == (401 if kind == "forged" else 200)
+            if not is_over:
+                self._plan(time.monotonic() + random.uniform(0.5, 1.5), *again)
+            elif kind == "reply":
+                self._idle.append(customer)
+                if random.random() < _COPIED:
+                    copy = (customer, delivery.digit, "copy", delivery.message_id)
+                    self._plan(time.monotonic() + random.uniform(1, 5), *copy)
+            self._open -= 1
+            self._changed.notify_all()
+
+
+def _deliver(connection: http.client.HTTPConnection, delivery: Delivery) -> Told:
+    body = json.dumps(signed(delivery))
+    sent_at = time.monotonic()
+    status, retry_after = None, ""
+    try:
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/webhooks/inbound-sms", body, headers)
+        response = connection.getresponse()
+        response.read()
+        status, retry_after = response.status, response.headers.get("Retry-After", "")
+    except (OSError, http.client.HTTPException):
+        connection.close()
+    return Told(
+        message_id=delivery.message_id,
+        msisdn=delivery.customer.msisdn,
+        digit=delivery.digit,
+        kind=delivery.kind,
+        sent_at=sent_at,
+        answered_at=time.monotonic(),
+        status=status,
+        retry_after=retry_after,
+    )
+
+
+def signed(delivery: Delivery) -> dict[str, str]:
+    """A reply as Vonage sends it, signed; a forged one by somebody who does not have the secret."""
+    now = datetime.now(UTC)
+    fields = {
+        "api-key": "abcd1234",
+        "msisdn": delivery.customer.msisdn,
+        "to": VIRTUAL_NUMBER,
+        "messageId": delivery.message_id,
+        "text": str(delivery.digit),
+        "type": "text",
+        "keyword": str(delivery.digit),
+        "message-timestamp": now.strftime("%Y-%m-%d %H:%M:%S"),
+        "timestamp": str(int(now.timestamp())),
+        "nonce": delivery.message_id,
+    }
+    secret = SECRET if delivery.kind != "forged" else "a guess"
+    base = "".join(f"&{name}={value}" for name, value in sorted(fields.items()))
+    return fields | {"sig": hmac.digest(secret.encode(), base.encode(), "sha256").hex()}

@@ -1,0 +1,171 @@
+"""The judge: compares what was told with what is stored and what was sent. Asks nothing of the rule.
+
+A reply that got a 200 has its effect once; one whose connection broke may have it, but not twice.
+"""
+
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from tests.campaigns.soak.customers import Customer
+from tests.campaigns.soak.traffic import Told
+
+_CHOSEN = {"moved", "kept", "already"}
+#: An acknowledgement of a sender that was killed in its call, or that a newer one took the place of.
+_MAY_BE_MISSING = {"unknown", "cancelled", "sending"}
+
+_INBOUND = "SELECT gateway_message_id, outcome FROM bookings_inboundmessage ORDER BY id"
+_CHANGES = """
+    SELECT b.msisdn, c.from_slot_id, c.to_slot_id, i.gateway_message_id FROM bookings_slotchange c
+    JOIN bookings_booking b ON b.id = c.booking_id
+    LEFT JOIN bookings_inboundmessage i ON i.id = c.inbound_id ORDER BY c.id
+"""
+_BOOKINGS = "SELECT msisdn, slot_id FROM bookings_booking"
+_MESSAGES = """
+    SELECT o.ref, i.gateway_message_id, o.state FROM bookings_outboundmessage o
+    LEFT JOIN bookings_inboundmessage i ON i.id = o.in_reply_to_id
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is stored, and what reached the network."""
+
+    inbound: Sequence[tuple[str, str]]  # id, outcome
+    changes: Sequence[tuple[str, int, int, str]]  # customer, from, to, by which reply
+    slots: dict[str, int]  # of each customer's booking
+    messages: Sequence[tuple[str, str, str]]  # ref, in reply to, state
+    posts: Sequence[tuple[str, str, str]]  # client-ref, customer, text
+
+
+def gather_facts(database: str, posts: Iterable[tuple[str, str, str]]) -> Facts:
+    """Read the database by its own address, past the product."""
+    path = database.removeprefix("sqlite:///")
+    driver: Any = sqlite3 if path != database else psycopg
+    with closing(driver.connect(path)) as connection:
+
+        def rows(sql: str) -> list[tuple]:
+            return [tuple(row) for row in connection.execute(sql).fetchall()]
+
+        return Facts(
+            rows(_INBOUND), rows(_CHANGES), dict(rows(_BOOKINGS)), rows(_MESSAGES), list(posts)
+        )
+
+
+def judge(told: Sequence[Told], customers: Iterable[Customer], facts: Facts) -> Iterator[str]:
+    """A sentence for each broken promise."""
+    yield from _answers(told)
+    applied = _applied(told, facts)
+    yield from _stored(told, facts)
+    changes = defaultdict(list)
+    for msisdn, *change in facts.changes:
+        changes[msisdn].append(tuple(change))
+    for customer in customers:
+        yield from _moves(customer, applied[customer.msisdn], changes[customer.msisdn], facts)
+    yield from _acknowledged(applied, facts)
+    yield from _last_words(customers, applied, facts)
+
+
+def _answers(told: Sequence[Told]) -> Iterator[str]:
+    """Whatever is broken, nothing but 503 with Retry-After is said; to who forges, nothing but 401."""
+    for line in told:
+        if line.kind == "forged":
+            if line.status not in {401, None}:
+                yield f"{line.message_id}: forged, and answered with {line.status}"
+        elif line.status not in {200, 503, None}:
+            yield f"{line.message_id}: answered with {line.status}"
+        elif line.status == 503 and not line.retry_after:
+            yield f"{line.message_id}: 503 without Retry-After"
+
+
+def _applied(told: Sequence[Told], facts: Facts) -> dict[str, list[Told]]:
+    """The replies that must have their effect, for each customer in their order: taken, or stored at least."""
+    stored = {message_id for message_id, _ in facts.inbound}
+    found: dict[str, dict[str, Told]] = defaultdict(dict)
+    for line in told:
+        if line.kind == "reply" and (line.status == 200 or line.message_id in stored):
+            found[line.msisdn].setdefault(line.message_id, line)
+    return defaultdict(list, {msisdn: list(lines.values()) for msisdn, lines in found.items()})
+
+
+def _stored(told: Sequence[Told], facts: Facts) -> Iterator[str]:
+    rows = [message_id for message_id, _ in facts.inbound]
+    for message_id in {line.message_id for line in told if line.status == 200} - set(rows):
+        yield f"{message_id}: LOST, taken with a 200 and not stored"
+    yield from _more_than_once(rows, "stored")
+    for message_id in set(rows) - {line.message_id for line in told if line.kind != "forged"}:
+        yield f"{message_id}: stored, though no customer wrote it"
+    for message_id, outcome in facts.inbound:
+        if outcome not in _CHOSEN:
+            yield f"{message_id}: its outcome is {outcome or 'missing'}"
+
+
+def _moves(
+    customer: Customer, replies: list[Told], changes: list[tuple], facts: Facts
+) -> Iterator[str]:
+    """The booking went where the replies say, in their order, and nowhere else."""
+    slot, expected = customer.slots[1], []
+    for reply in replies:
+        wanted = customer.slots[reply.digit]
+        if wanted != slot:
+            expected.append((slot, wanted, reply.message_id))
+        slot = wanted
+    yield from _more_than_once([by_reply for *_, by_reply in changes], "its booking was moved")
+    if changes != expected:
+        yield f"{customer.reference}: WRONG MOVES, {changes} instead of {expected}"
+    if facts.slots.get(customer.msisdn) != slot:
+        yield f"{customer.reference}: WRONG SLOT, not where its last reply put it"
+
+
+def _acknowledged(applied: dict[str, list[Told]], facts: Facts) -> Iterator[str]:
+    """One acknowledgement for each reply, and never more than one POST for it."""
+    answers = Counter(message_id for _, message_id, _ in facts.messages)
+    replies = {reply.message_id for replies in applied.values() for reply in replies}
+    for message_id in replies | set(answers):
+        if answers[message_id] != (message_id in replies):
+            yield f"{message_id}: {answers[message_id]} acknowledgements"
+    refs = {ref for ref, _, _ in facts.messages}
+    sent = [_ref(client_ref) for client_ref, _, _ in facts.posts]
+    yield from _more_than_once(sent, "sent as an SMS")
+    for ref in set(sent) - refs:
+        yield f"{ref}: sent as an SMS that nobody knows of"
+
+
+def _last_words(
+    customers: Iterable[Customer], applied: dict[str, list[Told]], facts: Facts
+) -> Iterator[str]:
+    """The last text a customer got tells where the booking is; or it was lost with a killed sender."""
+    answered = {ref: message_id for ref, message_id, _ in facts.messages}
+    state = {message_id: state for _, message_id, state in facts.messages}
+    last = {to: (answered.get(_ref(client_ref)), text) for client_ref, to, text in facts.posts}
+    for customer in customers:
+        if not (replies := applied[customer.msisdn]):
+            continue
+        reply = replies[-1]
+        message_id, text = last.get(customer.msisdn, ("", ""))
+        if message_id == reply.message_id:
+            if customer.words[reply.digit] not in text:
+                yield f"{customer.reference}: WRONG WORDS, the last text names another slot: {text}"
+        elif state.get(reply.message_id) not in _MAY_BE_MISSING:
+            yield f"{customer.reference}: the last text does not answer the last reply"
+
+
+def missing(facts: Facts) -> dict[str, int]:
+    """How many acknowledgements have not reached the network, by their state."""
+    posted = {_ref(client_ref) for client_ref, _, _ in facts.posts}
+    return dict(Counter(state for ref, _, state in facts.messages if ref not in posted))
+
+
+def _more_than_once(ids: Iterable[str], what: str) -> Iterator[str]:
+    for one, times in Counter(ids).items():
+        if times > 1:
+            yield f"{one}: DOUBLED, {what} {times} times"
+
+
+def _ref(client_ref: str) -> str:
+    return client_ref.rpartition("-")[0]

@@ -1,0 +1,144 @@
+"""What every rule of the machine stands on: one example's world, what is looked at after each step, and short names."""
+
+import datetime as dt
+import sys
+from collections import Counter
+from typing import ClassVar
+
+from hypothesis.stateful import RuleBasedStateMachine, invariant
+
+from bookings.invariants import find_contradictions
+from bookings.models import Booking, Slot
+from tests.campaigns.states import invariant_checks as promises
+from tests.campaigns.states.invariant_checks import Rows
+from tests.campaigns.states.reference_model import Meaning, promise
+from tests.campaigns.states.simulation import World, inbound_fields
+from tests.campaigns.states.sms_reader import When
+from tests.campaigns.states.vonage_requests import Reply
+
+WINDOWS = [(9, 12, 1), (13, 17, 2)]  # hours, and how many deliveries fit
+#: `check_invariants` looks through all tables, and takes as long as twenty steps.
+CHECKED_EVERY = 25
+
+
+#: What `check_invariants` says in ordinary traffic though nothing is wrong (tests/flow/test_found_by_campaigns.py).
+_FALSE_ALARMS = ("a newer answer waits", "sent to somebody who had opted out")
+
+
+def _is_false(line: str) -> bool:
+    return line.endswith(_FALSE_ALARMS)
+
+
+class Scene(RuleBasedStateMachine):
+    """One example. `tally` counts what was done, `failed_after` the steps until something was found."""
+
+    tally: ClassVar[Counter[str]] = Counter()
+    failed_after: ClassVar[list[int]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.model = self.world.model
+        self.steps = self.written = 0
+
+    def teardown(self) -> None:
+        kind = sys.exc_info()[0]
+        if kind is not None and issubclass(kind, Exception):
+            self.failed_after.append(self.tally["steps"])
+        self.tally["moves"] += self.world.moves
+        self.tally["reminders"] += self.world.reminders
+        self.tally["texts that the network took"] += len(self.world.read)
+        self.world.close()
+
+    @invariant()
+    def promises_hold(self) -> None:
+        world, self.steps = self.world, self.steps + 1
+        self.tally["steps"] += 1
+        before, world.rows = world.rows, Rows.now()
+        promises.check(world.rows, before, self.model, world.network)
+        if self.steps % CHECKED_EVERY == 0:
+            world.sweep()
+            found = next((line for line in find_contradictions() if not _is_false(line)), None)
+            promise(found is None, f"check_invariants: {found}")
+            world.rows = Rows.now()
+        world.clock.shift(1)
+
+    # What the rules share
+
+    def send_all(self) -> None:
+        """Two texts at the most, and all goes well."""
+        self.world.network.answer = "accepted"
+        for message in self.world.claim(2):
+            self.world.hand_over(message)
+
+    def _slot(self, days: int, window: int) -> When:
+        start, end, capacity = WINDOWS[window]
+        date = self.world.now.date() + dt.timedelta(days=days)
+        slot = When("door", date, dt.time(start), dt.time(end))
+        self.model.capacity.setdefault(slot, capacity)
+        return slot
+
+    def _unsaved(self, slot: When) -> Slot:
+        place, date, start, end = slot
+        capacity = self.model.capacity[slot]
+        unsaved = Slot(
+            place=place, date=date, window_start=start, window_end=end, capacity=capacity
+        )
+        return (
+            Slot.objects.filter(place=place, date=date, window_start=start, window_end=end).first()
+            or unsaved
+        )
+
+    def _booking(self, number: int) -> Booking | None:
+        return Booking.objects.select_related("slot").filter(reference=f"P-{number}").first()
+
+    def _printed(self, msisdn: str, which: int) -> int:
+        """A digit that stands on this phone; if there is none, any."""
+        digits = [
+            digit
+            for question in self.model.of_phone(msisdn)
+            for digit in reversed(question.options)
+        ]
+        return digits[which % len(digits)] if digits else which + 1
+
+    def _write(
+        self,
+        msisdn: str,
+        text: str,
+        meaning: Meaning,
+        *,
+        fault: int = 0,
+        secret: str = "",
+        hours: int = 0,
+    ) -> None:
+        self.world.deliver(
+            self._request(msisdn, text, meaning, secret=secret, hours=hours), fault_at=fault
+        )
+
+    def _request(
+        self,
+        msisdn: str,
+        text: str,
+        meaning: Meaning,
+        *,
+        secret: str = "",
+        hours: int = 0,
+        **part: str,
+    ) -> Reply:
+        self.written += 1
+        self.tally["customers' texts"] += 1
+        key = f"in-{self.written}"
+        sent_at = self.world.now - dt.timedelta(hours=hours)
+        return Reply(
+            key=key,
+            fields=self._stamped(inbound_fields(key, msisdn, text, **part), sent_at),
+            secret=secret or self.world.secrets[-1],
+            sent_at=sent_at,
+            msisdn=msisdn,
+            meaning=meaning,
+            text_key=part.get("concat_ref", ""),
+            piece=(int(part["concat_part"]), int(part["concat_total"])) if part else None,
+        )
+
+    def _stamped(self, fields: dict[str, str], at: dt.datetime | None = None) -> dict[str, str]:
+        return fields | {"timestamp": str(int((at or self.world.now).timestamp()))}

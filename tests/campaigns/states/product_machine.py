@@ -1,0 +1,155 @@
+"""A Hypothesis machine: each rule is something that can happen, in any order and at any time.
+
+What people do stands in people.py and office.py; here stand the senders and their deaths, the network and its
+webhooks, and time.
+"""
+
+import datetime as dt
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from tests.campaigns.states.booking_and_reply_rules import phone, pick
+from tests.campaigns.states.invariant_checks import Rows
+from tests.campaigns.states.reference_model import promise
+from tests.campaigns.states.simulated_network import ANSWERS
+from tests.campaigns.states.staff_rules import Office
+from tests.campaigns.states.vonage_requests import Receipt
+
+MOMENTS = [
+    {"seconds": 1},
+    {"seconds": 61},
+    {"minutes": 5},
+    {"minutes": 16},
+    {"minutes": 61},
+    {"hours": 5},
+]
+LONG_MOMENTS = [{"hours": 13}, {"hours": 26}, {"hours": 38}, {"hours": 74}]
+STATUSES = [
+    "delivered",
+    "accepted",
+    "buffered",
+    "expired",
+    "failed",
+    "failed",
+    "rejected",
+    "unknown",
+]
+
+answer = st.sampled_from(["accepted"] * 6 + list(ANSWERS))
+
+
+class Machine(Office):
+    """The rules for all that is not people."""
+
+    # The network
+
+    @rule()
+    def texts_go_out(self) -> None:
+        """All goes well, as it mostly does."""
+        self.send_all()
+
+    @rule(most=st.integers(1, 3), answer=answer)
+    def send(self, most: int, answer: str) -> None:
+        self.world.network.answer = answer
+        for message in self.world.claim(most):
+            self.world.hand_over(message)
+
+    @rule(
+        answer=st.sampled_from(["accepted", "refused"]),
+        dies=st.sampled_from(["before", "after", "claimed"]),
+    )
+    def sender_dies(self, answer: str, dies: str) -> None:
+        """kill -9: after the claim, before the first byte, or before the answer is written down."""
+        network = self.world.network
+        network.answer = answer
+        for message in self.world.claim(1):
+            network.dies = dies
+            if dies != "claimed":
+                self.world.hand_over(message)
+            network.dies = ""
+
+    @rule(answer=answer, at=st.sampled_from(["claimed", "called", "answered"]))
+    def sender_freezes(self, answer: str, at: str) -> None:
+        self.world.network.answer = answer
+        for message in self.world.claim(1):
+            self.world.freeze(message, at)
+
+    @precondition(lambda self: self.world.frozen)
+    @rule(which=pick)
+    def sender_wakes(self, which: int) -> None:
+        frozen = self.world.frozen
+        self.world.thaw(frozen.pop(which % len(frozen)))
+
+    @precondition(lambda self: self.world.network.posts)
+    @rule(
+        which=pick,
+        part=pick,
+        status=st.sampled_from(STATUSES),
+        code=st.sampled_from(["1", "9", "9"]),
+        names_ref=st.booleans(),
+    )
+    def receipt_comes(
+        self, which: int, part: int, status: str, code: str, *, names_ref: bool
+    ) -> None:
+        """For any text that the network took, also before its answer; the latest most often."""
+        posts = list(self.world.network.posts.values())
+        post = posts[-1 - which % len(posts)]
+        name = post.parts[0 if post.is_partial else part % len(post.parts)]
+        fields = {
+            "messageId": name,
+            "status": status,
+            "err-code": code if status == "failed" else "0",
+        }
+        fields |= {"client-ref": post.sms.client_ref} if names_ref else {}
+        self.world.deliver(
+            Receipt(
+                key=f"dlr-{sorted(fields.items())}",
+                fields=self._stamped(fields),
+                secret=self.world.secrets[-1],
+                sent_at=self.world.now,
+                post=post,
+                part=name,
+                status="submitted" if status == "unknown" else status,
+                opts_out=fields["err-code"] == "9",
+                names_ref=names_ref,
+            )
+        )
+
+    @precondition(lambda self: self.world.requests)
+    @rule(which=st.integers(0, 30))
+    def redeliver(self, which: int) -> None:
+        """Vonage, or somebody who has listened: the same bytes once more, however old."""
+        requests = self.world.requests
+        self.world.deliver(requests[-1 - which % len(requests)])
+
+    @rule(msisdn=phone, which=pick, hours=st.sampled_from([0, 26, -1]))
+    def forge(self, msisdn: str, which: int, hours: int) -> None:
+        """Signed with another secret, or a real signature with the wrong time."""
+        digit = self._printed(msisdn, which)
+        self._write(msisdn, str(digit), digit, secret="" if hours else "a guess", hours=hours)
+
+    @rule()
+    def rotate_the_secret(self) -> None:
+        """The new one beside the old one, then the new one alone."""
+        secrets = self.world.secrets
+        self.world.rotate_secrets(secrets[1:] or [*secrets, secrets[0] + "+"])
+
+    # Time
+
+    @rule(by=st.sampled_from([*MOMENTS, *LONG_MOMENTS]))
+    def time_passes(self, by: dict[str, int]) -> None:
+        self.world.advance(dt.timedelta(**by))
+
+    @rule()
+    def sweep(self) -> None:
+        self.world.sweep()
+
+    @rule()
+    def restart(self) -> None:
+        """All that a process knew is gone; what they held is taken up again."""
+        self.world.frozen.clear()
+        self.world.advance(dt.timedelta(seconds=61))
+        self.world.sweep()
+        stuck = [row for row in Rows.now().messages if row[3] == "sending"]
+        promise(not stuck, "I7: a message is still being sent, and its sender is gone")

@@ -1,0 +1,119 @@
+"""The mobile network in this process: it takes texts, or not, and says so, or not. It remembers everything."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bookings.gateways import OutgoingSMS, PartResult, SendResult, Verdict
+from tests.campaigns.states.reference_model import BrokenPromise, promise
+from tests.fake_vonage import count_parts
+
+#: What the network answers. Two of them say nothing: it took the text, or it never came.
+ANSWERS = {
+    "accepted": Verdict.ACCEPTED,
+    "answer lost": Verdict.UNKNOWN,
+    "never came": Verdict.UNKNOWN,
+    "partial": Verdict.PARTIAL,
+    "refused": Verdict.REFUSED,
+    "throttled": Verdict.THROTTLED,
+    "account": Verdict.ACCOUNT,
+    "provider error": Verdict.PROVIDER_ERROR,
+    "not sent": Verdict.NOT_SENT,
+}
+TAKEN = {"accepted", "answer lost", "partial"}
+NEVER_LEFT = {"refused", "throttled", "account", "provider error", "not sent"}
+
+#: Of a part, the higher the better known. A text is delivered if all of it is.
+RANK = [
+    "sending",
+    "unknown",
+    "submitted",
+    "accepted",
+    "buffered",
+    "expired",
+    "rejected",
+    "failed",
+    "delivered",
+]
+LOST = {"expired", "rejected", "failed"}
+
+
+class Killed(BaseException):
+    """The sender dies in this moment."""
+
+
+@dataclass(kw_only=True)
+class Post:
+    """One text that the network took."""
+
+    sms: OutgoingSMS
+    parts: list[str]
+    is_answered: bool = False  # and the answer was written down
+    is_partial: bool = False
+    receipts: dict[str, set[str]] = field(default_factory=dict)  # by part
+    parked: set[tuple[str, str, bool]] = field(default_factory=set)  # with whether it opts out
+
+    def state(self) -> str | None:
+        """Where the receipts and the answer, in whatever order they came, put this attempt. None: nothing is known."""
+        known = dict.fromkeys(self.parts, "submitted") if self.is_answered else {}
+        for part, statuses in self.receipts.items():
+            known[part] = max("submitted", *statuses, key=RANK.index)
+        if self.is_partial or not known:
+            return "failed" if self.is_partial and self.is_answered else None
+        slowest = min(known.values(), key=RANK.index)
+        lost = [status for statuses in self.receipts.values() for status in statuses & LOST]
+        return (
+            slowest
+            if slowest == "delivered"
+            else max(slowest, *lost, key=RANK.index)
+            if lost
+            else slowest
+        )
+
+
+@dataclass
+class Network:
+    """Implements SMSGateway. `begins` is told before the first byte, `took` after the last."""
+
+    begins: Callable[[OutgoingSMS], None]
+    took: Callable[[OutgoingSMS], None]
+    name: str = "vonage"
+    answer: str = "accepted"
+    dies: str = ""  # before or after the call, its answer lost
+    broken: BrokenPromise | None = None
+    posts: dict[str, Post] = field(default_factory=dict)
+    tries: Counter[str] = field(default_factory=Counter)  # that may have left, by message
+
+    def send(self, sms: OutgoingSMS) -> SendResult:
+        """The sender takes any exception for a fault of the gateway's: what is found here kills it instead."""
+        try:
+            self.begins(sms)
+            return self.carry(sms)
+        except BrokenPromise as broken:
+            self.broken = broken
+            raise Killed from broken
+
+    def carry(self, sms: OutgoingSMS) -> SendResult:
+        if self.dies == "before":
+            raise Killed
+        if self.answer in TAKEN:
+            self._take(sms)
+        if self.dies == "after":
+            raise Killed
+        parts = self.posts[sms.client_ref].parts if self.answer in {"accepted", "partial"} else []
+        taken = parts[:1] if self.answer == "partial" else parts
+        results = tuple(PartResult(message_id=part, status="0", price="0.0333") for part in taken)
+        return SendResult(verdict=ANSWERS[self.answer], reason=self.answer, parts=results)
+
+    def close(self) -> None:
+        pass
+
+    def _take(self, sms: OutgoingSMS) -> None:
+        promise(sms.client_ref not in self.posts, f"I4: two POSTs of {sms.client_ref}")
+        kind = "unicode" if sms.is_unicode else "text"
+        parts = [
+            f"{sms.client_ref}.{n}" for n in range(count_parts({"text": sms.text, "type": kind}))
+        ]
+        self.posts[sms.client_ref] = Post(sms=sms, parts=parts, is_partial=self.answer == "partial")
+        self.tries[sms.client_ref.rpartition("-")[0]] += 1
+        self.took(sms)

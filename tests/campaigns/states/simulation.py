@@ -1,0 +1,310 @@
+"""The product in this process, and what it meets: customers, the network's webhooks, senders that die, the clock."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import time_machine
+from django.db import OperationalError, connection, transaction
+from django.db.models import F
+from django.test import Client, override_settings
+
+from bookings.gateways import OutgoingSMS, SendResult, Verdict
+from bookings.gateways.signature import sign
+from bookings.models import MessageState, OutboundMessage, Pace, SendAttempt
+from bookings.outbox import sending
+from bookings.outbox.claiming import claim
+from bookings.sweep import sweep
+from tests.campaigns.states import sms_reader as phones
+from tests.campaigns.states.invariant_checks import Rows
+from tests.campaigns.states.reference_model import LEAST_TIME_TO_ANSWER, Model, Move, promise
+from tests.campaigns.states.simulated_network import NEVER_LEFT, Killed, Network, Post
+from tests.campaigns.states.vonage_requests import Request
+from tests.processes import VIRTUAL_NUMBER
+
+START = dt.datetime(2100, 3, 1, 9, tzinfo=dt.UTC)  # a Monday, after all that the database calls now
+QUIET = (dt.time(20), dt.time(8))
+FROZEN_FOR = dt.timedelta(seconds=30)
+
+
+@dataclass
+class Sender:
+    """One that stands still with a message: before its call, in it, or with the answer in its hand."""
+
+    message: OutboundMessage
+    stopped_at: dt.datetime
+    attempt: SendAttempt | None = None
+    result: SendResult | None = None
+    answer: str = ""  # the network's, if it has come
+
+
+class World:
+    """One example: everything in it is rolled back at the end."""
+
+    def __init__(self) -> None:
+        self._closing = ExitStack()
+        self.clock = self._closing.enter_context(time_machine.travel(START, tick=False))
+        self._closing.enter_context(_rolled_back())
+        self.secrets = ["first-secret-" * 4]
+        self.is_quiet = False
+        self._set(VONAGE_SIGNATURE_SECRETS=self.secrets, QUIET_HOURS=None)
+        self.client = Client(SERVER_NAME="localhost")
+        self.model = Model()
+        self.network = Network(begins=self._begins, took=self._took)
+        self.frozen: list[Sender] = []
+        self.requests: list[Request] = []
+        self.claimed: dict[
+            str, tuple[dt.datetime, bool]
+        ] = {}  # when, and whether opted out by then
+        self.read: list[OutgoingSMS] = []  # what the phones got, the latest last
+        self.circuit_opened_at: dt.datetime | None = None
+        self.stopped_at: dict[int, tuple[dt.datetime, bool]] = {}  # batches, and whether for good
+        self.rows = Rows.now()
+        self.moves = self.reminders = 0
+
+    def close(self) -> None:
+        self._closing.close()
+
+    @property
+    def now(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC)
+
+    def _set(self, **settings: object) -> None:
+        self._closing.enter_context(override_settings(**settings))
+
+    def keep_quiet_hours(self) -> None:
+        self.is_quiet = True
+        self._set(QUIET_HOURS=QUIET)
+
+    def rotate_secrets(self, secrets: list[str]) -> None:
+        self.secrets = secrets
+        self._set(VONAGE_SIGNATURE_SECRETS=secrets)
+
+    def advance(self, time: dt.timedelta) -> None:
+        """The clock goes on. The database's cannot be moved, so its moments come nearer instead."""
+        self.clock.shift(time)
+        sending_now = OutboundMessage.objects.filter(state=MessageState.SENDING)
+        sending_now.update(lease_until=F("lease_until") - time)
+        Pace.objects.update(next_at=F("next_at") - time)
+
+    def move(self, move: Move) -> None:
+        """What a reply must have come to. If the product did not move what had to be moved, that is seen."""
+        self.moves += move is not None
+        self.model.move(move)
+
+    # The webhooks
+
+    def deliver(self, request: Request, *, fault_at: int = 0) -> int:
+        """Post it; with `fault_at` the database goes away at that query. Its effect comes with the first 200."""
+        before = self.rows if request not in self.requests else Rows.now()
+        self.requests.append(request)
+        is_welcome = request.secret in self.secrets and request.is_fresh(self.now)
+        with _fault(fault_at) as fault:
+            status = self._post(request)
+        expected = 503 if fault.has_come else 200 if is_welcome else 401
+        promise(status == expected, f"{request} is answered with {status}, not with {expected}")
+        if status == 200 and request.key not in self.model.known:
+            self.model.known.add(request.key)
+            request.take_effect(self)
+        else:
+            what = "I10 a stranger" if status == 401 else "I1 half an effect, or a second one"
+            promise(Rows.now() == before, f"{what}: {request} changed something")
+        return status
+
+    def _post(self, request: Request) -> int:
+        fields = dict(request.fields)
+        fields["sig"] = sign(fields, request.secret, "sha256")
+        path = f"/webhooks/{request.path}"
+        return self.client.post(
+            path, json.dumps(fields), content_type="application/json"
+        ).status_code
+
+    # The senders
+
+    def claim(self, most: int) -> list[OutboundMessage]:
+        messages = claim(most).messages
+        if self.circuit_opened_at is not None:
+            promise(len(messages) <= 1, "the circuit is open, and more than one message is tried")
+        for message in messages:
+            self.claimed[message.ref] = (self.now, message.msisdn in self.model.opted_out)
+        return messages
+
+    def hand_over(self, message: OutboundMessage) -> None:
+        """What a sender does, to its end or until it is killed."""
+        began_at = self.now
+        with suppress(Killed):
+            sending.hand_over(message, self.network)
+            attempt = message.attempts.order_by("-number").first()
+            if attempt is not None and attempt.token == message.token:
+                self._settled(attempt.client_ref, began_at, self.network.answer, is_ours=True)
+        if self.network.broken is not None:
+            raise self.network.broken
+
+    def freeze(self, message: OutboundMessage, at: str) -> None:
+        """A sender stops, and goes on later, or never."""
+        sender = Sender(message, self.now)
+        if at != "claimed":
+            sender.attempt = sending.start_call(message)
+        if sender.attempt is not None:
+            self._begins(self._outgoing(sender))
+            if at == "answered":
+                sender.result = self.network.carry(self._outgoing(sender))
+                sender.answer = self.network.answer
+        self.frozen.append(sender)
+
+    def thaw(self, sender: Sender) -> None:
+        """It goes on where it stopped, whatever happened since; as `hand_over` it looks at the time before the call."""
+        if sender.attempt is None:
+            self.hand_over(sender.message)
+            return
+        if sender.result is None and self.now - sender.stopped_at > FROZEN_FOR:
+            held_up = "The sender was held up."
+            sender.result = SendResult(verdict=Verdict.NOT_SENT, reason=held_up, code="late")
+            sender.answer = "not sent"
+        if sender.result is None:
+            sender.result = self.network.carry(self._outgoing(sender))
+            sender.answer = self.network.answer
+        sending.settle(sender.attempt, sender.result)
+        began_at = sender.attempt.call_started_at
+        self._settled(sender.attempt.client_ref, began_at, sender.answer, is_ours=False)
+
+    def sweep(self) -> None:
+        """The chores. What waits once more and is out of date may be asked afresh, which withdraws it."""
+        waiting = OutboundMessage.objects.queued().filter(valid_until__lte=self.now)
+        for ref in waiting.values_list("ref", flat=True):
+            if ref in self.model.questions:
+                self.model.questions[ref].is_doubtful = True
+        sweep()
+        for post in self.network.posts.values():
+            if post.is_answered:
+                for part, status, opts_out in post.parked:
+                    self.hear_of(post, part, status, opts_out=opts_out)
+                post.parked.clear()
+
+    def hear_of(self, post: Post, part: str, status: str, *, opts_out: bool) -> None:
+        """A receipt comes to what it says: at once, or when it is known what it is about."""
+        post.receipts.setdefault(part, set()).add(status)
+        if opts_out:
+            self.model.opted_out.setdefault(post.sms.to, "receipt")
+
+    def _outgoing(self, sender: Sender) -> OutgoingSMS:
+        assert sender.attempt is not None
+        return sending._outgoing(sender.message, sender.attempt)
+
+    def _settled(
+        self, client_ref: str, began_at: dt.datetime, answer: str, *, is_ours: bool
+    ) -> None:
+        """The answer is written down: the circuit, and what nobody can have read."""
+        post = self.network.posts.get(client_ref)
+        question = self.model.questions.get(client_ref.rpartition("-")[0])
+        if post is not None:
+            post.is_answered = answer in {"accepted", "partial"}
+        elif is_ours and answer in NEVER_LEFT and question is not None:
+            question.calls.pop(client_ref, None)
+        if answer == "account":
+            self.circuit_opened_at = self.now
+        elif answer == "accepted" and (self.circuit_opened_at or self.now) < began_at:
+            self.circuit_opened_at = None
+
+    def _begins(self, sms: OutgoingSMS) -> None:
+        """The first byte of a call: what the text says must be so, and it may be sent."""
+        message = sms.client_ref.rpartition("-")[0]
+        claimed_at, was_out = self.claimed[message]
+        is_out = self.model.opted_out.get(sms.to) == "sms" or was_out
+        promise(
+            not is_out or phones.is_about_texts(sms.text), "I8: sent to somebody who had opted out"
+        )
+        told = phones.read_told(sms.text, claimed_at)
+        if told is not None:
+            self.model.check_told(told)
+        self.model.check_offers(sms.to, phones.read_offers(sms.text), self.now)
+        self._check_batch(message, claimed_at)
+        if reminder := phones.read_reminder(sms.text, claimed_at):
+            self.reminders += 1
+            self._check_night(claimed_at)
+            self.model.check_reminder(sms.to, reminder, claimed_at, self.now)
+        elif "No reply: it comes as planned" in sms.text:
+            self._asks(sms, message, claimed_at)
+
+    def _asks(self, sms: OutgoingSMS, message: str, claimed_at: dt.datetime) -> None:
+        question = phones.read_question(sms.text, sms.to, claimed_at)
+        promise(question, f"a question that nobody can read: {sms.text}")
+        assert question is not None
+        promise(
+            self.model.deliveries[question.reference].msisdn == sms.to,
+            "I8: another customer is asked",
+        )
+        promise(
+            question.until - claimed_at >= LEAST_TIME_TO_ANSWER, "a question without time to answer"
+        )
+        self._check_night(claimed_at)
+        question = self.model.questions.setdefault(message, question)
+        question.asked_at = question.asked_at if question.calls else self.now
+        self.model.check_digits(message, question)
+        question.calls[sms.client_ref] = False
+        self._know_slots(question)
+
+    def _check_night(self, claimed_at: dt.datetime) -> None:
+        is_night = not QUIET[1] <= claimed_at.time() < QUIET[0]
+        promise(not (self.is_quiet and is_night), "a question in the quiet hours")
+
+    def _check_batch(self, message: str, claimed_at: dt.datetime) -> None:
+        """What was claimed before a pause may still leave; of a cancelled batch nothing does."""
+        if not self.stopped_at:
+            return  # a query less for each call
+        asks = ("notification", "reminder")  # what answers a reply goes all the same
+        rows = OutboundMessage.objects.filter(ref=message, kind__in=asks)
+        batch = rows.values_list("notification__batch_entry__batch", flat=True).first()
+        if batch in self.stopped_at:
+            stopped_at, for_good = self.stopped_at[batch]
+            is_late = for_good or claimed_at > stopped_at
+            promise(not is_late, "a text of a stopped batch left")
+
+    def _know_slots(self, question: phones.Question) -> None:
+        """Slots that the product made for an option hold as many as the booked one."""
+        for slot in question.options.values():
+            capacity = self.rows.capacity_of(slot)
+            self.model.capacity.setdefault(slot, capacity)
+
+    def _took(self, sms: OutgoingSMS) -> None:
+        question = self.model.questions.get(sms.client_ref.rpartition("-")[0])
+        if question is not None:
+            question.calls[sms.client_ref] = True
+        self.read.append(sms)
+
+
+@contextmanager
+def _rolled_back() -> Iterator[None]:
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+class Fault:
+    """The database goes away at one query."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+        self.has_come = False
+
+    def __call__(self, execute: Any, *arguments: Any) -> Any:
+        self._left -= 1
+        if self._left == 0:
+            self.has_come = True
+            raise OperationalError("The database went away.")
+        return execute(*arguments)
+
+
+@contextmanager
+def _fault(at: int) -> Iterator[Fault]:
+    fault = Fault(at)
+    with connection.execute_wrapper(fault):
+        yield fault
+
+
+def inbound_fields(message_id: str, msisdn: str, text: str, **more: str) -> dict[str, str]:
+    fields = {"messageId": message_id, "msisdn": msisdn, "to": VIRTUAL_NUMBER, "text": text}
+    return fields | {name.replace("_", "-"): value for name, value in more.items()}

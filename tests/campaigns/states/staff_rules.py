@@ -1,0 +1,306 @@
+"""What the office does: tells customers, asks many in one step, sees to what needs a person, imports spreadsheets."""
+
+import csv
+import datetime as dt
+import io
+from collections.abc import Callable
+
+from django.contrib.auth.models import User
+from django.db.models import Min
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from bookings import batches, consent, desk, options
+from bookings.admin import moving
+from bookings.admin.seen import seen_words
+from bookings.manifest import slices
+from bookings.models import (
+    Batch,
+    BatchEntry,
+    Booking,
+    Concern,
+    Manifest,
+    Notification,
+    Slot,
+    SlotOption,
+)
+from bookings.outbox.claiming import sendable
+from bookings.telling import Telling
+from tests.campaigns.states.booking_and_reply_rules import PHONES, People, phone, pick
+from tests.campaigns.states.invariant_checks import Rows
+from tests.campaigns.states.reference_model import Delivery, promise
+from tests.campaigns.states.sms_reader import When
+from tests.processes import VIRTUAL_NUMBER
+
+clerk = st.integers(0, 1)
+new = st.integers(2, 9)  # two are booked and asked from the start
+rows = st.lists(
+    st.tuples(pick, phone, st.integers(1, 3), st.integers(0, 1)),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda row: row[0],
+)
+COLUMNS = ["reference", "customer_name", "phone", "date", "window_start", "window_end", "capacity"]
+
+
+class Office(People):
+    """The rules for the pages of dispatch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[Batch] = []
+        self.sheets: list[tuple[Manifest, dict[str, tuple[str, When]]]] = []
+
+    # Changes with the customers told
+
+    @rule(
+        number=pick, days=st.integers(1, 3), window=st.integers(0, 1), how=st.sampled_from(Telling)
+    )
+    def move_and_tell(self, number: int, days: int, window: int, how: Telling) -> None:
+        slot = self._slot(days, window)
+        unsaved = self._unsaved(slot)
+        if unsaved._state.adding:
+            unsaved.save()
+        if self._change(number, unsaved, how):
+            self.model.change(f"P-{number}", self.world.now, slot=slot)
+
+    @rule(number=pick, how=st.sampled_from([Telling.SMS, Telling.PHONE, Telling.NOBODY]))
+    def cancel_and_tell(self, number: int, how: Telling) -> None:
+        if self._change(number, None, how):
+            self.model.change(f"P-{number}", self.world.now, is_cancelled=True)
+
+    def _change(self, number: int, slot: Slot | None, how: Telling) -> bool:
+        booking = self._booking(number)
+        if booking is None:
+            return False
+        seen = seen_words([booking])
+        done = moving.change([booking], slot, seen, how, self._clerk(0))
+        return bool(done.count)
+
+    # Batches
+
+    @rule(
+        numbers=st.sets(pick, min_size=1, max_size=4),
+        with_reminder=st.sampled_from([True, True, False]),
+    )
+    def start_batch(self, numbers: set[int], *, with_reminder: bool) -> None:
+        chosen = Booking.objects.filter(reference__in=[f"P-{number}" for number in numbers])
+        batch = batches.start(
+            chosen,
+            nonce=f"page-{len(self.batches)}",
+            user=self._clerk(0),
+            sender=VIRTUAL_NUMBER,
+            with_reminder=with_reminder,
+        )
+        self.batches.append(batch)
+
+    @rule(numbers=st.sets(new, min_size=1, max_size=3), days=st.integers(2, 3))
+    def a_new_day_is_asked(self, numbers: set[int], days: int) -> None:
+        """As a morning goes: deliveries come, all their customers are asked, and the silent are to be reminded."""
+        for number in sorted(numbers):
+            self.book(number, PHONES[number % len(PHONES)], days, number % 2)
+        self.start_batch(numbers, with_reminder=True)
+        self.senders_ask(len(numbers))
+        self.send_all()
+
+    @rule(most=st.integers(1, 3))
+    def senders_ask(self, most: int) -> None:
+        waiting = list(BatchEntry.objects.waiting().values_list("pk", flat=True))
+        batches.ask_waiting(most)
+        for entry in BatchEntry.objects.filter(pk__in=waiting, notification__isnull=False):
+            promise(entry.batch_id not in self.world.stopped_at, "a stopped batch asked a customer")
+            self.model.withdraw(entry.booking.reference, self.world.now)
+            self.tally["questions of batches"] += 1
+
+    @precondition(lambda self: self.batches)
+    @rule(which=pick, turn=st.sampled_from([batches.pause, batches.resume, batches.cancel]))
+    def turn_batch(self, which: int, turn: Callable[[Batch, User], bool]) -> None:
+        batch = self.batches[-1 - which % len(self.batches)]
+        answers = self._answers_that_may_go()
+        if not turn(batch, self._clerk(0)):
+            return
+        promise(answers <= self._answers_that_may_go(), "I1: a batch that stops holds answers back")
+        stopped_at = self.world.stopped_at
+        if turn is batches.resume:
+            del stopped_at[batch.pk]
+        else:
+            stopped_at[batch.pk] = (self.world.now, turn is batches.cancel)
+
+    def _answers_that_may_go(self) -> set[int]:
+        waiting = sendable(self.world.now).order_by().filter(in_reply_to__isnull=False)
+        return set(waiting.values_list("pk", flat=True))
+
+    @precondition(lambda self: self.batches)
+    @rule()
+    def until_a_reminder_is_due(self) -> None:
+        """A jump by hours seldom ends between that moment and the close."""
+        asked = Notification.objects.open().filter(batch_entry__isnull=False)
+        next_at = asked.filter(handed_over_at__isnull=False).aggregate(at=Min("remind_at"))["at"]
+        if next_at is not None and next_at > self.world.now:
+            self.world.advance(next_at - self.world.now)
+        self.world.sweep()
+
+    # What needs a person
+
+    @rule(
+        which=pick,
+        who=clerk,
+        act=st.sampled_from(["take", "take", "let_go", "told_by_phone", "set_aside", "opt_out"]),
+    )
+    def see_to(self, which: int, who: int, act: str) -> None:
+        found = self._waiting(which, who)
+        if found is None:
+            return
+        concern, is_anothers = found
+        try:
+            getattr(desk, act)(concern, self._clerk(who))
+        except desk.CannotAct:
+            return
+        promise(act == "take" or not is_anothers, "two people saw to one customer")
+        self.tally["acts at the desk"] += 1
+        if act == "opt_out":
+            self.model.opted_out[concern.msisdn] = "sms"
+
+    @rule(which=pick, who=clerk)
+    def answer(self, which: int, who: int) -> None:
+        found = self._waiting(which, who)
+        if found is None:
+            return
+        concern, is_anothers = found
+        nonce = f"form-{self.steps}"
+        try:
+            desk.answer(concern, "We call you in the morning.", self._clerk(who), nonce=nonce)
+        except desk.CannotAct:
+            return
+        promise(not is_anothers, "two people answered one customer")
+        self.tally["answers of staff"] += 1
+
+    @rule(which=pick, who=clerk, of=pick)
+    def apply_an_option(self, which: int, who: int, of: int) -> None:
+        found = self._waiting(which, who)
+        offered = (
+            [option for asked in desk.offers(found[0]) for option in options.of(asked)]
+            if found
+            else []
+        )
+        if found is None or not offered:
+            return
+        concern, is_anothers = found
+        option = offered[of % len(offered)]
+        try:
+            desk.apply(concern, option, self._clerk(who))
+        except desk.CannotAct:
+            return
+        promise(not is_anothers, "two people saw to one customer")
+        self.tally["options applied by staff"] += 1
+        self._moved_by_staff(option)
+
+    def _moved_by_staff(self, option: SlotOption) -> None:
+        reference = option.notification.booking.reference
+        slot = _when(option.slot)
+        if self.model.deliveries[reference].slot != slot:
+            self.model.change(reference, self.world.now, slot=slot)
+
+    def _waiting(self, which: int, who: int) -> tuple[Concern, bool] | None:
+        """One that waits, and whether somebody else has this customer."""
+        waiting = list(Concern.objects.waiting().order_by("pk"))
+        if not waiting:
+            return None
+        concern = waiting[which % len(waiting)]
+        others = {row.owner_id for row in waiting if row.msisdn == concern.msisdn}
+        return concern, bool(others - {None, self._clerk(who).pk})
+
+    @rule(msisdn=phone, is_out=st.booleans())
+    def a_wish_by_phone(self, msisdn: str, *, is_out: bool) -> None:
+        consent.record(self._clerk(0), msisdn, "Said so on the phone.", is_opted_out=is_out)
+        if is_out:
+            self.model.opted_out[msisdn] = "sms"
+        else:
+            self.model.opted_out.pop(msisdn, None)
+
+    # Spreadsheets
+
+    @rule(rows=rows)
+    def a_spreadsheet_comes(self, rows: list[tuple[int, str, int, int]]) -> None:
+        said = {
+            f"P-{number}": (msisdn, self._slot(days, window))
+            for number, msisdn, days, window in rows
+        }
+        self._import(said)
+
+    @precondition(lambda self: self.sheets)
+    @rule(which=pick)
+    def it_comes_again(self, which: int) -> None:
+        self._import(self.sheets[-1 - which % len(self.sheets)][1])
+
+    def _import(self, said: dict[str, tuple[str, When]]) -> None:
+        sheet = io.StringIO()
+        table = csv.writer(sheet)
+        table.writerow(COLUMNS)
+        for reference, (msisdn, slot) in said.items():
+            window = (slot.date.isoformat(), f"{slot.start:%H:%M}", f"{slot.end:%H:%M}")
+            table.writerow([reference, "A", f"+{msisdn}", *window, self.model.capacity[slot]])
+        before = Rows.now()
+        manifest = slices.look_at("day.csv", sheet.getvalue().encode(), self._clerk(0))
+        promise(Rows.now() == before, "a preview changed something")
+        slices.start(manifest, self._clerk(0))
+        self.sheets.append((manifest, said))
+        self.tally["rows of spreadsheets"] += len(said)
+
+    @precondition(lambda self: self.sheets)
+    @rule(which=pick)
+    def an_import_goes_on(self, which: int) -> None:
+        """One slice; another sheet may be under way."""
+        manifest, said = self.sheets[-1 - which % len(self.sheets)]
+        before = _imported()
+        slices._import_slice(manifest.pk, self._clerk(0))
+        for reference, state, msisdn, place, date, start, end in Rows.now().bookings:
+            if reference in said:
+                slot, is_off = When(place, date, start, end), state == "cancelled"
+                found = Delivery(msisdn=msisdn, slot=slot, is_cancelled=is_off)
+                self._follow(reference, found, said[reference], before.get(reference))
+
+    def _follow(
+        self,
+        reference: str,
+        found: Delivery,
+        said: tuple[str, When],
+        before: tuple[str, When] | None,
+    ) -> None:
+        """What a row did: all that it says of a new delivery, and of a known one what it says anew."""
+        known = self.model.deliveries.get(reference)
+        if known is None:
+            promise(said == (found.msisdn, found.slot), f"{reference} is not as its row says")
+            self.model.deliveries[reference] = found
+            return
+        for name, is_said, was_said in (
+            ("msisdn", said[0], before and before[0]),
+            ("slot", said[1], before and before[1]),
+        ):
+            is_now = getattr(found, name)
+            if is_now == getattr(known, name):
+                continue
+            promise(is_now == is_said, f"{reference}: its {name} is not as its row says")
+            promise(
+                was_said not in {None, is_said},
+                f"{reference}: a row that says nothing new undid a choice",
+            )
+            self.model.change(reference, self.world.now, **{name: is_now})
+
+    def _clerk(self, who: int) -> User:
+        return User.objects.get_or_create(username=f"clerk-{who}")[0]
+
+
+def _when(slot: Slot) -> When:
+    return When(slot.place, slot.date, slot.window_start, slot.window_end)
+
+
+def _imported() -> dict[str, tuple[str, When]]:
+    """What each delivery's row said when it was last imported."""
+    found = {}
+    for booking in Booking.objects.exclude(imported=None):
+        row = booking.imported or {}
+        start, end = (dt.time.fromisoformat(row[name]) for name in ("window_start", "window_end"))
+        day = dt.date.fromisoformat(row["date"])
+        found[booking.reference] = (row["phone"], When(row["place"], day, start, end))
+    return found

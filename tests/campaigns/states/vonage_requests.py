@@ -1,0 +1,79 @@
+"""What Vonage posts to us, and what it must come to: once, with the first 200."""
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tests.campaigns.states.invariant_checks import Rows
+from tests.campaigns.states.reference_model import Meaning
+from tests.campaigns.states.simulated_network import LOST, Post
+
+if TYPE_CHECKING:
+    from tests.campaigns.states.simulation import World
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A signed request. It can be posted again: the same bytes, at any time."""
+
+    key: str
+    path: str
+    fields: dict[str, str] = field(repr=False)
+    secret: str = field(repr=False)
+    sent_at: dt.datetime
+    good_for: dt.timedelta
+
+    def is_fresh(self, now: dt.datetime) -> bool:
+        return -dt.timedelta(minutes=5) <= now - self.sent_at <= self.good_for
+
+    def take_effect(self, world: "World") -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply(Request):
+    """A customer's text, or a piece of a long one (`piece`: its number and how many there are)."""
+
+    msisdn: str
+    meaning: Meaning
+    text_key: str = ""
+    piece: tuple[int, int] | None = None
+    path: str = "inbound-sms"
+    good_for: dt.timedelta = dt.timedelta(hours=25)
+
+    def take_effect(self, world: "World") -> None:
+        model = world.model
+        if self.piece and not model.piece_came(self.text_key, *self.piece, world.now):
+            return
+        match self.meaning:
+            case "out":
+                model.opted_out.setdefault(self.msisdn, "sms")
+                model.opted_out[self.msisdn] = "sms"
+            case "in":
+                model.opted_out.pop(self.msisdn, None)
+            case int(digit):
+                model.is_answered(self.msisdn, digit, world.now)
+                moves = model.possible_moves(self.msisdn, digit, world.now)
+                places = Rows.places()
+                seen = [move for move in moves if move and places[move[0]] == move[1]]
+                world.move(seen[0] if seen else None if None in moves else moves[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt(Request):
+    """The network's later word on a part."""
+
+    post: Post
+    part: str
+    status: str
+    opts_out: bool = False
+    names_ref: bool = True
+    path: str = "delivery-receipt"
+    good_for: dt.timedelta = dt.timedelta(hours=73)
+
+    def take_effect(self, world: "World") -> None:
+        opts_out = self.opts_out and self.status in LOST
+        if self.names_ref or self.post.is_answered:
+            world.hear_of(self.post, self.part, self.status, opts_out=opts_out)
+        else:
+            self.post.parked.add((self.part, self.status, opts_out))
