@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.check_invariants import fill
 from benchmarks.databases import on_each
-from tests.campaigns.shared.environment import DATABASES, Stage
+from tests.campaigns.shared.environment import DATABASES, Environment
 
 _HISTORY = 20_000  # bookings, with 2.5 messages each
 _DAYS, _PLACES = 3, 2000  # of the batch, and for how many deliveries each of its slots is
@@ -30,8 +30,8 @@ def main() -> int:
     if told.database is None:
         size = ("--history", str(told.history), "--customers", str(told.customers))
         return on_each("ask_batch", *size)
-    with Stage(told.database, seed=1) as stage:
-        fill(told.history, stage.random)
+    with Environment(told.database, seed=1) as environment:
+        fill(told.history, environment.random)
         return _measure(told.database, told.customers)
 
 

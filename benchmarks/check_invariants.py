@@ -19,7 +19,7 @@ from itertools import islice
 from typing import Any
 
 from benchmarks.databases import on_each
-from tests.campaigns.shared.environment import DATABASES, Stage
+from tests.campaigns.shared.environment import DATABASES, Environment
 
 _AT_ONCE = 2000
 _MESSAGES_PER_BOOKING = 2.5
@@ -39,9 +39,9 @@ def main() -> int:
     told = parser.parse_args()
     if told.database is None:
         return on_each("check_invariants", "--messages", str(told.messages))
-    with Stage(told.database, seed=1) as stage:
+    with Environment(told.database, seed=1) as environment:
         bookings = round(told.messages / _MESSAGES_PER_BOOKING)
-        fill(bookings, stage.random)
+        fill(bookings, environment.random)
         return _measure(told.database)
 
 

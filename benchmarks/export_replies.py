@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from benchmarks.check_invariants import fill
-from tests.campaigns.shared.environment import DATABASES, Stage
+from tests.campaigns.shared.environment import DATABASES, Environment
 
 _ROWS = (10_000, 100_000)
 _KINDS = ("csv", "xlsx")
@@ -41,8 +41,8 @@ def main() -> int:
         _export(told.export[0], int(told.export[1]))
         return 0
     database = told.database or ("postgres" if os.environ.get("TEST_DATABASE_URL") else "sqlite")
-    with Stage(database, seed=1) as stage:
-        fill(_SEED, stage.random)
+    with Environment(database, seed=1) as environment:
+        fill(_SEED, environment.random)
         _multiply(told.messages)
         print(f"{database}, {told.messages:,} messages", flush=True)
         print("file      rows  seconds  peak MB", flush=True)
@@ -50,7 +50,7 @@ def main() -> int:
             for rows in _ROWS:
                 asked = ["--export", kind, str(rows)]
                 again = [sys.executable, "-m", "benchmarks.export_replies", *asked]
-                subprocess.run(again, check=True, env=stage.env)
+                subprocess.run(again, check=True, env=environment.variables)
         _time_lists()
     return 0
 

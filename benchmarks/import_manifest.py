@@ -16,7 +16,7 @@ import time
 from typing import Any
 
 from benchmarks.databases import on_each
-from tests.campaigns.shared.environment import DATABASES, Stage
+from tests.campaigns.shared.environment import DATABASES, Environment
 
 _HEADER = ["reference", "customer_name", "phone", "date", "window_start", "window_end"]
 
@@ -28,7 +28,7 @@ def main() -> int:
     told = parser.parse_args()
     if told.database is None:
         return on_each("import_manifest", "--rows", str(told.rows))
-    with Stage(told.database, seed=1):
+    with Environment(told.database, seed=1):
         return _measure(told.database, told.rows)
 
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.databases import on_each
-from tests.campaigns.shared.environment import DATABASES, Stage
-from tests.campaigns.soak.customers import gather
+from tests.campaigns.shared.environment import DATABASES, Environment
+from tests.campaigns.soak.customers import create_customers
 from tests.campaigns.soak.fault_injector import web_process
-from tests.campaigns.soak.traffic import Delivery, signed
+from tests.campaigns.soak.traffic import ScheduledDelivery, signed_fields
 from tests.fake_vonage import new_id
 
 _CONNECTIONS = 24
@@ -36,8 +36,8 @@ def main() -> int:
     told = parser.parse_args()
     if told.database is None:
         return on_each("replies", "--replies", str(told.replies))
-    with Stage(told.database, seed=1) as stage, stage.web() as base_url:
-        warm, *replies = _replies(stage, told.replies + 1)
+    with Environment(told.database, seed=1) as environment, environment.web() as base_url:
+        warm, *replies = _replies(environment, told.replies + 1)
         print(f"\n{told.database}: {told.replies} of each, over {_CONNECTIONS} connections")
         host = urlsplit(base_url).netloc
         _post(host, [warm] * 2 * _CONNECTIONS)  # each thread of the web has been at work
@@ -47,12 +47,12 @@ def main() -> int:
     return 0
 
 
-def _replies(stage: Stage, count: int) -> list[str]:
+def _replies(environment: Environment, count: int) -> list[str]:
     """The bodies of as many requests, each of a customer who was asked."""
-    customers = gather(count)
-    digits = (stage.random.choice(list(customer.slots)) for customer in customers)
+    customers = create_customers(count)
+    digits = (environment.random.choice(list(customer.slots)) for customer in customers)
     return [
-        json.dumps(signed(Delivery(0, 0, customer, digit, "reply", new_id("0B"))))
+        json.dumps(signed_fields(ScheduledDelivery(0, 0, customer, digit, "reply", new_id("0B"))))
         for customer, digit in zip(customers, digits, strict=True)
     ]
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from tests.campaigns.shared.environment import DATABASES, Stage
+from tests.campaigns.shared.environment import DATABASES, Environment
 from tests.campaigns.shared.report import Report
 
 NAMES = ("states", "fuzz", "kill", "race", "faults", "receipts", "soak", "slow")
@@ -38,17 +38,17 @@ def main() -> int:
 
 
 def _run(name: str, size: str, database: str, seed: int) -> bool:
-    with Stage(database, seed, breaks_database=name in BREAK_DATABASE) as stage:
+    with Environment(database, seed, breaks_database=name in BREAK_DATABASE) as environment:
         campaign = importlib.import_module(f"tests.campaigns.{name}.campaign")
         sizes = {"full": campaign.FULL, "small": campaign.SMALL}
         number = sizes[size] if size in sizes else int(size)
         report = Report(f"{name}, size {number:,}, on {database}, --seed {seed}")
         try:
-            campaign.run(stage, number, report)
+            campaign.run(environment, number, report)
         except BaseException:
             report.found("the campaign itself broke off")
             report.close()
-            print(stage.logged()[-1500:], file=sys.stderr)
+            print(environment.logged()[-1500:], file=sys.stderr)
             raise
         return report.close()
 

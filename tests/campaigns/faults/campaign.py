@@ -20,7 +20,7 @@ import certifi
 import psycopg
 import requests
 
-from tests.campaigns.shared.environment import Stage
+from tests.campaigns.shared.environment import Environment
 from tests.campaigns.shared.report import Report
 from tests.fake_vonage import FakeVonage
 from tests.processes import VIRTUAL_NUMBER, wait_for
@@ -94,23 +94,23 @@ class _Case:
     message: int
 
 
-def run(stage: Stage, size: int, report: Report) -> None:
-    unreached = _not_reached(stage.network, size)
-    with stage.sender("--threads", "24"):
-        cases = _queue(stage.network, _SLOW, size)
+def run(environment: Environment, size: int, report: Report) -> None:
+    unreached = _not_reached(environment.network, size)
+    with environment.sender("--threads", "24"):
+        cases = _queue(environment.network, _SLOW, size)
         wait_for(lambda: _attempts(cases) == len(cases), seconds=120)
-        _look_for_open_transactions(stage, report)
+        _look_for_open_transactions(environment, report)
         # A text that is accepted closes the circuit, as it should: so none may come in between.
         taken = unreached + [case for case in cases if case.mode == "ok"]
         wait_for(lambda: not _unsettled(taken), seconds=120)
         for mode, verdict in list(_ACCOUNT.items()) * size:
-            cases += _stop_the_queue(stage.network, mode, verdict, report)
-        cases += unreached + _queue(stage.network, _PLAIN, size)
+            cases += _stop_the_queue(environment.network, mode, verdict, report)
+        cases += unreached + _queue(environment.network, _PLAIN, size)
         wait_for(lambda: not _unsettled(cases), seconds=120 + 20 * size)
-    _judge(stage.network, cases, report)
-    for line in stage.contradictions():
+    _verify(environment.network, cases, report)
+    for line in environment.contradictions():
         report.found(line)
-    _control_counter(stage.network, report)
+    _control_counter(environment.network, report)
 
 
 def _queue(network: FakeVonage, faults: dict[str, str], times: int) -> list[_Case]:
@@ -150,7 +150,7 @@ def _unsettled(cases: list[_Case]) -> bool:
     return waiting.filter(pk__in=[case.message for case in cases]).exists()
 
 
-def _judge(network: FakeVonage, cases: list[_Case], report: Report) -> None:
+def _verify(network: FakeVonage, cases: list[_Case], report: Report) -> None:
     from bookings.models import SendAttempt
 
     posts = Counter(post.client_ref for post in network.posts)
@@ -218,14 +218,14 @@ def _is_sending(case: _Case) -> bool:
     return OutboundMessage.objects.filter(pk=case.message, state="sending").exists()
 
 
-def _look_for_open_transactions(stage: Stage, report: Report) -> None:
+def _look_for_open_transactions(environment: Environment, report: Report) -> None:
     """Row 60: the calls of the slow faults are under way, and none of them holds a transaction."""
     time.sleep(1.2)
     report.tried("looks for a transaction that is open during a call")
-    if _is_transaction_open(stage.database, older_than=1):
+    if _is_transaction_open(environment.database, older_than=1):
         report.found("a transaction was open during a call")
-    with _open_transaction(stage.database):
-        seen = _is_transaction_open(stage.database, older_than=0)
+    with _open_transaction(environment.database):
+        seen = _is_transaction_open(environment.database, older_than=0)
     report.control("a transaction left open is seen", holds=seen)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 
-from tests.campaigns.shared.environment import Stage
+from tests.campaigns.shared.environment import Environment
 from tests.campaigns.shared.raw_http import (
     FORM,
     INBOUND,
@@ -33,7 +33,7 @@ from tests.campaigns.shared.raw_http import (
     sealed,
 )
 from tests.campaigns.shared.report import Report
-from tests.campaigns.shared.web_servers import memory_of_web, naive_web
+from tests.campaigns.shared.web_servers import memory_of_web, naive_webhook_server
 
 FULL, SMALL = 10_000, 600
 
@@ -221,20 +221,20 @@ CASES: dict[str, Maker] = {
 _WITHOUT_END = {"cut short", "broken chunks", "length and chunks", "odd request line"}
 
 
-def run(stage: Stage, size: int, report: Report) -> None:
+def run(environment: Environment, size: int, report: Report) -> None:
     from bookings.models import DeliveryReceipt, InboundMessage
 
-    corpus = list(_corpus(stage.random, size))
-    with stage.web() as base_url:
+    corpus = list(_corpus(environment.random, size))
+    with environment.web() as base_url:
         address = address_of(base_url)
         for name, case in corpus[: len(CASES)]:  # so that what it loads lazily is loaded
             _send(address, name, case)
-        before = memory_of_web(stage)
+        before = memory_of_web(environment)
         answers = [(name, case, _send(address, name, case)) for name, case in corpus]
-        grown = (memory_of_web(stage) - before) / 1024
-        _judge_time(address, answers, report)
+        grown = (memory_of_web(environment) - before) / 1024
+        _check_times(address, answers, report)
     report.tried("requests", len(corpus))
-    _judge_answers(answers, report)
+    _check_answers(answers, report)
     due = {case.valid for _, case, _ in answers if case.valid}
     stored = Counter(InboundMessage.objects.values_list("gateway_message_id", flat=True))
     if due - set(stored):
@@ -250,7 +250,7 @@ def run(stage: Stage, size: int, report: Report) -> None:
     report.control(
         "every valid text got its 200 and is stored", holds=bool(due) and due <= set(stored)
     )
-    with naive_web(stage) as base_url:
+    with naive_webhook_server(environment) as base_url:
         _show_that_a_naive_one_fails(address_of(base_url), corpus[: max(size // 5, 300)], report)
 
 
@@ -266,7 +266,7 @@ def _send(address: Address, name: str, case: _Case) -> Answer:
     return ask(address, [case.request], hangs_up=name in _WITHOUT_END)
 
 
-def _judge_answers(answers: list[tuple[str, _Case, Answer]], report: Report) -> None:
+def _check_answers(answers: list[tuple[str, _Case, Answer]], report: Report) -> None:
     outcomes: dict[str, set[int]] = defaultdict(set)
     for name, case, answer in answers:
         outcomes[name].update(answer.statuses[:1] or [0])
@@ -282,7 +282,9 @@ def _judge_answers(answers: list[tuple[str, _Case, Answer]], report: Report) -> 
     )
 
 
-def _judge_time(address: Address, answers: list[tuple[str, _Case, Answer]], report: Report) -> None:
+def _check_times(
+    address: Address, answers: list[tuple[str, _Case, Answer]], report: Report
+) -> None:
     """The machine may have been busy: what was slow is asked again, and must then be quick."""
     times = [answer.seconds for *_, answer in answers]
     report.figure(

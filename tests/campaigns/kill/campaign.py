@@ -15,8 +15,14 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from tests.campaigns.kill.worker_processes import NAIVE, POISON, POISONED_CALL, Nursery, nursery
-from tests.campaigns.shared.environment import Stage
+from tests.campaigns.kill.worker_processes import (
+    NAIVE,
+    POISON,
+    POISONED_CALL,
+    WorkerProcesses,
+    worker_processes,
+)
+from tests.campaigns.shared.environment import Environment
 from tests.campaigns.shared.report import Report
 from tests.processes import VIRTUAL_NUMBER, wait_for
 
@@ -37,29 +43,34 @@ _BYSTANDERS = 12
 _numbers = count(1)
 
 
-def run(stage: Stage, size: int, report: Report) -> None:
-    _set_the_scene()
-    with stage.web() as base_url, nursery(stage.env, stage.log("nursery")) as children:
-        stage.network.receipts_to = base_url
-        nemesis = _Nemesis(stage, children, "sender")
+def run(environment: Environment, size: int, report: Report) -> None:
+    _create_user_and_slot()
+    with (
+        environment.web() as base_url,
+        worker_processes(environment.variables, environment.log("worker-processes")) as workers,
+    ):
+        environment.network.receipts_to = base_url
+        killer = _ProcessKiller(environment, workers, "sender")
         per_kill = max(_TEXTS_PER_KILL, _LEAST_TEXTS // size)
-        while nemesis.kills < size or (not _cut_calls() and nemesis.kills < 5 * size):
-            _queue_texts(stage, _SENDERS * per_kill)
-            nemesis.strike()
-            if nemesis.kills >= size:
-                nemesis.end()
-        report.tried("kills", nemesis.kills)
-        report.tried("freezes past the lease", nemesis.freezes)
-        _let_flow(stage, children)
-        _judge(stage, report)
-        _poison(stage, children, report)
-        for line in stage.contradictions():
+        while killer.kills < size or (not _cut_calls() and killer.kills < 5 * size):
+            _queue_texts(environment, _SENDERS * per_kill)
+            killer.let_work_and_kill()
+            if killer.kills >= size:
+                killer.end()
+        report.tried("kills", killer.kills)
+        report.tried("freezes past the lease", killer.freezes)
+        _send_the_rest(environment, workers)
+        _verify(environment, report)
+        _poison(environment, workers, report)
+        for line in environment.contradictions():
             report.found(line)
-        report.figure("receipts were answered with", dict(Counter(stage.network.receipt_statuses)))
-        _control_naive(stage, children, min(size, 60), report)
+        report.figure(
+            "receipts were answered with", dict(Counter(environment.network.receipt_statuses))
+        )
+        _control_naive(environment, workers, min(size, 60), report)
 
 
-def _set_the_scene() -> None:
+def _create_user_and_slot() -> None:
     from django.contrib.auth.models import User
 
     from bookings.models import Slot
@@ -69,15 +80,15 @@ def _set_the_scene() -> None:
     Slot.objects.create(date=day, window_start=dt.time(9), window_end=dt.time(12))
 
 
-def _queue_texts(stage: Stage, how_many: int) -> None:
+def _queue_texts(environment: Environment, how_many: int) -> None:
     """Questions, answers, and what dispatch tells, each to a number of its own."""
     from django.db import OperationalError
 
     for _ in range(how_many):
         number = next(_numbers)
-        (mode,) = stage.random.choices(list(_MODES), list(_MODES.values()))
-        stage.network.set_mode(mode, to=_msisdn(number))
-        kind = stage.random.choice(["notification", "acknowledgement", "told"])
+        (mode,) = environment.random.choices(list(_MODES), list(_MODES.values()))
+        environment.network.set_mode(mode, to=_msisdn(number))
+        kind = environment.random.choice(["notification", "acknowledgement", "told"])
         for wait in (1, 2, 4, 8, 0):  # on SQLite somebody frozen may hold the one lock there is
             try:
                 _queue_text(kind, number)
@@ -113,21 +124,21 @@ def _msisdn(number: int) -> str:
     return f"4471{number:08}"
 
 
-class _Nemesis:
+class _ProcessKiller:
     """Several processes in one role, and a desk beside them, all of them struck down again and again."""
 
-    def __init__(self, stage: Stage, children: Nursery, role: str) -> None:
-        self._stage, self._children, self._role = stage, children, role
+    def __init__(self, environment: Environment, workers: WorkerProcesses, role: str) -> None:
+        self._environment, self._workers, self._role = environment, workers, role
         self._desk = 0
         self._frozen: list[int] = []
         self.kills = self.freezes = 0
 
-    def strike(self) -> None:
+    def let_work_and_kill(self) -> None:
         """Let new ones work, and those of before wake up among them; then kill or freeze each, and pass time."""
-        draw = self._stage.random
-        self._stage.network.receipt_delay = draw.choice(_RECEIPT_DELAYS)
-        alive = [self._children.start(self._role) for _ in range(_SENDERS)]
-        self._desk = self._desk or self._children.start("desk")
+        draw = self._environment.random
+        self._environment.network.receipt_delay = draw.choice(_RECEIPT_DELAYS)
+        alive = [self._workers.start(self._role) for _ in range(_SENDERS)]
+        self._desk = self._desk or self._workers.start("desk")
         self._let_work(draw.randint(0, _MOST_SENT))
         self._tell_frozen(signal.SIGCONT)
         time.sleep(draw.uniform(0, 0.3))
@@ -142,19 +153,19 @@ class _Nemesis:
 
     def _let_work(self, most: int) -> None:
         """Until they have sent so many texts, or there is nothing to send."""
-        enough = len(self._stage.network.posts) + most
+        enough = len(self._environment.network.posts) + most
         with suppress(AssertionError):
-            wait_for(lambda: len(self._stage.network.posts) >= enough, seconds=2, every=0.01)
+            wait_for(lambda: len(self._environment.network.posts) >= enough, seconds=2, every=0.01)
 
     def _kill_desk(self) -> None:
         if self._desk:
-            self._children.kill(self._desk)
+            self._workers.kill(self._desk)
         self._desk = 0
 
     def end(self) -> None:
         self._kill_desk()
         for pid in self._frozen:
-            self._children.kill(pid)
+            self._workers.kill(pid)
         self._frozen = []
         self._pass_time(also_a_quarter=False)
 
@@ -164,7 +175,7 @@ class _Nemesis:
             self._frozen.append(pid)
             self.freezes += 1
         else:
-            self._children.kill(pid)
+            self._workers.kill(pid)
             self.kills += 1
 
     def _pass_time(self, *, also_a_quarter: bool) -> None:
@@ -223,22 +234,22 @@ def _short_waits() -> Iterator[None]:
             cursor.execute(setting.format(4000))
 
 
-def _let_flow(stage: Stage, children: Nursery) -> None:
+def _send_the_rest(environment: Environment, workers: WorkerProcesses) -> None:
     """A sender that nobody harms: all goes out, all receipts come in; after a quarter what may go again, goes."""
-    pid = children.start("sender")
+    pid = workers.start("sender")
     wait_for(lambda: not _rows("queued", "sending"), seconds=60 + len(_rows("queued")))
-    children.kill(pid)
-    _let_receipts_come(stage)
+    workers.kill(pid)
+    _let_receipts_come(environment)
     _pass_a_quarter()
-    pid = children.start("drain")
-    wait_for(lambda: not children.is_alive(pid), seconds=300)
-    _let_receipts_come(stage)
+    pid = workers.start("drain")
+    wait_for(lambda: not workers.is_alive(pid), seconds=300)
+    _let_receipts_come(environment)
 
 
-def _let_receipts_come(stage: Stage) -> None:
+def _let_receipts_come(environment: Environment) -> None:
     """Of all that the network took; what has none when it no longer tries is for the judge to find."""
     with suppress(AssertionError):
-        wait_for(lambda: not _posted(stage) - _rows("delivered"), seconds=180)
+        wait_for(lambda: not _posted(environment) - _rows("delivered"), seconds=180)
 
 
 def _rows(*states: str) -> set[str]:
@@ -248,20 +259,20 @@ def _rows(*states: str) -> set[str]:
     return set(OutboundMessage.objects.filter(state__in=states).values_list("ref", flat=True))
 
 
-def _posted(stage: Stage) -> set[str]:
+def _posted(environment: Environment) -> set[str]:
     """The refs of the messages that the network was asked to take."""
-    return {_ref(post.client_ref) for post in list(stage.network.posts)}
+    return {_ref(post.client_ref) for post in list(environment.network.posts)}
 
 
 def _ref(client_ref: str) -> str:
     return client_ref.rpartition("-")[0]
 
 
-def _judge(stage: Stage, report: Report) -> None:
+def _verify(environment: Environment, report: Report) -> None:
     from bookings.models import OutboundMessage
 
-    posts = Counter(_ref(post.client_ref) for post in stage.network.posts)
-    for fault in (*_doubles(stage), *_unpaired_bookings(report)):
+    posts = Counter(_ref(post.client_ref) for post in environment.network.posts)
+    for fault in (*_doubles(environment), *_unpaired_bookings(report)):
         report.found(fault)
     nobodys = set(posts) - set(OutboundMessage.objects.values_list("ref", flat=True))
     for ref in sorted(nobodys):
@@ -273,14 +284,14 @@ def _judge(stage: Stage, report: Report) -> None:
         for fault in _faults(message, posts[message.ref]):
             report.found(f"message {message.pk}, a {message.kind}: {fault}")
     report.figure("texts by state at the end", dict(states))
-    report.figure("POSTs", len(stage.network.posts))
-    _look_at_unknown(stage, report)
+    report.figure("POSTs", len(environment.network.posts))
+    _look_at_unknown(environment, report)
     report.control("texts are delivered", holds=states["delivered"] > 0)
 
 
-def _doubles(stage: Stage) -> Iterator[str]:
+def _doubles(environment: Environment) -> Iterator[str]:
     """One try is one POST."""
-    for client_ref, times in Counter(post.client_ref for post in stage.network.posts).items():
+    for client_ref, times in Counter(post.client_ref for post in environment.network.posts).items():
         if times > 1:
             yield f"attempt {client_ref} was {times} POSTs"
 
@@ -320,10 +331,10 @@ def _cut_calls() -> list[tuple[str, str]]:
     return list(SendAttempt.objects.filter(stopped).values_list("message__kind", "client_ref"))
 
 
-def _look_at_unknown(stage: Stage, report: Report) -> None:
+def _look_at_unknown(environment: Environment, report: Report) -> None:
     from bookings.models import OutboundMessage
 
-    posted = {post.client_ref for post in stage.network.posts}
+    posted = {post.client_ref for post in environment.network.posts}
     calls = _cut_calls()
     never_left = Counter(kind for kind, client_ref in calls if client_ref not in posted)
     report.figure("calls whose sender stopped", dict(Counter(kind for kind, _ in calls)))
@@ -347,59 +358,61 @@ def _unpaired_bookings(report: Report) -> Iterator[str]:
         yield f"booking {booking.reference} was saved, and its text was not queued"
 
 
-def _poison(stage: Stage, children: Nursery, report: Report) -> None:
+def _poison(environment: Environment, workers: WorkerProcesses, report: Report) -> None:
     """Texts that kill whoever takes them up, or calls with them. The others flow."""
     from bookings.models import Kind
 
     deadly = [_queue(Kind.ACKNOWLEDGEMENT, next(_numbers), POISON) for _ in range(2)]
     calls = [_queue(Kind.ACKNOWLEDGEMENT, next(_numbers), POISONED_CALL) for _ in range(2)]
     others = [_queue(Kind.ACKNOWLEDGEMENT, next(_numbers), "hello") for _ in range(_BYSTANDERS)]
-    deaths = _outlive(children, most=3 * len(deadly + calls))
+    deaths = _outlive(workers, most=3 * len(deadly + calls))
     report.figure("senders that poisoned texts killed", deaths)
-    wait_for(lambda: _posted(stage) <= _rows("delivered"), seconds=30)
+    wait_for(lambda: _posted(environment) <= _rows("delivered"), seconds=30)
     ends = [(deadly, "failed", 0), (calls, "unknown", 1), (others, "delivered", 1)]
     for message, *expected in ((message, *end) for messages, *end in ends for message in messages):
         message.refresh_from_db()
         found = [message.state, message.attempts.count()]
         # A bystander may die with its sender between "call started" and the first byte.
-        never_left = found == ["unknown", 1] and message.ref not in _posted(stage)
+        never_left = found == ["unknown", 1] and message.ref not in _posted(environment)
         if found != expected and not (message in others and never_left):
             report.found(f"{message.text} ends {found}, not {expected}: {message.reason}")
     report.control("poisoned texts kill senders", holds=deaths > 0)
 
 
-def _outlive(children: Nursery, *, most: int) -> int:
+def _outlive(workers: WorkerProcesses, *, most: int) -> int:
     """One sender after the other, until nothing waits; how many died."""
     for deaths in range(most + 1):
-        pid = children.start("poisonable")
-        wait_for(partial(_is_over, children, pid))
-        if children.is_alive(pid):
-            children.kill(pid)
+        pid = workers.start("poisonable")
+        wait_for(partial(_is_over, workers, pid))
+        if workers.is_alive(pid):
+            workers.kill(pid)
             return deaths
         _pass_a_minute()
     return most + 1
 
 
-def _is_over(children: Nursery, pid: int) -> bool:
+def _is_over(workers: WorkerProcesses, pid: int) -> bool:
     """The sender is dead, or nothing waits any more."""
-    return not children.is_alive(pid) or not _rows("queued", "sending")
+    return not workers.is_alive(pid) or not _rows("queued", "sending")
 
 
-def _control_naive(stage: Stage, children: Nursery, kills: int, report: Report) -> None:
+def _control_naive(
+    environment: Environment, workers: WorkerProcesses, kills: int, report: Report
+) -> None:
     """The same killing, of a sender that repeats what has no answer: the count at the network must show it."""
     from bookings.models import Kind, OutboundMessage
 
-    stage.network.receipts_to = None
-    stage.network.posts.clear()
+    environment.network.receipts_to = None
+    environment.network.posts.clear()
     for _ in range(5 * kills):
         number = next(_numbers)
-        stage.network.set_mode("slow:0.05", to=_msisdn(number))
+        environment.network.set_mode("slow:0.05", to=_msisdn(number))
         _queue(Kind.ACKNOWLEDGEMENT, number, "hello")
     OutboundMessage.objects.queued().update(gateway=NAIVE)
-    nemesis = _Nemesis(stage, children, "naive")
-    while nemesis.kills < kills:
-        nemesis.strike()
-    nemesis.end()
-    doubles = list(_doubles(stage))
-    report.figure(f"texts that a naive sender sends twice, in {nemesis.kills} kills", len(doubles))
+    killer = _ProcessKiller(environment, workers, "naive")
+    while killer.kills < kills:
+        killer.let_work_and_kill()
+    killer.end()
+    doubles = list(_doubles(environment))
+    report.figure(f"texts that a naive sender sends twice, in {killer.kills} kills", len(doubles))
     report.control("a sender that sends twice is caught", holds=bool(doubles))

@@ -26,7 +26,7 @@ NAIVE = "naive"
 _LOADED_ONCE = ("vonage", "bookings.gateways.vonage", "bookings.management.commands.run_outbox")
 
 
-class Nursery:
+class WorkerProcesses:
     """The campaign's side: start a process in a role, and kill, freeze or thaw it by its id."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
@@ -39,7 +39,7 @@ class Nursery:
     def kill(self, pid: int) -> None:
         """SIGKILL; it is gone on return."""
         os.kill(pid, signal.SIGKILL)
-        self._ask(f"bury {pid}")
+        self._ask(f"reap {pid}")
 
     def is_alive(self, pid: int) -> bool:
         return self._ask(f"look {pid}") == "alive"
@@ -54,7 +54,7 @@ class Nursery:
 
 
 @contextmanager
-def nursery(env: dict[str, str], log: Path) -> Iterator[Nursery]:
+def worker_processes(env: dict[str, str], log: Path) -> Iterator[WorkerProcesses]:
     """Everything that was started in it is dead at the end."""
     with ExitStack() as closing:
         process = closing.enter_context(
@@ -68,7 +68,7 @@ def nursery(env: dict[str, str], log: Path) -> Iterator[Nursery]:
                 text=True,
             )
         )  # leaving it closes its input, at which it ends
-        yield Nursery(process)
+        yield WorkerProcesses(process)
 
 
 def _send() -> None:

@@ -6,26 +6,26 @@ from contextlib import closing, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from tests.campaigns.race.race_round import THREADS, Round, Together
-from tests.campaigns.shared.environment import Stage
+from tests.campaigns.race.race_round import THREADS, RaceRound, SimultaneousCalls
+from tests.campaigns.shared.environment import Environment
 from tests.campaigns.shared.report import Report
 
 FULL, SMALL = 500, 8  # rounds
 
-_SEEDED_ROUNDS = 40  # at the most: each seeded bug is run until it is caught
+_MOST_ROUNDS_WITH_BUG = 40  # at the most: each seeded bug is run until it is caught
 
 
-def run(stage: Stage, size: int, report: Report) -> None:
+def run(environment: Environment, size: int, report: Report) -> None:
     from bookings.webhooks import deadline
 
     logging.getLogger("bookings").setLevel(logging.ERROR)
     # Eight threads of one process wait for one another, on a machine that may be busy with other things.
     deadline.CUT_AFTER = deadline.LAST_TURN = 60.0
     user, sessions = _staff()
-    with closing(Together()) as together:
+    with closing(SimultaneousCalls()) as simultaneous:
 
         def play(number: int) -> list[str]:
-            round_ = Round(number, together, sessions, user)
+            round_ = RaceRound(number, simultaneous, sessions, user)
             round_.run()
             return round_.faults
 
@@ -34,12 +34,15 @@ def run(stage: Stage, size: int, report: Report) -> None:
             for fault in play(number):
                 report.found(f"round {number}: {fault}")
         _look_at_outcomes(report)
-        for line in stage.contradictions():
+        for line in environment.contradictions():
             report.found(line)
-        seeds = {**_ON_BOTH, **(_ON_POSTGRES if stage.kind == "postgres" else _ON_SQLITE)}
+        bugs = {
+            **_BUGS,
+            **(_BUGS_ON_POSTGRES if environment.kind == "postgres" else _BUGS_ON_SQLITE),
+        }
         first = size
-        for name, seed in seeds.items():
-            first = _sow(name, seed, play, first, report)
+        for name, bug in bugs.items():
+            first = _run_with_bug(name, bug, play, first, report)
 
 
 def _staff() -> tuple[Any, list[Any]]:
@@ -72,13 +75,13 @@ def _look_at_outcomes(report: Report) -> None:
     report.control("texts are handed over", holds=sent > 0)
 
 
-def _sow(
-    name: str, seed: Callable[[], Any], play: Callable[[int], list[str]], first: int, report: Report
+def _run_with_bug(
+    name: str, bug: Callable[[], Any], play: Callable[[int], list[str]], first: int, report: Report
 ) -> int:
     """Run with a bug until it is caught; the number of the next round."""
     logging.disable()  # what it breaks would be logged
-    with seed():
-        for number in range(first, first + _SEEDED_ROUNDS):
+    with bug():
+        for number in range(first, first + _MOST_ROUNDS_WITH_BUG):
             if faults := play(number):
                 report.figure(f"{name}: caught in round {number - first + 1}", faults[0][:120])
                 break
@@ -158,11 +161,11 @@ def _transactions_begin_by_reading() -> Iterator[None]:
     connection.close()
 
 
-_ON_BOTH = {"a claim that reads, then writes": _claims_without_a_guard}
+_BUGS = {"a claim that reads, then writes": _claims_without_a_guard}
 #: On SQLite a transaction is alone from its first statement on (IMMEDIATE), so that these locks change nothing there.
-_ON_POSTGRES = {
+_BUGS_ON_POSTGRES = {
     "no lock on the customer": _nobody_locks_the_customer,
     "no lock on the slots": _nobody_locks_the_slot,
     "a look before the insert": _looks_before_it_stores,
 }
-_ON_SQLITE = {"transactions that begin by reading": _transactions_begin_by_reading}
+_BUGS_ON_SQLITE = {"transactions that begin by reading": _transactions_begin_by_reading}

@@ -18,7 +18,7 @@ Act = Callable[[], Any]
 _message_ids = count(1)
 
 
-class Together:
+class SimultaneousCalls:
     """Eight threads that connect to the database first, and then act at the same instant."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ def _wait_and_do(act: Act, barrier: Barrier) -> Any:
         connection.close()
 
 
-class Taker:
+class RecordingGateway:
     """A gateway in this process, which takes everything and notes it."""
 
     name = "vonage"
@@ -65,16 +65,18 @@ class Taker:
         """There is nothing to close."""
 
 
-class Round:
+class RaceRound:
     """Customers in a slot of their own; on the next day one place is left, and the day after there is room.
 
     `faults` are the promises that this round broke.
     """
 
-    def __init__(self, number: int, together: Together, sessions: list[Any], user: Any) -> None:
-        self._number, self._together = number, together
+    def __init__(
+        self, number: int, simultaneous: SimultaneousCalls, sessions: list[Any], user: Any
+    ) -> None:
+        self._number, self._simultaneous = number, simultaneous
         self._sessions, self._user = sessions, user
-        self._taker = Taker()
+        self._gateway = RecordingGateway()
         self.faults: list[str] = []
         self._set_up()
 
@@ -111,7 +113,7 @@ class Round:
         self._replies()
         self._clicks()
         self._send_all()
-        self._judge()
+        self._verify()
 
     # What is done at the same instant
 
@@ -125,7 +127,7 @@ class Round:
 
         same, another = _reply(racer, "2"), _reply(racer, "3")
         replies = [_reply(other, "2"), _reply(third, "2")]
-        self._expect_200(self._together.do(*[same] * 3, *[another] * 2, move, *replies))
+        self._expect_200(self._simultaneous.do(*[same] * 3, *[another] * 2, move, *replies))
 
     def _clicks(self) -> None:
         from bookings.notifications import notify
@@ -139,7 +141,7 @@ class Round:
         clicks = [_click(session, form) for session in self._sessions]
         parts = [_reply(long, "post ", part=1), _reply(long, "office", part=2)]
         again = [lambda: notify(asked), lambda: notify(asked)]
-        said = self._together.do(*clicks, *parts, parts[1], *again)
+        said = self._simultaneous.do(*clicks, *parts, parts[1], *again)
         if said[:3] != [302] * 3:
             self.faults.append(f"the three clicks were answered with {said[:3]}")
         self._expect_200(said[3:])
@@ -153,11 +155,11 @@ class Round:
             claimed: list[int] = []
             while (found := claiming.claim(3)).wait is not None:
                 for message in found.messages:
-                    hand_over(message, self._taker)
+                    hand_over(message, self._gateway)
                 claimed += [message.pk for message in found.messages]
             return claimed
 
-        said = self._together.do(*[claim_all] * THREADS)
+        said = self._simultaneous.do(*[claim_all] * THREADS)
         self._expect_200(answer for answer in said if not isinstance(answer, list))
         claims = Counter(pk for each in said if isinstance(each, list) for pk in each)
         self.faults += [f"message {pk} was claimed {n} times" for pk, n in claims.items() if n > 1]
@@ -170,11 +172,11 @@ class Round:
 
     # What must be so afterwards
 
-    def _judge(self) -> None:
+    def _verify(self) -> None:
         from bookings.models import Booking
 
         self.faults += [
-            f"{ref} was taken {n} times" for ref, n in self._taker.taken.items() if n > 1
+            f"{ref} was taken {n} times" for ref, n in self._gateway.taken.items() if n > 1
         ]
         for booking in Booking.objects.filter(reference__startswith=f"R-{self._number}-"):
             self.faults += _wrong_with(booking)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tests.campaigns.shared.environment import Stage
+from tests.campaigns.shared.environment import Environment
 from tests.campaigns.shared.report import Report
 from tests.fake_vonage import Post, new_id, post_receipt
 from tests.processes import SECRET, VIRTUAL_NUMBER, wait_for
@@ -36,16 +36,16 @@ class _Text:
     said: tuple[tuple[int, str, str, bool], ...]
 
 
-def run(stage: Stage, size: int, report: Report) -> None:
-    texts = _queue(stage, size)
+def run(environment: Environment, size: int, report: Report) -> None:
+    texts = _queue(environment, size)
     before = _bookings()
     with (
-        stage.web() as base_url,
+        environment.web() as base_url,
         ThreadPoolExecutor(12) as threads,
-        stage.sender("--threads", "16"),
+        environment.sender("--threads", "16"),
     ):
-        early = _send_all(stage, base_url, texts, threads)
-        posts = {post.form["to"]: post for post in stage.network.posts}
+        early = _send_all(environment, base_url, texts, threads)
+        posts = {post.form["to"]: post for post in environment.network.posts}
         late = [
             job
             for text in texts
@@ -53,18 +53,18 @@ def run(stage: Stage, size: int, report: Report) -> None:
             for job in _jobs(base_url, text, posts[text.msisdn])
         ]
         late += _others_and_forged(base_url, list(posts.values()), size // 10)
-        stage.random.shuffle(late)
+        environment.random.shuffle(late)
         answers = [job.result() for job in early]
         answers += threads.map(lambda job: job(), late)
         _count(answers, report)
         wait_for(lambda: _ours_parked(posts) == 0, seconds=30)
-    _judge_rows(texts, posts, size // 10, report)
+    _check_rows(texts, posts, size // 10, report)
     states = _states()
     for fault in _wrong(texts, posts, states.__getitem__):
         report.found(fault)
     if _bookings() != before:
         report.found("a receipt moved a booking")
-    for line in stage.contradictions():
+    for line in environment.contradictions():
         report.found(line)
     naive = _last_write_wins()
     caught = _wrong(texts, posts, lambda message: naive.get(message, "submitted"))
@@ -78,7 +78,7 @@ def run(stage: Stage, size: int, report: Report) -> None:
     report.control("what was delivered is shown so", holds=delivered > 0)
 
 
-def _queue(stage: Stage, size: int) -> list[_Text]:
+def _queue(environment: Environment, size: int) -> list[_Text]:
     from bookings.models import Booking, Kind, Slot
     from bookings.outbox import queue
 
@@ -88,9 +88,9 @@ def _queue(stage: Stage, size: int) -> list[_Text]:
     for number in range(size):
         msisdn = f"4473{number:08}"
         booking = Booking.objects.create(reference=f"R-{number}", msisdn=msisdn, slot=slot)
-        parts = stage.random.choice(list(_LENGTHS))
-        (mode,) = stage.random.choices(list(_SENDS), list(_SENDS.values()))
-        stage.network.set_mode(mode, times=1, to=msisdn)
+        parts = environment.random.choice(list(_LENGTHS))
+        (mode,) = environment.random.choices(list(_SENDS), list(_SENDS.values()))
+        environment.network.set_mode(mode, times=1, to=msisdn)
         message = queue(
             Kind.STAFF,
             f"Acme {number}: ".ljust(_LENGTHS[parts], "x"),
@@ -99,21 +99,23 @@ def _queue(stage: Stage, size: int) -> list[_Text]:
             sender=VIRTUAL_NUMBER,
             booking=booking,
         )
-        texts.append(_Text(msisdn, mode, message.pk, _things_said(stage, parts, mode)))
+        texts.append(_Text(msisdn, mode, message.pk, _things_said(environment, parts, mode)))
     return texts
 
 
-def _things_said(stage: Stage, parts: int, mode: str) -> tuple[tuple[int, str, str, bool], ...]:
+def _things_said(
+    environment: Environment, parts: int, mode: str
+) -> tuple[tuple[int, str, str, bool], ...]:
     """Some texts are delivered and little else is said of them; of the others anything, in any number."""
-    words = _WORDS if stage.random.random() < 0.6 else ("accepted", "delivered")
+    words = _WORDS if environment.random.random() < 0.6 else ("accepted", "delivered")
     said = [(part, "delivered", "0", True) for part in range(1, parts + 1) if len(words) == 2]
-    for _ in range(stage.random.randrange(5)):
-        part, word = stage.random.randint(1, parts), stage.random.choice(words)
+    for _ in range(environment.random.randrange(5)):
+        part, word = environment.random.randint(1, parts), environment.random.choice(words)
         # Without an answer the message ids are not known to us: only its client-ref tells whose it is.
-        has_ref = mode == _UNANSWERED or stage.random.random() < 0.7
-        said.append((part, word, str(stage.random.randrange(6)), has_ref))
-    said += stage.random.choices(said, k=len(said) // 2) if said else []
-    stage.random.shuffle(said)
+        has_ref = mode == _UNANSWERED or environment.random.random() < 0.7
+        said.append((part, word, str(environment.random.randrange(6)), has_ref))
+    said += environment.random.choices(said, k=len(said) // 2) if said else []
+    environment.random.shuffle(said)
     return tuple(said)
 
 
@@ -144,14 +146,14 @@ def _deliver(base_url: str, post: Post, **told: Any) -> int:
 
 
 def _send_all(
-    stage: Stage, base_url: str, texts: list[_Text], threads: ThreadPoolExecutor
+    environment: Environment, base_url: str, texts: list[_Text], threads: ThreadPoolExecutor
 ) -> "list[Future[int]]":
     """Wait until all have left. Of some the receipts come while the sender still waits for the answer."""
     early = {text.msisdn: text for text in texts if text.mode == _EARLY}
     told: list[Future[int]] = []
 
     def have_left() -> bool:
-        for post in list(stage.network.posts):
+        for post in list(environment.network.posts):
             if text := early.pop(post.form["to"], None):
                 told.extend(threads.submit(job) for job in _jobs(base_url, text, post))
         return not early and not _waiting()
@@ -219,7 +221,7 @@ def _came_before_the_answer() -> int:
     return DeliveryReceipt.objects.filter(received_at__lt=F("attempt__settled_at")).count()
 
 
-def _judge_rows(texts: list[_Text], posts: dict[str, Post], others: int, report: Report) -> None:
+def _check_rows(texts: list[_Text], posts: dict[str, Post], others: int, report: Report) -> None:
     """Each thing that was said is here once, what is not ours is parked, what was forged is nowhere."""
     from bookings.models import DeliveryReceipt
 

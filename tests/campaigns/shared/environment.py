@@ -16,14 +16,14 @@ from typing import Self
 import psycopg
 import requests
 
-from tests.campaigns.shared.breakable_database import Place, breakable
+from tests.campaigns.shared.breakable_database import BreakableDatabase, breakable_database
 from tests.fake_vonage import FakeVonage, new_id
 from tests.processes import ROOT, SECRET, environment, running, wait_for
 
 DATABASES = ("sqlite", "postgres")
 
 
-class Stage:
+class Environment:
     """Everything that a campaign needs around it; all of it is gone at the end.
 
     In this process Django is set up on the campaign's database, with `env` as its environment.
@@ -33,7 +33,7 @@ class Stage:
     def __init__(self, database: str, seed: int, *, breaks_database: bool = False) -> None:
         self.kind = database
         self._breaks_database = breaks_database
-        self.place = Place()
+        self.breakable = BreakableDatabase()
         self.random = random.Random(seed)  # the tries must come again
         self._closing = ExitStack()
         self._logs = count(1)
@@ -42,7 +42,7 @@ class Stage:
         self.folder = Path(self._closing.enter_context(tempfile.TemporaryDirectory("-campaign")))
         self.network = self._closing.enter_context(FakeVonage(webhook={"secret": SECRET}))
         self.database = self._closing.enter_context(self._own_database())
-        self.env = environment(self.network, self.database) | {"TIME_ZONE": "UTC"}
+        self.variables = environment(self.network, self.database) | {"TIME_ZONE": "UTC"}
         self._set_up_django()
         return self
 
@@ -60,9 +60,9 @@ class Stage:
     @contextmanager
     def _own_database(self) -> Iterator[str]:
         if self._breaks_database:
-            self.place = self._closing.enter_context(breakable(self.kind, self.folder))
-        if self.place.url:
-            yield self.place.url
+            self.breakable = self._closing.enter_context(breakable_database(self.kind, self.folder))
+        if self.breakable.url:
+            yield self.breakable.url
             return
         if self.kind == "sqlite":
             yield f"sqlite:///{self.folder / 'campaign.sqlite3'}"
@@ -81,7 +81,7 @@ class Stage:
                 admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def _set_up_django(self) -> None:
-        os.environ.update(self.env, DJANGO_SETTINGS_MODULE="delivery_sms.settings")
+        os.environ.update(self.variables, DJANGO_SETTINGS_MODULE="delivery_sms.settings")
         import django
         from django.core.management import call_command
 
@@ -93,7 +93,7 @@ class Stage:
         told = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
-            env=self.env,
+            env=self.variables,
             capture_output=True,
             text=True,
             check=False,
@@ -116,7 +116,14 @@ class Stage:
         """The web server that ships, without a sender; its address."""
         log = self.log("web")
         with running(
-            "serve", "--no-sender", "--port", "0", *arguments, env=self.env, log=log, shows=False
+            "serve",
+            "--no-sender",
+            "--port",
+            "0",
+            *arguments,
+            env=self.variables,
+            log=log,
+            shows=False,
         ):
             address = r"http://127\.0\.0\.1:\d+"
             wait_for(lambda: re.search(address, log.read_text(encoding="utf-8")))
@@ -128,7 +135,7 @@ class Stage:
     def sender(self, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
         """One sending process."""
         log = self.log("sender")
-        with running("run_outbox", *arguments, env=self.env, log=log, shows=False) as process:
+        with running("run_outbox", *arguments, env=self.variables, log=log, shows=False) as process:
             yield process
 
     def log(self, name: str) -> Path:

@@ -34,7 +34,7 @@ def programs() -> Path | None:
     return found[-1].parent if found else None
 
 
-class Cluster:
+class PostgresServer:
     """A server as durable as one in production, at `url`. The database may lie on a disk of its own, `data`."""
 
     def __init__(self, folder: Path, data: Path | None) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import requests
 
-from tests.campaigns.shared.environment import Stage
+from tests.campaigns.shared.environment import Environment
 from tests.processes import ROOT, wait_for
 
 NGINX_CONF = ROOT / "docs" / "nginx.conf"
@@ -21,39 +21,41 @@ NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
 @contextmanager
-def naive_web(stage: Stage) -> Iterator[str]:
+def naive_webhook_server(environment: Environment) -> Iterator[str]:
     """The webhook of a tutorial (`naive.py`); its address."""
-    log = stage.log("naive")
-    with _started([sys.executable, "-m", "tests.campaigns.shared.naive_webhook"], stage.env, log):
+    log = environment.log("naive")
+    with _started(
+        [sys.executable, "-m", "tests.campaigns.shared.naive_webhook"], environment.variables, log
+    ):
         wait_for(lambda: log.read_text(encoding="utf-8").startswith("http"))
         yield log.read_text(encoding="utf-8").split()[0]
 
 
 @contextmanager
-def web_behind_nginx(stage: Stage) -> Iterator[str]:
+def web_behind_nginx(environment: Environment) -> Iterator[str]:
     """nginx with docs/nginx.conf, and the granian that its first lines start; the address of nginx."""
     assert NGINX
     told = NGINX_CONF.read_text(encoding="utf-8")
     web, door = _free_port(), _free_port()
-    conf = stage.folder / "nginx.conf"
-    conf.write_text(_played(told, stage.folder, web, door), encoding="utf-8")
-    nginx = [NGINX, "-p", str(stage.folder), "-c", str(conf), "-g", "daemon off;"]
-    env = stage.env | {"BEHIND_PROXY": "True"}
+    conf = environment.folder / "nginx.conf"
+    conf.write_text(_played(told, environment.folder, web, door), encoding="utf-8")
+    nginx = [NGINX, "-p", str(environment.folder), "-c", str(conf), "-g", "daemon off;"]
+    env = environment.variables | {"BEHIND_PROXY": "True"}
     with (
-        _started(_granian(told, web), env, stage.log("granian")),
-        _started(nginx, env, stage.log("nginx")),
+        _started(_granian(told, web), env, environment.log("granian")),
+        _started(nginx, env, environment.log("nginx")),
     ):
         base_url = f"http://127.0.0.1:{door}"
         wait_for(lambda: _answers(base_url), seconds=40)
         yield base_url
 
 
-def memory_of_web(stage: Stage) -> float:
+def memory_of_web(environment: Environment) -> float:
     """What the web that ships holds in memory, in kB; 0 where there is no /proc."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             is_web = b"--socket" in (process / "cmdline").read_bytes()
-            is_ours = stage.database.encode() in (process / "environ").read_bytes()
+            is_ours = environment.database.encode() in (process / "environ").read_bytes()
             if is_web and is_ours:
                 held = re.search(r"VmRSS:\s+(\d+)", (process / "status").read_text())
                 return float(held[1]) if held else 0

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from tests.campaigns.shared.environment import Stage
+from tests.campaigns.shared.environment import Environment
 from tests.campaigns.shared.raw_http import (
     FORM,
     INBOUND,
@@ -32,7 +32,7 @@ from tests.campaigns.shared.raw_http import (
     sealed,
 )
 from tests.campaigns.shared.report import Report
-from tests.campaigns.shared.web_servers import NGINX, naive_web, web_behind_nginx
+from tests.campaigns.shared.web_servers import NGINX, naive_webhook_server, web_behind_nginx
 
 FULL, SMALL = 200, 200  # stuck sockets
 
@@ -61,29 +61,31 @@ class _Asked:
     seconds: float
 
 
-def run(stage: Stage, size: int, report: Report) -> None:
+def run(environment: Environment, size: int, report: Report) -> None:
     answers = []
-    with stage.web() as base_url:
-        answers += _try(stage, "the web that ships", address_of(base_url), size, report)
+    with environment.web() as base_url:
+        answers += _try(environment, "the web that ships", address_of(base_url), size, report)
     if NGINX:
-        with web_behind_nginx(stage) as base_url:
-            answers += _try(stage, "nginx and granian", address_of(base_url), size, report)
+        with web_behind_nginx(environment) as base_url:
+            answers += _try(environment, "nginx and granian", address_of(base_url), size, report)
     elif os.environ.get("CI") == "true":
         report.found("nginx is missing (Debian: apt install nginx)")
     else:
         report.figure("nginx and granian", "skipped: no nginx (Debian: apt install nginx)")
     _compare_with_stored(answers, report)
-    with naive_web(stage) as base_url:
-        _show_that_others_fail(stage, address_of(base_url), size, report)
+    with naive_webhook_server(environment) as base_url:
+        _show_that_others_fail(environment, address_of(base_url), size, report)
 
 
-def _try(stage: Stage, server: str, address: Address, size: int, report: Report) -> list[_Asked]:
-    alone = everything = _ask_many(stage, address)
+def _try(
+    environment: Environment, server: str, address: Address, size: int, report: Report
+) -> list[_Asked]:
+    alone = everything = _ask_many(environment, address)
     report.figure(f"{server}, nobody stuck: median and slowest (s)", _shown(alone))
-    report.control(f"{server} answers while nobody is stuck", holds=_judged(alone) == "")
+    report.control(f"{server} answers while nobody is stuck", holds=_fault_in(alone) == "")
     for kind, (start, drips) in _STUCK.items():
         with held(address, size, start) as clients, _dripping(clients, drips=drips):
-            answers = _ask_many(stage, address)
+            answers = _ask_many(environment, address)
             still = sum(map(is_held, clients))
         everything = [*everything, *answers]
         report.tried(f"webhooks beside {size} sockets with {kind}, {server}", len(answers))
@@ -92,7 +94,7 @@ def _try(stage: Stage, server: str, address: Address, size: int, report: Report)
         in_time = sum(answer.seconds for answer in answers) < _HELD_SECONDS
         held_all = still == size or not in_time
         report.control("the stuck sockets were held all the while", holds=held_all)
-        if fault := _judged(answers):
+        if fault := _fault_in(answers):
             report.found(f"{server}, {size} sockets with {kind}: {fault}")
     return everything
 
@@ -117,13 +119,13 @@ def _dripping(clients: Sequence[socket.socket], *, drips: bool) -> Iterator[None
         dripping.join()
 
 
-def _ask_many(stage: Stage, address: Address) -> list[_Asked]:
+def _ask_many(environment: Environment, address: Address) -> list[_Asked]:
     """Valid webhooks of every form, one after the other."""
-    return [_ask(stage, address, number) for number in range(_ASKED)]
+    return [_ask(environment, address, number) for number in range(_ASKED)]
 
 
-def _ask(stage: Stage, address: Address, number: int, *, seconds: float = 15) -> _Asked:
-    fields = sealed(inbound(stage.random))
+def _ask(environment: Environment, address: Address, number: int, *, seconds: float = 15) -> _Asked:
+    fields = sealed(inbound(environment.random))
     body = as_json(fields)
     forms = (
         post(INBOUND, body),
@@ -135,7 +137,7 @@ def _ask(stage: Stage, address: Address, number: int, *, seconds: float = 15) ->
     return _Asked(str(fields["messageId"]), answer.status, answer.seconds)
 
 
-def _judged(answers: Sequence[_Asked]) -> str:
+def _fault_in(answers: Sequence[_Asked]) -> str:
     """What is wrong with these answers, or nothing."""
     statuses = {answer.status for answer in answers}
     times = [answer.seconds for answer in answers]
@@ -151,13 +153,15 @@ def _shown(answers: Sequence[_Asked]) -> str:
     return f"{statistics.median(times):.3f}, {max(times):.3f}"
 
 
-def _show_that_others_fail(stage: Stage, address: Address, size: int, report: Report) -> None:
+def _show_that_others_fail(
+    environment: Environment, address: Address, size: int, report: Report
+) -> None:
     """waitress as it comes takes up 100 connections, and gives each two minutes."""
-    alone = _ask(stage, address, 0)
+    alone = _ask(environment, address, 0)
     with held(address, size, _HALF_HEADER):
-        beside = _ask(stage, address, 0, seconds=_NEVER_SECONDS)
+        beside = _ask(environment, address, 0, seconds=_NEVER_SECONDS)
     report.control("a naive server answers alone", holds=alone.status == 200)
-    report.control("a naive server is caught", holds=_judged([beside]) != "")
+    report.control("a naive server is caught", holds=_fault_in([beside]) != "")
 
 
 def _compare_with_stored(answers: Sequence[_Asked], report: Report) -> None:

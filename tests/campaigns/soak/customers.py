@@ -23,7 +23,7 @@ class Customer:
     words: dict[int, str]
 
 
-def gather(count: int) -> list[Customer]:
+def create_customers(count: int) -> list[Customer]:
     """So many customers, each with one booking and one open question that has been handed over."""
     from bookings.models import Booking
 

@@ -1,4 +1,4 @@
-"""The nemesis: stops, kills, freezes, locks and fills what the product runs on, and mends it again."""
+"""The injector: stops, kills, freezes, locks and fills what the product runs on, and mends it again."""
 
 import os
 import random
@@ -11,21 +11,21 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 
 import psycopg
 
-from tests.campaigns.shared.environment import Stage
-from tests.campaigns.soak.traffic import Broken, History
+from tests.campaigns.shared.environment import Environment
+from tests.campaigns.soak.traffic import EventLog, FaultPeriod
 
 #: What the database's return is measured by.
 OUTAGE = "PostgreSQL stopped"
 WEB_FAULTS = ("web killed", "web told to end, and started again", "web frozen")
 
 
-class Nemesis:
-    """Breaks one thing at a time, and writes each into the history. With `brief` it mends it sooner."""
+class FaultInjector:
+    """Breaks one thing at a time, and writes each into the log. With `brief` it mends it sooner."""
 
-    def __init__(self, stage: Stage, history: History, *, brief: bool) -> None:
-        self._stage, self._history = stage, history
+    def __init__(self, environment: Environment, log: EventLog, *, brief: bool) -> None:
+        self._environment, self._log = environment, log
         # Its own, so that the same seed brings the same faults whatever the traffic drew meanwhile.
-        self.chance = random.Random(stage.random.random())
+        self.chance = random.Random(environment.random.random())
         self._closing = ExitStack()
         self._away = 1.0 if brief else 3.0
         self._locked = 3.0 if brief else 6.0
@@ -34,11 +34,11 @@ class Nemesis:
     def sender(self) -> Iterator[None]:
         """The sending process, which is killed and started again."""
         with self._closing:
-            self._process = self._closing.enter_context(self._stage.sender())
+            self._process = self._closing.enter_context(self._environment.sender())
             yield
 
     def faults(self) -> dict[str, Callable[[], None]]:
-        """What can be broken here, by its name in the history."""
+        """What can be broken here, by its name in the log."""
         faults = {
             WEB_FAULTS[0]: lambda: self._web(signal.SIGKILL),
             WEB_FAULTS[1]: lambda: self._web(signal.SIGTERM),
@@ -46,22 +46,22 @@ class Nemesis:
             "sender killed": self._kill_sender,
             "a lock held": self._lock,
         }
-        place = self._stage.place
-        if place.disk:
+        breakable = self._environment.breakable
+        if breakable.disk:
             faults["disk full"] = self._fill_disk
-        if self._stage.kind == "postgres":
+        if self._environment.kind == "postgres":
             faults["every slot held"] = self._hold_slots
             faults["every connection ended"] = self._end_connections
-        if place.cluster:
+        if breakable.postgres:
             faults[OUTAGE] = self._stop_postgres
             faults["PostgreSQL frozen"] = self._freeze_postgres
         return faults
 
-    def do(self, name: str) -> None:
+    def inject(self, name: str) -> None:
         """One of the faults, until it is mended."""
         began_at = time.monotonic()
         self.faults()[name]()
-        self._history.write(Broken(name, began_at, time.monotonic()))
+        self._log.write(FaultPeriod(name, began_at, time.monotonic()))
 
     def memory(self) -> dict[str, float]:
         """Megabytes of web and sender, as far as they live at this moment."""
@@ -82,48 +82,48 @@ class Nemesis:
     def _kill_sender(self) -> None:
         self._process.kill()
         self._process.wait()
-        self._process = self._closing.enter_context(self._stage.sender())
+        self._process = self._closing.enter_context(self._environment.sender())
 
     def _lock(self) -> None:
-        if self._stage.kind == "postgres":
-            with psycopg.connect(self._stage.database) as connection:
+        if self._environment.kind == "postgres":
+            with psycopg.connect(self._environment.database) as connection:
                 connection.execute("LOCK TABLE bookings_inboundmessage IN ACCESS EXCLUSIVE MODE")
                 time.sleep(self._locked)
             return
-        path = self._stage.database.removeprefix("sqlite:///")
+        path = self._environment.database.removeprefix("sqlite:///")
         with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             time.sleep(self._locked)
             connection.execute("ROLLBACK")
 
     def _freeze_postgres(self) -> None:
-        cluster = self._stage.place.cluster
+        cluster = self._environment.breakable.postgres
         assert cluster
         with cluster.frozen():
             time.sleep(self._locked)
 
     def _hold_slots(self) -> None:
         """Who wants a row waits twice: behind those that came before, and then for who holds it."""
-        with psycopg.connect(self._stage.database) as connection:
+        with psycopg.connect(self._environment.database) as connection:
             connection.execute("SELECT 1 FROM bookings_slot FOR UPDATE")
             time.sleep(self._locked)
 
     def _fill_disk(self) -> None:
-        disk = self._stage.place.disk
+        disk = self._environment.breakable.disk
         assert disk
         disk.fill()
         time.sleep(self._away)
         disk.empty()
 
     def _end_connections(self) -> None:
-        with psycopg.connect(self._stage.database) as connection:
+        with psycopg.connect(self._environment.database) as connection:
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
 
     def _stop_postgres(self) -> None:
-        cluster = self._stage.place.cluster
+        cluster = self._environment.breakable.postgres
         assert cluster
         cluster.stop()
         time.sleep(self._away)

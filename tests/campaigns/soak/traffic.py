@@ -28,8 +28,8 @@ _COPIED, _FORGED = 0.1, 0.01  # which share of the replies
 
 
 @dataclass(frozen=True)
-class Told:
-    """One try to deliver one reply, and how it was answered: a line of the history. Times are monotonic."""
+class DeliveryAttempt:
+    """One try to deliver one reply, and how it was answered: a line of the log. Times are monotonic."""
 
     message_id: str
     msisdn: str
@@ -42,34 +42,36 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Broken:
-    """What the nemesis did, and from when to when: the other kind of line."""
+class FaultPeriod:
+    """What the injector did, and from when to when: the other kind of line."""
 
     fault: str
     began_at: float
     ended_at: float
 
 
-class History:
+class EventLog:
     """Everything that happened, one JSON object a line, written as it happens."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
         self._file = path.open("w", encoding="utf-8")
 
-    def write(self, line: Told | Broken) -> None:
+    def write(self, line: DeliveryAttempt | FaultPeriod) -> None:
         with self._lock:
             self._file.write(json.dumps(asdict(line)) + "\n")
 
-    def read(self) -> list[Told | Broken]:
+    def read(self) -> list[DeliveryAttempt | FaultPeriod]:
         with self._lock:
             self._file.flush()
         lines = map(json.loads, self._path.read_text(encoding="utf-8").splitlines())
-        return [Broken(**line) if "fault" in line else Told(**line) for line in lines]
+        return [
+            FaultPeriod(**line) if "fault" in line else DeliveryAttempt(**line) for line in lines
+        ]
 
 
 @dataclass(order=True)
-class Delivery:
+class ScheduledDelivery:
     """One try that is due, of a reply with the digit of one of the customer's options."""
 
     due_at: float
@@ -85,12 +87,12 @@ class Traffic:
     decidable which was the last."""
 
     def __init__(
-        self, base_url: str, customers: list[Customer], chance: random.Random, history: History
+        self, base_url: str, customers: list[Customer], chance: random.Random, log: EventLog
     ) -> None:
         self._host = urlsplit(base_url).netloc
-        self._chance, self._history = chance, history
+        self._chance, self._log = chance, log
         self._idle = deque(chance.sample(customers, len(customers)))
-        self._waiting: list[Delivery] = []
+        self._waiting: list[ScheduledDelivery] = []
         self._changed = threading.Condition()
         self._open = self._number = 0
         self._ends = False
@@ -149,7 +151,7 @@ class Traffic:
     def _plan(self, due_at: float, *what: Any) -> None:
         self._open += 1
         self._number += 1
-        heapq.heappush(self._waiting, Delivery(due_at, self._number, *what))
+        heapq.heappush(self._waiting, ScheduledDelivery(due_at, self._number, *what))
         self._changed.notify()
 
     def _deliver_all(self) -> None:
@@ -160,11 +162,11 @@ class Traffic:
                 connection.close()
             told = _deliver(connection, delivery)
             used_at = told.answered_at
-            self._history.write(told)
+            self._log.write(told)
             self._after(delivery, told)
         connection.close()
 
-    def _next(self) -> Delivery | None:
+    def _next(self) -> ScheduledDelivery | None:
         with self._changed:
             while not self._ends:
                 wait = self._waiting[0].due_at - time.monotonic() if self._waiting else None
@@ -173,7 +175,7 @@ class Traffic:
                 self._changed.wait(wait)
         return None
 
-    def _after(self, delivery: Delivery, told: Told) -> None:
+    def _after(self, delivery: ScheduledDelivery, told: DeliveryAttempt) -> None:
         """Refused or broken: again in a second or so. Taken: the customer may write again."""
         customer, kind = delivery.customer, delivery.kind
         again = (customer, delivery.digit, kind, delivery.message_id)
@@ -190,8 +192,10 @@ class Traffic:
             self._changed.notify_all()
 
 
-def _deliver(connection: http.client.HTTPConnection, delivery: Delivery) -> Told:
-    body = json.dumps(signed(delivery))
+def _deliver(
+    connection: http.client.HTTPConnection, delivery: ScheduledDelivery
+) -> DeliveryAttempt:
+    body = json.dumps(signed_fields(delivery))
     sent_at = time.monotonic()
     status, retry_after = None, ""
     try:
@@ -202,7 +206,7 @@ def _deliver(connection: http.client.HTTPConnection, delivery: Delivery) -> Told
         status, retry_after = response.status, response.headers.get("Retry-After", "")
     except (OSError, http.client.HTTPException):
         connection.close()
-    return Told(
+    return DeliveryAttempt(
         message_id=delivery.message_id,
         msisdn=delivery.customer.msisdn,
         digit=delivery.digit,
@@ -214,7 +218,7 @@ def _deliver(connection: http.client.HTTPConnection, delivery: Delivery) -> Told
     )
 
 
-def signed(delivery: Delivery) -> dict[str, str]:
+def signed_fields(delivery: ScheduledDelivery) -> dict[str, str]:
     """A reply as Vonage sends it, signed; a forged one by somebody who does not have the secret."""
     now = datetime.now(UTC)
     fields = {

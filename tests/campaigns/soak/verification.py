@@ -1,4 +1,4 @@
-"""The judge: compares what was told with what is stored and what was sent. Asks nothing of the rule.
+"""The find_violations: compares what was told with what is stored and what was sent. Asks nothing of the rule.
 
 A reply that got a 200 has its effect once; one whose connection broke may have it, but not twice.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 
 from tests.campaigns.soak.customers import Customer
-from tests.campaigns.soak.traffic import Told
+from tests.campaigns.soak.traffic import DeliveryAttempt
 
 _CHOSEN = {"moved", "kept", "already"}
 #: An acknowledgement of a sender that was killed in its call, or that a newer one took the place of.
@@ -33,7 +33,7 @@ _MESSAGES = """
 
 
 @dataclass(frozen=True)
-class Facts:
+class Observations:
     """What is stored, and what reached the network."""
 
     inbound: Sequence[tuple[str, str]]  # id, outcome
@@ -43,7 +43,7 @@ class Facts:
     posts: Sequence[tuple[str, str, str]]  # client-ref, customer, text
 
 
-def gather_facts(database: str, posts: Iterable[tuple[str, str, str]]) -> Facts:
+def collect_observations(database: str, posts: Iterable[tuple[str, str, str]]) -> Observations:
     """Read the database by its own address, past the product."""
     path = database.removeprefix("sqlite:///")
     driver: Any = sqlite3 if path != database else psycopg
@@ -52,26 +52,30 @@ def gather_facts(database: str, posts: Iterable[tuple[str, str, str]]) -> Facts:
         def rows(sql: str) -> list[tuple]:
             return [tuple(row) for row in connection.execute(sql).fetchall()]
 
-        return Facts(
+        return Observations(
             rows(_INBOUND), rows(_CHANGES), dict(rows(_BOOKINGS)), rows(_MESSAGES), list(posts)
         )
 
 
-def judge(told: Sequence[Told], customers: Iterable[Customer], facts: Facts) -> Iterator[str]:
+def find_violations(
+    told: Sequence[DeliveryAttempt], customers: Iterable[Customer], observations: Observations
+) -> Iterator[str]:
     """A sentence for each broken promise."""
     yield from _answers(told)
-    applied = _applied(told, facts)
-    yield from _stored(told, facts)
+    applied = _applied(told, observations)
+    yield from _stored(told, observations)
     changes = defaultdict(list)
-    for msisdn, *change in facts.changes:
+    for msisdn, *change in observations.changes:
         changes[msisdn].append(tuple(change))
     for customer in customers:
-        yield from _moves(customer, applied[customer.msisdn], changes[customer.msisdn], facts)
-    yield from _acknowledged(applied, facts)
-    yield from _last_words(customers, applied, facts)
+        yield from _moves(
+            customer, applied[customer.msisdn], changes[customer.msisdn], observations
+        )
+    yield from _acknowledged(applied, observations)
+    yield from _last_words(customers, applied, observations)
 
 
-def _answers(told: Sequence[Told]) -> Iterator[str]:
+def _answers(told: Sequence[DeliveryAttempt]) -> Iterator[str]:
     """Whatever is broken, nothing but 503 with Retry-After is said; to who forges, nothing but 401."""
     for line in told:
         if line.kind == "forged":
@@ -83,30 +87,35 @@ def _answers(told: Sequence[Told]) -> Iterator[str]:
             yield f"{line.message_id}: 503 without Retry-After"
 
 
-def _applied(told: Sequence[Told], facts: Facts) -> dict[str, list[Told]]:
+def _applied(
+    told: Sequence[DeliveryAttempt], observations: Observations
+) -> dict[str, list[DeliveryAttempt]]:
     """The replies that must have their effect, for each customer in their order: taken, or stored at least."""
-    stored = {message_id for message_id, _ in facts.inbound}
-    found: dict[str, dict[str, Told]] = defaultdict(dict)
+    stored = {message_id for message_id, _ in observations.inbound}
+    found: dict[str, dict[str, DeliveryAttempt]] = defaultdict(dict)
     for line in told:
         if line.kind == "reply" and (line.status == 200 or line.message_id in stored):
             found[line.msisdn].setdefault(line.message_id, line)
     return defaultdict(list, {msisdn: list(lines.values()) for msisdn, lines in found.items()})
 
 
-def _stored(told: Sequence[Told], facts: Facts) -> Iterator[str]:
-    rows = [message_id for message_id, _ in facts.inbound]
+def _stored(told: Sequence[DeliveryAttempt], observations: Observations) -> Iterator[str]:
+    rows = [message_id for message_id, _ in observations.inbound]
     for message_id in {line.message_id for line in told if line.status == 200} - set(rows):
         yield f"{message_id}: LOST, taken with a 200 and not stored"
     yield from _more_than_once(rows, "stored")
     for message_id in set(rows) - {line.message_id for line in told if line.kind != "forged"}:
         yield f"{message_id}: stored, though no customer wrote it"
-    for message_id, outcome in facts.inbound:
+    for message_id, outcome in observations.inbound:
         if outcome not in _CHOSEN:
             yield f"{message_id}: its outcome is {outcome or 'missing'}"
 
 
 def _moves(
-    customer: Customer, replies: list[Told], changes: list[tuple], facts: Facts
+    customer: Customer,
+    replies: list[DeliveryAttempt],
+    changes: list[tuple],
+    observations: Observations,
 ) -> Iterator[str]:
     """The booking went where the replies say, in their order, and nowhere else."""
     slot, expected = customer.slots[1], []
@@ -118,31 +127,37 @@ def _moves(
     yield from _more_than_once([by_reply for *_, by_reply in changes], "its booking was moved")
     if changes != expected:
         yield f"{customer.reference}: WRONG MOVES, {changes} instead of {expected}"
-    if facts.slots.get(customer.msisdn) != slot:
+    if observations.slots.get(customer.msisdn) != slot:
         yield f"{customer.reference}: WRONG SLOT, not where its last reply put it"
 
 
-def _acknowledged(applied: dict[str, list[Told]], facts: Facts) -> Iterator[str]:
+def _acknowledged(
+    applied: dict[str, list[DeliveryAttempt]], observations: Observations
+) -> Iterator[str]:
     """One acknowledgement for each reply, and never more than one POST for it."""
-    answers = Counter(message_id for _, message_id, _ in facts.messages)
+    answers = Counter(message_id for _, message_id, _ in observations.messages)
     replies = {reply.message_id for replies in applied.values() for reply in replies}
     for message_id in replies | set(answers):
         if answers[message_id] != (message_id in replies):
             yield f"{message_id}: {answers[message_id]} acknowledgements"
-    refs = {ref for ref, _, _ in facts.messages}
-    sent = [_ref(client_ref) for client_ref, _, _ in facts.posts]
+    refs = {ref for ref, _, _ in observations.messages}
+    sent = [_ref(client_ref) for client_ref, _, _ in observations.posts]
     yield from _more_than_once(sent, "sent as an SMS")
     for ref in set(sent) - refs:
         yield f"{ref}: sent as an SMS that nobody knows of"
 
 
 def _last_words(
-    customers: Iterable[Customer], applied: dict[str, list[Told]], facts: Facts
+    customers: Iterable[Customer],
+    applied: dict[str, list[DeliveryAttempt]],
+    observations: Observations,
 ) -> Iterator[str]:
     """The last text a customer got tells where the booking is; or it was lost with a killed sender."""
-    answered = {ref: message_id for ref, message_id, _ in facts.messages}
-    state = {message_id: state for _, message_id, state in facts.messages}
-    last = {to: (answered.get(_ref(client_ref)), text) for client_ref, to, text in facts.posts}
+    answered = {ref: message_id for ref, message_id, _ in observations.messages}
+    state = {message_id: state for _, message_id, state in observations.messages}
+    last = {
+        to: (answered.get(_ref(client_ref)), text) for client_ref, to, text in observations.posts
+    }
     for customer in customers:
         if not (replies := applied[customer.msisdn]):
             continue
@@ -155,10 +170,10 @@ def _last_words(
             yield f"{customer.reference}: the last text does not answer the last reply"
 
 
-def missing(facts: Facts) -> dict[str, int]:
+def unsent_acknowledgements(observations: Observations) -> dict[str, int]:
     """How many acknowledgements have not reached the network, by their state."""
-    posted = {_ref(client_ref) for client_ref, _, _ in facts.posts}
-    return dict(Counter(state for ref, _, state in facts.messages if ref not in posted))
+    posted = {_ref(client_ref) for client_ref, _, _ in observations.posts}
+    return dict(Counter(state for ref, _, state in observations.messages if ref not in posted))
 
 
 def _more_than_once(ids: Iterable[str], what: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What every rule of the machine stands on: one example's world, what is looked at after each step, and short names."""
+"""State and helpers that every rule of the state machine uses, and the checks after each step."""
 
 import datetime as dt
 import sys
@@ -9,12 +9,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from bookings.invariants import find_contradictions
 from bookings.models import Booking, Slot
-from tests.campaigns.states import invariant_checks as promises
-from tests.campaigns.states.invariant_checks import Rows
-from tests.campaigns.states.reference_model import Meaning, promise
-from tests.campaigns.states.simulation import World, inbound_fields
-from tests.campaigns.states.sms_reader import When
-from tests.campaigns.states.vonage_requests import Reply
+from tests.campaigns.states.invariant_checks import DatabaseSnapshot, check_invariants
+from tests.campaigns.states.reference_model import Meaning, require
+from tests.campaigns.states.simulation import Simulation, inbound_fields
+from tests.campaigns.states.sms_reader import SlotKey
+from tests.campaigns.states.vonage_requests import ReplyRequest
 
 WINDOWS = [(9, 12, 1), (13, 17, 2)]  # hours, and how many deliveries fit
 #: `check_invariants` looks through all tables, and takes as long as twenty steps.
@@ -29,7 +28,7 @@ def _is_false(line: str) -> bool:
     return line.endswith(_FALSE_ALARMS)
 
 
-class Scene(RuleBasedStateMachine):
+class BaseMachine(RuleBasedStateMachine):
     """One example. `tally` counts what was done, `failed_after` the steps until something was found."""
 
     tally: ClassVar[Counter[str]] = Counter()
@@ -37,48 +36,48 @@ class Scene(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World()
-        self.model = self.world.model
+        self.simulation = Simulation()
+        self.model = self.simulation.model
         self.steps = self.written = 0
 
     def teardown(self) -> None:
         kind = sys.exc_info()[0]
         if kind is not None and issubclass(kind, Exception):
             self.failed_after.append(self.tally["steps"])
-        self.tally["moves"] += self.world.moves
-        self.tally["reminders"] += self.world.reminders
-        self.tally["texts that the network took"] += len(self.world.read)
-        self.world.close()
+        self.tally["moves"] += self.simulation.moves
+        self.tally["reminders"] += self.simulation.reminders
+        self.tally["texts that the network took"] += len(self.simulation.read)
+        self.simulation.close()
 
     @invariant()
     def promises_hold(self) -> None:
-        world, self.steps = self.world, self.steps + 1
+        simulation, self.steps = self.simulation, self.steps + 1
         self.tally["steps"] += 1
-        before, world.rows = world.rows, Rows.now()
-        promises.check(world.rows, before, self.model, world.network)
+        before, simulation.snapshot = simulation.snapshot, DatabaseSnapshot.take()
+        check_invariants(simulation.snapshot, before, self.model, simulation.network)
         if self.steps % CHECKED_EVERY == 0:
-            world.sweep()
+            simulation.sweep()
             found = next((line for line in find_contradictions() if not _is_false(line)), None)
-            promise(found is None, f"check_invariants: {found}")
-            world.rows = Rows.now()
-        world.clock.shift(1)
+            require(found is None, f"check_invariants: {found}")
+            simulation.snapshot = DatabaseSnapshot.take()
+        simulation.clock.shift(1)
 
     # What the rules share
 
     def send_all(self) -> None:
         """Two texts at the most, and all goes well."""
-        self.world.network.answer = "accepted"
-        for message in self.world.claim(2):
-            self.world.hand_over(message)
+        self.simulation.network.answer = "accepted"
+        for message in self.simulation.claim(2):
+            self.simulation.hand_over(message)
 
-    def _slot(self, days: int, window: int) -> When:
+    def _slot(self, days: int, window: int) -> SlotKey:
         start, end, capacity = WINDOWS[window]
-        date = self.world.now.date() + dt.timedelta(days=days)
-        slot = When("door", date, dt.time(start), dt.time(end))
+        date = self.simulation.now.date() + dt.timedelta(days=days)
+        slot = SlotKey("door", date, dt.time(start), dt.time(end))
         self.model.capacity.setdefault(slot, capacity)
         return slot
 
-    def _unsaved(self, slot: When) -> Slot:
+    def _unsaved(self, slot: SlotKey) -> Slot:
         place, date, start, end = slot
         capacity = self.model.capacity[slot]
         unsaved = Slot(
@@ -96,8 +95,8 @@ class Scene(RuleBasedStateMachine):
         """A digit that stands on this phone; if there is none, any."""
         digits = [
             digit
-            for question in self.model.of_phone(msisdn)
-            for digit in reversed(question.options)
+            for notification in self.model.of_phone(msisdn)
+            for digit in reversed(notification.options)
         ]
         return digits[which % len(digits)] if digits else which + 1
 
@@ -111,7 +110,7 @@ class Scene(RuleBasedStateMachine):
         secret: str = "",
         hours: int = 0,
     ) -> None:
-        self.world.deliver(
+        self.simulation.deliver(
             self._request(msisdn, text, meaning, secret=secret, hours=hours), fault_at=fault
         )
 
@@ -124,15 +123,15 @@ class Scene(RuleBasedStateMachine):
         secret: str = "",
         hours: int = 0,
         **part: str,
-    ) -> Reply:
+    ) -> ReplyRequest:
         self.written += 1
         self.tally["customers' texts"] += 1
         key = f"in-{self.written}"
-        sent_at = self.world.now - dt.timedelta(hours=hours)
-        return Reply(
+        sent_at = self.simulation.now - dt.timedelta(hours=hours)
+        return ReplyRequest(
             key=key,
             fields=self._stamped(inbound_fields(key, msisdn, text, **part), sent_at),
-            secret=secret or self.world.secrets[-1],
+            secret=secret or self.simulation.secrets[-1],
             sent_at=sent_at,
             msisdn=msisdn,
             meaning=meaning,
@@ -141,4 +140,4 @@ class Scene(RuleBasedStateMachine):
         )
 
     def _stamped(self, fields: dict[str, str], at: dt.datetime | None = None) -> dict[str, str]:
-        return fields | {"timestamp": str(int((at or self.world.now).timestamp()))}
+        return fields | {"timestamp": str(int((at or self.simulation.now).timestamp()))}

@@ -5,7 +5,7 @@ from hypothesis.stateful import initialize, rule
 
 from bookings import dispatch, notifications
 from bookings.outbox.circuit import close_circuit
-from tests.campaigns.states.base_machine import Scene
+from tests.campaigns.states.base_machine import BaseMachine
 from tests.campaigns.states.reference_model import Delivery
 
 PHONES = ["447700900001", "447700900002", "447700900003"]
@@ -30,7 +30,7 @@ pick = st.integers(0, 5)
 phone = st.sampled_from(PHONES)
 
 
-class People(Scene):
+class BookingAndReplyRules(BaseMachine):
     """The rules for staff and customers."""
 
     # Staff
@@ -38,7 +38,7 @@ class People(Scene):
     @initialize(quiet=st.booleans())
     def two_customers_are_asked(self, *, quiet: bool) -> None:
         if quiet:
-            self.world.keep_quiet_hours()
+            self.simulation.keep_quiet_hours()
         for number in (0, 1):
             self.book(number, PHONES[number], 2, number)
             self.ask(number)
@@ -64,8 +64,8 @@ class People(Scene):
             notifications.notify(booking)
         except notifications.CannotNotify:
             return
-        self.model.withdraw(booking.reference, self.world.now)
-        self.tally["questions"] += 1
+        self.model.withdraw(booking.reference, self.simulation.now)
+        self.tally["notifications"] += 1
 
     @rule(number=pick, days=st.integers(1, 3), window=st.integers(0, 1))
     def move(self, number: int, days: int, window: int) -> None:
@@ -74,7 +74,7 @@ class People(Scene):
             return
         try:
             if dispatch.move(booking, self._unsaved(slot)):
-                self.model.change(booking.reference, self.world.now, slot=slot)
+                self.model.change(booking.reference, self.simulation.now, slot=slot)
         except dispatch.CannotBook:
             return
 
@@ -82,7 +82,7 @@ class People(Scene):
     def cancel(self, number: int) -> None:
         if booking := self._booking(number):
             dispatch.cancel(booking)
-            self.model.change(booking.reference, self.world.now, is_cancelled=True)
+            self.model.change(booking.reference, self.simulation.now, is_cancelled=True)
 
     @rule(number=pick)
     def reinstate(self, number: int) -> None:
@@ -93,19 +93,19 @@ class People(Scene):
             dispatch.reinstate(booking)
         except dispatch.CannotBook:
             return
-        self.model.change(booking.reference, self.world.now, is_cancelled=False)
+        self.model.change(booking.reference, self.simulation.now, is_cancelled=False)
 
     @rule(number=pick, msisdn=phone)
     def change_phone(self, number: int, msisdn: str) -> None:
         booking = self._booking(number)
         if booking is not None and booking.msisdn != msisdn:
             dispatch.change_phone(booking, msisdn)
-            self.model.change(booking.reference, self.world.now, msisdn=msisdn)
+            self.model.change(booking.reference, self.simulation.now, msisdn=msisdn)
 
     @rule()
     def close_the_circuit(self) -> None:
         close_circuit()
-        self.world.circuit_opened_at = None
+        self.simulation.circuit_opened_at = None
 
     # Customers
 
@@ -140,7 +140,7 @@ class People(Scene):
         """A text in parts, in any order; one may come later, or never: it is among the `requests`."""
         digit = self._printed(msisdn, which)
         texts = ["Good morning, ", "please could I have ", f"option {digit}"]
-        long = f"long-{len(self.world.requests)}"
+        long = f"long-{len(self.simulation.requests)}"
         parts = [
             self._request(
                 msisdn, texts[n - 1], digit, concat_ref=long, concat_part=str(n), concat_total="3"
@@ -148,8 +148,8 @@ class People(Scene):
             for n in order
         ]
         for part in parts[: 2 if missing else 3]:
-            self.world.deliver(part)
-        self.world.requests += parts[2:]
+            self.simulation.deliver(part)
+        self.simulation.requests += parts[2:]
 
     @rule(
         msisdn=phone,

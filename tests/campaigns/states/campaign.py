@@ -8,19 +8,21 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RULE_MARKER, rule, run_state_machine_as_test
 
-from tests.campaigns.shared.environment import Stage
+from tests.campaigns.shared.environment import Environment
 from tests.campaigns.shared.report import Report
 from tests.campaigns.states.booking_and_reply_rules import PHONES
-from tests.campaigns.states.product_machine import Machine
-from tests.campaigns.states.reference_model import BrokenPromise
-from tests.campaigns.states.seeded_bugs import BUGS, QUICK, Seeded
+from tests.campaigns.states.product_machine import ProductMachine
+from tests.campaigns.states.reference_model import InvariantViolation
+from tests.campaigns.states.seeded_bugs import BUGS, QUICK, SeededBug
 
 FULL, SMALL = 2000, 8
 STEPS = 50
 #: Bugs that the small run seeds, others each time, and the examples in which each must be found.
 SMALL_BUGS, PATIENCE = 2, 1000
 
-RULES = [name for name in dir(Machine) if hasattr(getattr(Machine, name), RULE_MARKER)]
+RULES = [
+    name for name in dir(ProductMachine) if hasattr(getattr(ProductMachine, name), RULE_MARKER)
+]
 #: What moves things on, for examples in which no rule is left out.
 OFTEN = [
     *["reply", "texts_go_out"] * 4,
@@ -30,7 +32,7 @@ OFTEN = [
 ]
 
 
-def run(stage: Stage, size: int, report: Report) -> None:
+def run(environment: Environment, size: int, report: Report) -> None:
     from bookings.manifest import importing, slices
     from bookings.webhooks import deadline
 
@@ -38,16 +40,20 @@ def run(stage: Stage, size: int, report: Report) -> None:
     # The clock is the machine's own: that of this computer decides nothing.
     deadline.CUT_AFTER = deadline.LAST_TURN = 10**6
     importing.CHANGES = slices._NEW = 2  # so that small sheets take several slices too
-    for machine in (_machine(), _machine(*OFTEN, *RULES)):
-        _attack(stage, report, machine, size // 2)
+    for machine in (_machine_class(), _machine_class(*OFTEN, *RULES)):
+        _attack(environment, report, machine, size // 2)
     report.control("a customer's choice moves a delivery", holds=_a_choice_moves())
-    names = list(BUGS) if size >= FULL else stage.random.sample(list(BUGS)[:QUICK], SMALL_BUGS)
+    names = (
+        list(BUGS) if size >= FULL else environment.random.sample(list(BUGS)[:QUICK], SMALL_BUGS)
+    )
     for name in names:
-        _seed_bug(stage, report, name, BUGS[name])
+        _seed_bug(environment, report, name, BUGS[name])
 
 
-def _attack(stage: Stage, report: Report, machine: type[Machine], examples: int) -> None:
-    error = _explore(machine, examples, stage.random.getrandbits(32), shrinks=True)
+def _attack(
+    environment: Environment, report: Report, machine: type[ProductMachine], examples: int
+) -> None:
+    error = _explore(machine, examples, environment.random.getrandbits(32), shrinks=True)
     if error is not None:
         notes = "\n".join(getattr(error, "__notes__", ()))
         report.found(f"{type(error).__name__}: {error}\n{notes}")
@@ -56,7 +62,7 @@ def _attack(stage: Stage, report: Report, machine: type[Machine], examples: int)
 
 
 def _a_choice_moves() -> bool:
-    machine = _machine()()
+    machine = _machine_class()()
     machine.two_customers_are_asked(quiet=False)
     machine.reply(PHONES[0], 1, "{}", 0)
     machine.promises_hold()
@@ -64,48 +70,50 @@ def _a_choice_moves() -> bool:
     return machine.tally["moves"] == 1
 
 
-def _seed_bug(stage: Stage, report: Report, name: str, seeded: Seeded) -> None:
+def _seed_bug(environment: Environment, report: Report, name: str, seeded: SeededBug) -> None:
     """With this bug in the product, something must be found before the patience ends."""
-    machine = _machine(*seeded.rules.split())
+    machine = _machine_class(*seeded.rules.split())
     with seeded.bug():
-        error = _explore(machine, PATIENCE, stage.random.getrandbits(32), shrinks=False)
-    report.control(f"finds: {name}", holds=isinstance(error, BrokenPromise))
+        error = _explore(machine, PATIENCE, environment.random.getrandbits(32), shrinks=False)
+    report.control(f"finds: {name}", holds=isinstance(error, InvariantViolation))
     if error is not None:
         first = str(error).partition("\n")[0]
         report.figure(name, f"found after {machine.failed_after[0]:,} steps: {first}")
 
 
-def _machine(*rules: str) -> type[Machine]:
+def _machine_class(*rules: str) -> type[ProductMachine]:
     """A machine with counters of its own. With names of rules it draws from these alone, as often as they are named."""
     counters: dict[str, Any] = {"tally": Counter(), "failed_after": []}
     if not rules:
-        return type("Machine", (Machine,), counters)
-    every = {name: _rule(name) for name in dir(Machine) if _rule(name)}
+        return type("ProductMachine", (ProductMachine,), counters)
+    every = {name: _rule(name) for name in dir(ProductMachine) if _rule(name)}
     plain = {name: found.function for name, found in every.items()}
     return type(
-        "Drawing", (Drawing,), plain | counters | {"drawn": [every[name] for name in rules]}
+        "SelectedRulesMachine",
+        (SelectedRulesMachine,),
+        plain | counters | {"selected_rules": [every[name] for name in rules]},
     )
 
 
 def _rule(name: str) -> Any:
-    return getattr(getattr(Machine, name), RULE_MARKER, None)
+    return getattr(getattr(ProductMachine, name), RULE_MARKER, None)
 
 
-class Drawing(Machine):
+class SelectedRulesMachine(ProductMachine):
     """Hypothesis leaves out many rules in each example, to get far with the others. Here each is always there."""
 
-    drawn: ClassVar[list[Any]] = []
+    selected_rules: ClassVar[list[Any]] = []
 
     @rule(data=st.data())
     def something_happens(self, data: st.DataObject) -> None:
-        found = data.draw(st.sampled_from(self.drawn), label="rule")
+        found = data.draw(st.sampled_from(self.selected_rules), label="rule")
         if all(holds(self) for holds in found.preconditions):
             arguments = {name: data.draw(of, label=name) for name, of in found.arguments.items()}
             found.function(self, **arguments)
 
 
 def _explore(
-    machine: type[Machine], examples: int, number: int, *, shrinks: bool
+    machine: type[ProductMachine], examples: int, number: int, *, shrinks: bool
 ) -> Exception | None:
     """Run so many examples; what was found, in its smallest form if it is to shrink."""
     phases = [Phase.generate, Phase.shrink] if shrinks else [Phase.generate]

@@ -9,9 +9,9 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 from bookings.models import Slot
-from tests.campaigns.states.reference_model import Model, promise
-from tests.campaigns.states.simulated_network import RANK, Network
-from tests.campaigns.states.sms_reader import When
+from tests.campaigns.states.reference_model import ReferenceModel, require
+from tests.campaigns.states.simulated_network import RANK, SimulatedNetwork
+from tests.campaigns.states.sms_reader import SlotKey
 
 DAY = dt.timedelta(hours=24)
 CHOSEN = {"moved", "kept", "already"}
@@ -30,7 +30,7 @@ _RECEIPTS = "SELECT count(*) FROM bookings_deliveryreceipt"
 
 
 @dataclass(frozen=True)
-class Rows:
+class DatabaseSnapshot:
     """Everything that a request could change. Moments are compared with one another only."""
 
     bookings: list[tuple[str, str, str, str, dt.date, dt.time, dt.time]]
@@ -42,18 +42,18 @@ class Rows:
     receipts: list[tuple[int]]
 
     @classmethod
-    def now(cls) -> Self:
+    def take(cls) -> Self:
         queries = (_BOOKINGS, _INBOUND, _MESSAGES, _ATTEMPTS, _OPTED_OUT, _CONCERNS, _RECEIPTS)
         with connection.cursor() as cursor:
             return cls(*(_all(cursor, query) for query in queries))
 
     @staticmethod
-    def places() -> dict[str, When]:
+    def places() -> dict[str, SlotKey]:
         with connection.cursor() as cursor:
-            return {row[0]: When(*row[3:]) for row in _all(cursor, _BOOKINGS)}
+            return {row[0]: SlotKey(*row[3:]) for row in _all(cursor, _BOOKINGS)}
 
     @staticmethod
-    def capacity_of(slot: When) -> int | None:
+    def capacity_of(slot: SlotKey) -> int | None:
         fields = dict(zip(("place", "date", "window_start", "window_end"), slot, strict=True))
         return Slot.objects.values_list("capacity", flat=True).get(**fields)
 
@@ -64,51 +64,56 @@ def _all(cursor: CursorWrapper, query: str) -> list[Any]:
     return rows
 
 
-def check(rows: Rows, before: Rows, model: Model, network: Network) -> None:
-    """Raise BrokenPromise for the first promise that does not hold."""
+def check_invariants(
+    rows: DatabaseSnapshot,
+    before: DatabaseSnapshot,
+    model: ReferenceModel,
+    network: SimulatedNetwork,
+) -> None:
+    """Raise InvariantViolation for the first promise that does not hold."""
     _check_inbound(rows, model)
     _check_schedule(rows, model)
     _check_answers(rows)
     _check_owners(rows)
     _check_sends(rows, network)
     _check_ranks(rows, before, network)
-    promise(
+    require(
         [msisdn for (msisdn,) in rows.opted_out] == sorted(model.opted_out),
         "I8: other numbers have opted out than said so",
     )
 
 
-def _check_inbound(rows: Rows, model: Model) -> None:
+def _check_inbound(rows: DatabaseSnapshot, model: ReferenceModel) -> None:
     came = sorted(key for _, key, *_ in rows.inbound)
     told = sorted(key for key in model.known if key.startswith("in-"))
-    promise(came == told, f"I1, I10: {len(came)} messages are kept, {len(told)} got a 200")
-    promise(
+    require(came == told, f"I1, I10: {len(came)} messages are kept, {len(told)} got a 200")
+    require(
         rows.receipts == [(len(model.known) - len(told),)],
         "I1, I10: receipts are kept twice, or not",
     )
     outcomes = [outcome for *_, outcome, _ in rows.inbound]
-    promise(not {"error", ""} & set(outcomes), "I1: our rule failed on a message")
+    require(not {"error", ""} & set(outcomes), "I1: our rule failed on a message")
 
 
-def _check_schedule(rows: Rows, model: Model) -> None:
+def _check_schedule(rows: DatabaseSnapshot, model: ReferenceModel) -> None:
     found = {
-        reference: (state, msisdn, When(place, date, start, end))
+        reference: (state, msisdn, SlotKey(place, date, start, end))
         for reference, state, msisdn, place, date, start, end in rows.bookings
     }
     for reference, delivery in model.deliveries.items():
         state = "cancelled" if delivery.is_cancelled else "scheduled"
         wanted = (state, delivery.msisdn, delivery.slot)
-        promise(found[reference] == wanted, f"I2: {reference} is {found[reference]}, not {wanted}")
+        require(found[reference] == wanted, f"I2: {reference} is {found[reference]}, not {wanted}")
     load = Counter(slot for state, _, slot in found.values() if state == "scheduled")
     for slot, count in load.items():
         capacity = model.capacity.get(slot)
-        promise(capacity is None or count <= capacity, f"I9: {count} deliveries in {slot}")
+        require(capacity is None or count <= capacity, f"I9: {count} deliveries in {slot}")
 
 
-def _check_answers(rows: Rows) -> None:
+def _check_answers(rows: DatabaseSnapshot) -> None:
     """One answer at the most to each text; and to a number that never chooses, three in a day."""
     answered = Counter(row[5] for row in rows.messages if row[5] is not None)
-    promise(max(answered.values(), default=0) <= 1, "I3: a text was answered twice")
+    require(max(answered.values(), default=0) <= 1, "I3: a text was answered twice")
     outcomes = {pk: outcome for pk, _, _, outcome, _ in rows.inbound}
     unasked: dict[str, list[dt.datetime]] = {}
     for _, _, kind, state, msisdn, reply, queued_at in rows.messages:
@@ -121,41 +126,43 @@ def _check_answers(rows: Rows) -> None:
         ]
         for first, fourth in zip(moments, moments[3:], strict=False):
             is_row = fourth - first < DAY and not any(first < at <= fourth for at in chosen)
-            promise(not is_row, "row 41: more than three automatic answers in a day")
+            require(not is_row, "row 41: more than three automatic answers in a day")
 
 
-def _check_owners(rows: Rows) -> None:
+def _check_owners(rows: DatabaseSnapshot) -> None:
     """One customer, one person."""
     owners: dict[str, set[int]] = {}
     for _, msisdn, owner, settlement in rows.concerns:
         if owner is not None and not settlement:
             owners.setdefault(msisdn, set()).add(owner)
-    promise(all(len(found) == 1 for found in owners.values()), "two people have one customer")
+    require(all(len(found) == 1 for found in owners.values()), "two people have one customer")
 
 
-def _check_sends(rows: Rows, network: Network) -> None:
+def _check_sends(rows: DatabaseSnapshot, network: SimulatedNetwork) -> None:
     for _, ref, kind, *_ in rows.messages:
         most = 2 if kind in {"notification", "told"} else 1
         tries = network.tries[ref]
-        promise(tries <= most, f"I4: a text of kind {kind} left us {tries} times")
+        require(tries <= most, f"I4: a text of kind {kind} left us {tries} times")
 
 
-def _check_ranks(rows: Rows, before: Rows, network: Network) -> None:
+def _check_ranks(
+    rows: DatabaseSnapshot, before: DatabaseSnapshot, network: SimulatedNetwork
+) -> None:
     """What a message and an attempt have reached they never lose; receipts alone say what that is."""
     earlier = dict(before.attempts)
     for client_ref, state in rows.attempts:
         was = earlier.get(client_ref, "sending")
         is_proven = was in RANK and RANK.index(was) >= RANK.index("submitted")
         fell = is_proven and (state not in RANK or RANK.index(state) < RANK.index(was))
-        promise(not fell, f"I6: an attempt fell from {was} to {state}")
-        post = network.posts.get(client_ref)
+        require(not fell, f"I6: an attempt fell from {was} to {state}")
+        post = network.accepted_texts.get(client_ref)
         expected = post.state() if post else None
-        promise(
+        require(
             expected in {None, state}, f"I5, I6: an attempt is {state}, by its receipts {expected}"
         )
     states = {row[0]: row[3] for row in rows.messages}
     for pk, _, _, was, *_ in before.messages:
-        promise(
+        require(
             was != "delivered" or states[pk] == was,
             f"I6: a message fell from {was} to {states[pk]}",
         )

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from tests.campaigns.states.booking_and_reply_rules import phone, pick
-from tests.campaigns.states.invariant_checks import Rows
-from tests.campaigns.states.reference_model import promise
+from tests.campaigns.states.invariant_checks import DatabaseSnapshot
+from tests.campaigns.states.reference_model import require
 from tests.campaigns.states.simulated_network import ANSWERS
-from tests.campaigns.states.staff_rules import Office
-from tests.campaigns.states.vonage_requests import Receipt
+from tests.campaigns.states.staff_rules import StaffRules
+from tests.campaigns.states.vonage_requests import ReceiptRequest
 
 MOMENTS = [
     {"seconds": 1},
@@ -39,7 +39,7 @@ STATUSES = [
 answer = st.sampled_from(["accepted"] * 6 + list(ANSWERS))
 
 
-class Machine(Office):
+class ProductMachine(StaffRules):
     """The rules for all that is not people."""
 
     # The network
@@ -51,9 +51,9 @@ class Machine(Office):
 
     @rule(most=st.integers(1, 3), answer=answer)
     def send(self, most: int, answer: str) -> None:
-        self.world.network.answer = answer
-        for message in self.world.claim(most):
-            self.world.hand_over(message)
+        self.simulation.network.answer = answer
+        for message in self.simulation.claim(most):
+            self.simulation.hand_over(message)
 
     @rule(
         answer=st.sampled_from(["accepted", "refused"]),
@@ -61,27 +61,27 @@ class Machine(Office):
     )
     def sender_dies(self, answer: str, dies: str) -> None:
         """kill -9: after the claim, before the first byte, or before the answer is written down."""
-        network = self.world.network
+        network = self.simulation.network
         network.answer = answer
-        for message in self.world.claim(1):
+        for message in self.simulation.claim(1):
             network.dies = dies
             if dies != "claimed":
-                self.world.hand_over(message)
+                self.simulation.hand_over(message)
             network.dies = ""
 
     @rule(answer=answer, at=st.sampled_from(["claimed", "called", "answered"]))
     def sender_freezes(self, answer: str, at: str) -> None:
-        self.world.network.answer = answer
-        for message in self.world.claim(1):
-            self.world.freeze(message, at)
+        self.simulation.network.answer = answer
+        for message in self.simulation.claim(1):
+            self.simulation.freeze(message, at)
 
-    @precondition(lambda self: self.world.frozen)
+    @precondition(lambda self: self.simulation.frozen)
     @rule(which=pick)
     def sender_wakes(self, which: int) -> None:
-        frozen = self.world.frozen
-        self.world.thaw(frozen.pop(which % len(frozen)))
+        frozen = self.simulation.frozen
+        self.simulation.resume(frozen.pop(which % len(frozen)))
 
-    @precondition(lambda self: self.world.network.posts)
+    @precondition(lambda self: self.simulation.network.accepted_texts)
     @rule(
         which=pick,
         part=pick,
@@ -93,8 +93,8 @@ class Machine(Office):
         self, which: int, part: int, status: str, code: str, *, names_ref: bool
     ) -> None:
         """For any text that the network took, also before its answer; the latest most often."""
-        posts = list(self.world.network.posts.values())
-        post = posts[-1 - which % len(posts)]
+        accepted_texts = list(self.simulation.network.accepted_texts.values())
+        post = accepted_texts[-1 - which % len(accepted_texts)]
         name = post.parts[0 if post.is_partial else part % len(post.parts)]
         fields = {
             "messageId": name,
@@ -102,12 +102,12 @@ class Machine(Office):
             "err-code": code if status == "failed" else "0",
         }
         fields |= {"client-ref": post.sms.client_ref} if names_ref else {}
-        self.world.deliver(
-            Receipt(
+        self.simulation.deliver(
+            ReceiptRequest(
                 key=f"dlr-{sorted(fields.items())}",
                 fields=self._stamped(fields),
-                secret=self.world.secrets[-1],
-                sent_at=self.world.now,
+                secret=self.simulation.secrets[-1],
+                sent_at=self.simulation.now,
                 post=post,
                 part=name,
                 status="submitted" if status == "unknown" else status,
@@ -116,12 +116,12 @@ class Machine(Office):
             )
         )
 
-    @precondition(lambda self: self.world.requests)
+    @precondition(lambda self: self.simulation.requests)
     @rule(which=st.integers(0, 30))
     def redeliver(self, which: int) -> None:
         """Vonage, or somebody who has listened: the same bytes once more, however old."""
-        requests = self.world.requests
-        self.world.deliver(requests[-1 - which % len(requests)])
+        requests = self.simulation.requests
+        self.simulation.deliver(requests[-1 - which % len(requests)])
 
     @rule(msisdn=phone, which=pick, hours=st.sampled_from([0, 26, -1]))
     def forge(self, msisdn: str, which: int, hours: int) -> None:
@@ -132,24 +132,24 @@ class Machine(Office):
     @rule()
     def rotate_the_secret(self) -> None:
         """The new one beside the old one, then the new one alone."""
-        secrets = self.world.secrets
-        self.world.rotate_secrets(secrets[1:] or [*secrets, secrets[0] + "+"])
+        secrets = self.simulation.secrets
+        self.simulation.rotate_secrets(secrets[1:] or [*secrets, secrets[0] + "+"])
 
     # Time
 
     @rule(by=st.sampled_from([*MOMENTS, *LONG_MOMENTS]))
     def time_passes(self, by: dict[str, int]) -> None:
-        self.world.advance(dt.timedelta(**by))
+        self.simulation.advance(dt.timedelta(**by))
 
     @rule()
     def sweep(self) -> None:
-        self.world.sweep()
+        self.simulation.sweep()
 
     @rule()
     def restart(self) -> None:
         """All that a process knew is gone; what they held is taken up again."""
-        self.world.frozen.clear()
-        self.world.advance(dt.timedelta(seconds=61))
-        self.world.sweep()
-        stuck = [row for row in Rows.now().messages if row[3] == "sending"]
-        promise(not stuck, "I7: a message is still being sent, and its sender is gone")
+        self.simulation.frozen.clear()
+        self.simulation.advance(dt.timedelta(seconds=61))
+        self.simulation.sweep()
+        stuck = [row for row in DatabaseSnapshot.take().messages if row[3] == "sending"]
+        require(not stuck, "I7: a message is still being sent, and its sender is gone")

@@ -4,39 +4,41 @@ import datetime as dt
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
-from tests.campaigns.states.sms_reader import Question, When
+from tests.campaigns.states.sms_reader import SentNotification, SlotKey
 
 #: What a customer's text means: a digit, out, in, or nothing at all.
 Meaning: TypeAlias = int | Literal["out", "in"] | None
-Move: TypeAlias = "tuple[str, When] | None"
+Move: TypeAlias = "tuple[str, SlotKey] | None"
 
 REST = dt.timedelta(hours=12)
 LEAST_TIME_TO_ANSWER = dt.timedelta(minutes=30)
 
 
-class BrokenPromise(Exception):
+class InvariantViolation(Exception):
     """A promise does not hold. Its words begin with the invariant's number."""
 
 
-def promise(holds: object, otherwise: str) -> None:
+def require(holds: object, otherwise: str) -> None:
     if not holds:
-        raise BrokenPromise(otherwise)
+        raise InvariantViolation(otherwise)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
     msisdn: str
-    slot: When
+    slot: SlotKey
     is_cancelled: bool = False
 
 
 @dataclass
-class Model:
-    """Deliveries, questions and consent as they must be by now."""
+class ReferenceModel:
+    """Deliveries, notifications and consent as they must be by now."""
 
     deliveries: dict[str, Delivery] = field(default_factory=dict)
-    capacity: dict[When, int | None] = field(default_factory=dict)
-    questions: dict[str, Question] = field(default_factory=dict)  # by the message that put it
+    capacity: dict[SlotKey, int | None] = field(default_factory=dict)
+    notifications: dict[str, SentNotification] = field(
+        default_factory=dict
+    )  # by the message that put it
     opted_out: dict[str, str] = field(default_factory=dict)  # by an SMS, or by a receipt
     known: set[str] = field(default_factory=set)  # messages and receipts that got a 200
     pieces: dict[str, dict[int, dt.datetime]] = field(default_factory=dict)  # of long texts
@@ -47,44 +49,49 @@ class Model:
         self.withdraw(reference, now)
 
     def withdraw(self, reference: str, now: dt.datetime) -> None:
-        for question in self.questions.values():
-            if question.reference == reference and question.ended_at is None:
-                question.ended_at = min(now, question.until)
+        for notification in self.notifications.values():
+            if notification.reference == reference and notification.ended_at is None:
+                notification.ended_at = min(now, notification.until)
 
-    def load(self, slot: When) -> int:
+    def load(self, slot: SlotKey) -> int:
         return sum(d.slot == slot and not d.is_cancelled for d in self.deliveries.values())
 
-    def of_phone(self, msisdn: str) -> list[Question]:
-        """The questions that this phone can have read, the latest first."""
-        asked = [q for q in self.questions.values() if q.msisdn == msisdn and q.calls]
-        return sorted(asked, key=lambda question: question.asked_at, reverse=True)
+    def of_phone(self, msisdn: str) -> list[SentNotification]:
+        """The notifications that this phone can have read, the latest first."""
+        asked = [q for q in self.notifications.values() if q.msisdn == msisdn and q.calls]
+        return sorted(asked, key=lambda notification: notification.asked_at, reverse=True)
 
     def possible_moves(self, msisdn: str, digit: int, now: dt.datetime) -> list[Move]:
-        """What a digit must do: the latest question that printed it decides.
+        """What a digit must do: the latest notification that printed it decides.
 
         There is a choice only if a text was on its way when its sender died: nobody knows whether it was read.
         """
         moves: list[Move] = []
-        for question in self.of_phone(msisdn):
-            if digit in question.options:
-                moves.append(self._move(question, digit, now))
-                if question.is_doubtful:
+        for notification in self.of_phone(msisdn):
+            if digit in notification.options:
+                moves.append(self._move(notification, digit, now))
+                if notification.is_doubtful:
                     moves.append(None)
-                if question.was_taken:
+                if notification.was_taken:
                     return moves
         return [*moves, None]
 
-    def _move(self, question: Question, digit: int, now: dt.datetime) -> Move:
-        delivery, wanted = self.deliveries[question.reference], question.options[digit]
+    def _move(self, notification: SentNotification, digit: int, now: dt.datetime) -> Move:
+        delivery, wanted = self.deliveries[notification.reference], notification.options[digit]
         is_late = now >= min(delivery.slot.cutoff, wanted.cutoff)
-        if delivery.is_cancelled or is_late or not question.is_open(now) or wanted == delivery.slot:
+        if (
+            delivery.is_cancelled
+            or is_late
+            or not notification.is_open(now)
+            or wanted == delivery.slot
+        ):
             return None
         capacity = self.capacity[wanted]
         has_room = capacity is None or self.load(wanted) < capacity
-        return (question.reference, wanted) if has_room else None
+        return (notification.reference, wanted) if has_room else None
 
     def is_answered(self, msisdn: str, digit: int, now: dt.datetime) -> None:
-        """The customer has written one of the digits of the latest question that printed it."""
+        """The customer has written one of the digits of the latest notification that printed it."""
         printed = [q for q in self.of_phone(msisdn) if digit in q.options]
         if printed and printed[0].was_taken:
             printed[0].answered_at = now
@@ -94,16 +101,20 @@ class Model:
             reference, slot = move
             self.deliveries[reference] = replace(self.deliveries[reference], slot=slot)
 
-    def check_digits(self, message: str, asked: Question) -> None:
+    def check_digits(self, message: str, asked: SentNotification) -> None:
         """No digit that is printed now stands for something else, or did until a short while ago."""
-        for other, question in self.questions.items():
-            ended = question.until if question.ended_at is None else question.ended_at
-            if other == message or question.msisdn != asked.msisdn or not question.was_taken:
+        for other, notification in self.notifications.items():
+            ended = notification.until if notification.ended_at is None else notification.ended_at
+            if (
+                other == message
+                or notification.msisdn != asked.msisdn
+                or not notification.was_taken
+            ):
                 continue
-            is_free = ended <= asked.asked_at - REST or question.options.keys().isdisjoint(
+            is_free = ended <= asked.asked_at - REST or notification.options.keys().isdisjoint(
                 asked.options
             )
-            promise(
+            require(
                 is_free, f"one meaning: {sorted(asked.options)} are printed twice for a customer"
             )
 
@@ -113,37 +124,37 @@ class Model:
         """What is offered once more can be chosen."""
         for reference, digits in offers:
             fitting = [
-                question
-                for question in self.of_phone(msisdn)
-                if question.reference == reference and digits <= question.options.keys()
+                notification
+                for notification in self.of_phone(msisdn)
+                if notification.reference == reference and digits <= notification.options.keys()
             ]
             is_true = any(q.is_open(now) or q.is_doubtful for q in fitting)
-            promise(
+            require(
                 is_true, f"true when sent: {sorted(digits)} are offered for {reference}, closed"
             )
 
-    def check_told(self, told: tuple[str, When | None]) -> None:
+    def check_told(self, told: tuple[str, SlotKey | None]) -> None:
         reference, slot = told
         delivery = self.deliveries[reference]
         truth = None if delivery.is_cancelled else delivery.slot
-        promise(slot == truth, f"I3: the text says {slot}, {reference} is in {truth}")
+        require(slot == truth, f"I3: the text says {slot}, {reference} is in {truth}")
 
     def check_reminder(
         self,
         msisdn: str,
-        told: tuple[str, When, set[int]],
+        told: tuple[str, SlotKey, set[int]],
         claimed_at: dt.datetime,
         now: dt.datetime,
     ) -> None:
-        """It repeats a question that is open and not answered, about a delivery that stands where it stood."""
+        """It repeats a notification that is open and not answered, about a delivery that stands where it stood."""
         reference, slot, digits = told
         self.check_told((reference, slot))
         self.check_offers(msisdn, [(reference, digits)], now)
         asked = [q for q in self.of_phone(msisdn) if q.reference == reference and q.booked == slot]
-        promise(asked, f"true when sent: nobody was asked about {reference} in {slot}")
+        require(asked, f"true when sent: nobody was asked about {reference} in {slot}")
         answered_at = next((q.answered_at for q in asked if digits <= q.options.keys()), None)
         is_silent = answered_at is None or answered_at >= claimed_at
-        promise(is_silent, f"whoever has answered about {reference} is reminded")
+        require(is_silent, f"whoever has answered about {reference} is reminded")
 
     def piece_came(self, text: str, number: int, total: int, now: dt.datetime) -> bool:
         """Whether this piece makes a long text whole: all within ten minutes, and once."""

@@ -133,15 +133,15 @@ def _an_answer_is_a_text_of_the_batch() -> AbstractContextManager[Any]:
 
 
 @dataclass(frozen=True)
-class Seeded:
+class SeededBug:
     """A bug, and the rules of the machine that can show it. A rule named twice is drawn twice as often."""
 
     bug: Bug
     rules: str
 
 
-def _replaced(target: object, name: str, value: object, rules: str) -> Seeded:
-    return Seeded(lambda: patch.object(target, name, value), rules)
+def _replaced(target: object, name: str, value: object, rules: str) -> SeededBug:
+    return SeededBug(lambda: patch.object(target, name, value), rules)
 
 
 _ASKING = "ask texts_go_out"
@@ -152,23 +152,25 @@ _EVERYTHING_ALLOWED = tuple(Kind)
 QUICK = 16
 
 #: By what goes wrong.
-BUGS: dict[str, Seeded] = {
-    "a copy is a new message": Seeded(_every_copy_is_new, "reply redeliver"),
-    "a copy acts again": Seeded(_a_copy_acts_again, "reply redeliver"),
-    "any receipt, not the highest, decides": Seeded(_the_last_receipt_wins, "receipt_comes"),
-    "the first digit of any text is a choice": Seeded(_the_first_digit_counts, "write_oddly"),
-    "a move leaves old texts in the queue": Seeded(_the_old_truth_goes_out, "reply texts_go_out"),
-    "a move by staff does not withdraw the question": _replaced(
+BUGS: dict[str, SeededBug] = {
+    "a copy is a new message": SeededBug(_every_copy_is_new, "reply redeliver"),
+    "a copy acts again": SeededBug(_a_copy_acts_again, "reply redeliver"),
+    "any receipt, not the highest, decides": SeededBug(_the_last_receipt_wins, "receipt_comes"),
+    "the first digit of any text is a choice": SeededBug(_the_first_digit_counts, "write_oddly"),
+    "a move leaves old texts in the queue": SeededBug(
+        _the_old_truth_goes_out, "reply texts_go_out"
+    ),
+    "a move by staff does not withdraw the notification": _replaced(
         dispatch, "withdraw", lambda *_: None, "move reply ask texts_go_out"
     ),
-    "a digit in use is printed again": Seeded(
+    "a digit in use is printed again": SeededBug(
         _an_open_digit_is_printed_again, f"book change_phone {_ASKING}"
     ),
-    "closed questions are answered": Seeded(_closed_questions_are_answered, "cancel reply"),
+    "closed notifications are answered": SeededBug(_closed_questions_are_answered, "cancel reply"),
     "capacity is not looked at": _replaced(
         Slot, "has_room", lambda self, **_: True, "book reply move"
     ),
-    "every answer twice": Seeded(_every_answer_twice, "reply"),
+    "every answer twice": SeededBug(_every_answer_twice, "reply"),
     "old requests are taken": _replaced(
         authentication, "_check_age", lambda fields, max_age: None, "forge redeliver time_passes"
     ),
@@ -178,13 +180,13 @@ BUGS: dict[str, Seeded] = {
     "a stopped batch asks on": _replaced(
         BatchEntryQuerySet, "to_ask", BatchEntryQuerySet.waiting, _BATCH
     ),
-    "answers stop with their batch": Seeded(
+    "answers stop with their batch": SeededBug(
         _an_answer_is_a_text_of_the_batch, "a_new_day_is_asked texts_go_out reply reply turn_batch"
     ),
     "two people see to one customer": _replaced(
         desk, "why_not_mine", lambda concern, user: "", "write_oddly see_to answer"
     ),
-    "a row that says nothing new undoes a choice": Seeded(
+    "a row that says nothing new undoes a choice": SeededBug(
         _a_row_is_always_news, "a_spreadsheet_comes it_comes_again an_import_goes_on move"
     ),
     "a wish by phone leaves texts in the queue": _replaced(
@@ -199,7 +201,7 @@ BUGS: dict[str, Seeded] = {
         _EVERYTHING_ALLOWED,
         "reply sender_dies time_passes sweep texts_go_out",
     ),
-    "a late sender begins its call all the same": Seeded(
+    "a late sender begins its call all the same": SeededBug(
         _no_fence, "reply sender_freezes sender_wakes time_passes sweep texts_go_out"
     ),
     "opt-out is not checked at the claim": _replaced(

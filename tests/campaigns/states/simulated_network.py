@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bookings.gateways import OutgoingSMS, PartResult, SendResult, Verdict
-from tests.campaigns.states.reference_model import BrokenPromise, promise
+from tests.campaigns.states.reference_model import InvariantViolation, require
 from tests.fake_vonage import count_parts
 
 #: What the network answers. Two of them say nothing: it took the text, or it never came.
@@ -38,12 +38,12 @@ RANK = [
 LOST = {"expired", "rejected", "failed"}
 
 
-class Killed(BaseException):
+class SenderKilled(BaseException):
     """The sender dies in this moment."""
 
 
 @dataclass(kw_only=True)
-class Post:
+class AcceptedText:
     """One text that the network took."""
 
     sms: OutgoingSMS
@@ -72,7 +72,7 @@ class Post:
 
 
 @dataclass
-class Network:
+class SimulatedNetwork:
     """Implements SMSGateway. `begins` is told before the first byte, `took` after the last."""
 
     begins: Callable[[OutgoingSMS], None]
@@ -80,27 +80,31 @@ class Network:
     name: str = "vonage"
     answer: str = "accepted"
     dies: str = ""  # before or after the call, its answer lost
-    broken: BrokenPromise | None = None
-    posts: dict[str, Post] = field(default_factory=dict)
+    broken: InvariantViolation | None = None
+    accepted_texts: dict[str, AcceptedText] = field(default_factory=dict)
     tries: Counter[str] = field(default_factory=Counter)  # that may have left, by message
 
     def send(self, sms: OutgoingSMS) -> SendResult:
         """The sender takes any exception for a fault of the gateway's: what is found here kills it instead."""
         try:
             self.begins(sms)
-            return self.carry(sms)
-        except BrokenPromise as broken:
+            return self.transmit(sms)
+        except InvariantViolation as broken:
             self.broken = broken
-            raise Killed from broken
+            raise SenderKilled from broken
 
-    def carry(self, sms: OutgoingSMS) -> SendResult:
+    def transmit(self, sms: OutgoingSMS) -> SendResult:
         if self.dies == "before":
-            raise Killed
+            raise SenderKilled
         if self.answer in TAKEN:
             self._take(sms)
         if self.dies == "after":
-            raise Killed
-        parts = self.posts[sms.client_ref].parts if self.answer in {"accepted", "partial"} else []
+            raise SenderKilled
+        parts = (
+            self.accepted_texts[sms.client_ref].parts
+            if self.answer in {"accepted", "partial"}
+            else []
+        )
         taken = parts[:1] if self.answer == "partial" else parts
         results = tuple(PartResult(message_id=part, status="0", price="0.0333") for part in taken)
         return SendResult(verdict=ANSWERS[self.answer], reason=self.answer, parts=results)
@@ -109,11 +113,13 @@ class Network:
         pass
 
     def _take(self, sms: OutgoingSMS) -> None:
-        promise(sms.client_ref not in self.posts, f"I4: two POSTs of {sms.client_ref}")
+        require(sms.client_ref not in self.accepted_texts, f"I4: two POSTs of {sms.client_ref}")
         kind = "unicode" if sms.is_unicode else "text"
         parts = [
             f"{sms.client_ref}.{n}" for n in range(count_parts({"text": sms.text, "type": kind}))
         ]
-        self.posts[sms.client_ref] = Post(sms=sms, parts=parts, is_partial=self.answer == "partial")
+        self.accepted_texts[sms.client_ref] = AcceptedText(
+            sms=sms, parts=parts, is_partial=self.answer == "partial"
+        )
         self.tries[sms.client_ref.rpartition("-")[0]] += 1
         self.took(sms)

@@ -18,11 +18,21 @@ from bookings.models import MessageState, OutboundMessage, Pace, SendAttempt
 from bookings.outbox import sending
 from bookings.outbox.claiming import claim
 from bookings.sweep import sweep
-from tests.campaigns.states import sms_reader as phones
-from tests.campaigns.states.invariant_checks import Rows
-from tests.campaigns.states.reference_model import LEAST_TIME_TO_ANSWER, Model, Move, promise
-from tests.campaigns.states.simulated_network import NEVER_LEFT, Killed, Network, Post
-from tests.campaigns.states.vonage_requests import Request
+from tests.campaigns.states import sms_reader
+from tests.campaigns.states.invariant_checks import DatabaseSnapshot
+from tests.campaigns.states.reference_model import (
+    LEAST_TIME_TO_ANSWER,
+    Move,
+    ReferenceModel,
+    require,
+)
+from tests.campaigns.states.simulated_network import (
+    NEVER_LEFT,
+    AcceptedText,
+    SenderKilled,
+    SimulatedNetwork,
+)
+from tests.campaigns.states.vonage_requests import WebhookRequest
 from tests.processes import VIRTUAL_NUMBER
 
 START = dt.datetime(2100, 3, 1, 9, tzinfo=dt.UTC)  # a Monday, after all that the database calls now
@@ -31,7 +41,7 @@ FROZEN_FOR = dt.timedelta(seconds=30)
 
 
 @dataclass
-class Sender:
+class FrozenSender:
     """One that stands still with a message: before its call, in it, or with the answer in its hand."""
 
     message: OutboundMessage
@@ -41,7 +51,7 @@ class Sender:
     answer: str = ""  # the network's, if it has come
 
 
-class World:
+class Simulation:
     """One example: everything in it is rolled back at the end."""
 
     def __init__(self) -> None:
@@ -52,17 +62,17 @@ class World:
         self.is_quiet = False
         self._set(VONAGE_SIGNATURE_SECRETS=self.secrets, QUIET_HOURS=None)
         self.client = Client(SERVER_NAME="localhost")
-        self.model = Model()
-        self.network = Network(begins=self._begins, took=self._took)
-        self.frozen: list[Sender] = []
-        self.requests: list[Request] = []
+        self.model = ReferenceModel()
+        self.network = SimulatedNetwork(begins=self._begins, took=self._took)
+        self.frozen: list[FrozenSender] = []
+        self.requests: list[WebhookRequest] = []
         self.claimed: dict[
             str, tuple[dt.datetime, bool]
         ] = {}  # when, and whether opted out by then
         self.read: list[OutgoingSMS] = []  # what the phones got, the latest last
         self.circuit_opened_at: dt.datetime | None = None
         self.stopped_at: dict[int, tuple[dt.datetime, bool]] = {}  # batches, and whether for good
-        self.rows = Rows.now()
+        self.snapshot = DatabaseSnapshot.take()
         self.moves = self.reminders = 0
 
     def close(self) -> None:
@@ -97,24 +107,24 @@ class World:
 
     # The webhooks
 
-    def deliver(self, request: Request, *, fault_at: int = 0) -> int:
+    def deliver(self, request: WebhookRequest, *, fault_at: int = 0) -> int:
         """Post it; with `fault_at` the database goes away at that query. Its effect comes with the first 200."""
-        before = self.rows if request not in self.requests else Rows.now()
+        before = self.snapshot if request not in self.requests else DatabaseSnapshot.take()
         self.requests.append(request)
         is_welcome = request.secret in self.secrets and request.is_fresh(self.now)
         with _fault(fault_at) as fault:
             status = self._post(request)
         expected = 503 if fault.has_come else 200 if is_welcome else 401
-        promise(status == expected, f"{request} is answered with {status}, not with {expected}")
+        require(status == expected, f"{request} is answered with {status}, not with {expected}")
         if status == 200 and request.key not in self.model.known:
             self.model.known.add(request.key)
-            request.take_effect(self)
+            request.apply_to_model(self)
         else:
             what = "I10 a stranger" if status == 401 else "I1 half an effect, or a second one"
-            promise(Rows.now() == before, f"{what}: {request} changed something")
+            require(DatabaseSnapshot.take() == before, f"{what}: {request} changed something")
         return status
 
-    def _post(self, request: Request) -> int:
+    def _post(self, request: WebhookRequest) -> int:
         fields = dict(request.fields)
         fields["sig"] = sign(fields, request.secret, "sha256")
         path = f"/webhooks/{request.path}"
@@ -127,7 +137,7 @@ class World:
     def claim(self, most: int) -> list[OutboundMessage]:
         messages = claim(most).messages
         if self.circuit_opened_at is not None:
-            promise(len(messages) <= 1, "the circuit is open, and more than one message is tried")
+            require(len(messages) <= 1, "the circuit is open, and more than one message is tried")
         for message in messages:
             self.claimed[message.ref] = (self.now, message.msisdn in self.model.opted_out)
         return messages
@@ -135,7 +145,7 @@ class World:
     def hand_over(self, message: OutboundMessage) -> None:
         """What a sender does, to its end or until it is killed."""
         began_at = self.now
-        with suppress(Killed):
+        with suppress(SenderKilled):
             sending.hand_over(message, self.network)
             attempt = message.attempts.order_by("-number").first()
             if attempt is not None and attempt.token == message.token:
@@ -145,17 +155,17 @@ class World:
 
     def freeze(self, message: OutboundMessage, at: str) -> None:
         """A sender stops, and goes on later, or never."""
-        sender = Sender(message, self.now)
+        sender = FrozenSender(message, self.now)
         if at != "claimed":
             sender.attempt = sending.start_call(message)
         if sender.attempt is not None:
             self._begins(self._outgoing(sender))
             if at == "answered":
-                sender.result = self.network.carry(self._outgoing(sender))
+                sender.result = self.network.transmit(self._outgoing(sender))
                 sender.answer = self.network.answer
         self.frozen.append(sender)
 
-    def thaw(self, sender: Sender) -> None:
+    def resume(self, sender: FrozenSender) -> None:
         """It goes on where it stopped, whatever happened since; as `hand_over` it looks at the time before the call."""
         if sender.attempt is None:
             self.hand_over(sender.message)
@@ -165,7 +175,7 @@ class World:
             sender.result = SendResult(verdict=Verdict.NOT_SENT, reason=held_up, code="late")
             sender.answer = "not sent"
         if sender.result is None:
-            sender.result = self.network.carry(self._outgoing(sender))
+            sender.result = self.network.transmit(self._outgoing(sender))
             sender.answer = self.network.answer
         sending.settle(sender.attempt, sender.result)
         began_at = sender.attempt.call_started_at
@@ -175,22 +185,22 @@ class World:
         """The chores. What waits once more and is out of date may be asked afresh, which withdraws it."""
         waiting = OutboundMessage.objects.queued().filter(valid_until__lte=self.now)
         for ref in waiting.values_list("ref", flat=True):
-            if ref in self.model.questions:
-                self.model.questions[ref].is_doubtful = True
+            if ref in self.model.notifications:
+                self.model.notifications[ref].is_doubtful = True
         sweep()
-        for post in self.network.posts.values():
+        for post in self.network.accepted_texts.values():
             if post.is_answered:
                 for part, status, opts_out in post.parked:
-                    self.hear_of(post, part, status, opts_out=opts_out)
+                    self.record_receipt(post, part, status, opts_out=opts_out)
                 post.parked.clear()
 
-    def hear_of(self, post: Post, part: str, status: str, *, opts_out: bool) -> None:
+    def record_receipt(self, post: AcceptedText, part: str, status: str, *, opts_out: bool) -> None:
         """A receipt comes to what it says: at once, or when it is known what it is about."""
         post.receipts.setdefault(part, set()).add(status)
         if opts_out:
             self.model.opted_out.setdefault(post.sms.to, "receipt")
 
-    def _outgoing(self, sender: Sender) -> OutgoingSMS:
+    def _outgoing(self, sender: FrozenSender) -> OutgoingSMS:
         assert sender.attempt is not None
         return sending._outgoing(sender.message, sender.attempt)
 
@@ -198,12 +208,12 @@ class World:
         self, client_ref: str, began_at: dt.datetime, answer: str, *, is_ours: bool
     ) -> None:
         """The answer is written down: the circuit, and what nobody can have read."""
-        post = self.network.posts.get(client_ref)
-        question = self.model.questions.get(client_ref.rpartition("-")[0])
+        post = self.network.accepted_texts.get(client_ref)
+        notification = self.model.notifications.get(client_ref.rpartition("-")[0])
         if post is not None:
             post.is_answered = answer in {"accepted", "partial"}
-        elif is_ours and answer in NEVER_LEFT and question is not None:
-            question.calls.pop(client_ref, None)
+        elif is_ours and answer in NEVER_LEFT and notification is not None:
+            notification.calls.pop(client_ref, None)
         if answer == "account":
             self.circuit_opened_at = self.now
         elif answer == "accepted" and (self.circuit_opened_at or self.now) < began_at:
@@ -214,15 +224,16 @@ class World:
         message = sms.client_ref.rpartition("-")[0]
         claimed_at, was_out = self.claimed[message]
         is_out = self.model.opted_out.get(sms.to) == "sms" or was_out
-        promise(
-            not is_out or phones.is_about_texts(sms.text), "I8: sent to somebody who had opted out"
+        require(
+            not is_out or sms_reader.is_about_texts(sms.text),
+            "I8: sent to somebody who had opted out",
         )
-        told = phones.read_told(sms.text, claimed_at)
+        told = sms_reader.read_told(sms.text, claimed_at)
         if told is not None:
             self.model.check_told(told)
-        self.model.check_offers(sms.to, phones.read_offers(sms.text), self.now)
+        self.model.check_offers(sms.to, sms_reader.read_offers(sms.text), self.now)
         self._check_batch(message, claimed_at)
-        if reminder := phones.read_reminder(sms.text, claimed_at):
+        if reminder := sms_reader.read_reminder(sms.text, claimed_at):
             self.reminders += 1
             self._check_night(claimed_at)
             self.model.check_reminder(sms.to, reminder, claimed_at, self.now)
@@ -230,26 +241,27 @@ class World:
             self._asks(sms, message, claimed_at)
 
     def _asks(self, sms: OutgoingSMS, message: str, claimed_at: dt.datetime) -> None:
-        question = phones.read_question(sms.text, sms.to, claimed_at)
-        promise(question, f"a question that nobody can read: {sms.text}")
-        assert question is not None
-        promise(
-            self.model.deliveries[question.reference].msisdn == sms.to,
+        notification = sms_reader.read_notification(sms.text, sms.to, claimed_at)
+        require(notification, f"a notification that nobody can read: {sms.text}")
+        assert notification is not None
+        require(
+            self.model.deliveries[notification.reference].msisdn == sms.to,
             "I8: another customer is asked",
         )
-        promise(
-            question.until - claimed_at >= LEAST_TIME_TO_ANSWER, "a question without time to answer"
+        require(
+            notification.until - claimed_at >= LEAST_TIME_TO_ANSWER,
+            "a notification without time to answer",
         )
         self._check_night(claimed_at)
-        question = self.model.questions.setdefault(message, question)
-        question.asked_at = question.asked_at if question.calls else self.now
-        self.model.check_digits(message, question)
-        question.calls[sms.client_ref] = False
-        self._know_slots(question)
+        notification = self.model.notifications.setdefault(message, notification)
+        notification.asked_at = notification.asked_at if notification.calls else self.now
+        self.model.check_digits(message, notification)
+        notification.calls[sms.client_ref] = False
+        self._know_slots(notification)
 
     def _check_night(self, claimed_at: dt.datetime) -> None:
         is_night = not QUIET[1] <= claimed_at.time() < QUIET[0]
-        promise(not (self.is_quiet and is_night), "a question in the quiet hours")
+        require(not (self.is_quiet and is_night), "a notification in the quiet hours")
 
     def _check_batch(self, message: str, claimed_at: dt.datetime) -> None:
         """What was claimed before a pause may still leave; of a cancelled batch nothing does."""
@@ -261,18 +273,18 @@ class World:
         if batch in self.stopped_at:
             stopped_at, for_good = self.stopped_at[batch]
             is_late = for_good or claimed_at > stopped_at
-            promise(not is_late, "a text of a stopped batch left")
+            require(not is_late, "a text of a stopped batch left")
 
-    def _know_slots(self, question: phones.Question) -> None:
+    def _know_slots(self, notification: sms_reader.SentNotification) -> None:
         """Slots that the product made for an option hold as many as the booked one."""
-        for slot in question.options.values():
-            capacity = self.rows.capacity_of(slot)
+        for slot in notification.options.values():
+            capacity = self.snapshot.capacity_of(slot)
             self.model.capacity.setdefault(slot, capacity)
 
     def _took(self, sms: OutgoingSMS) -> None:
-        question = self.model.questions.get(sms.client_ref.rpartition("-")[0])
-        if question is not None:
-            question.calls[sms.client_ref] = True
+        notification = self.model.notifications.get(sms.client_ref.rpartition("-")[0])
+        if notification is not None:
+            notification.calls[sms.client_ref] = True
         self.read.append(sms)
 
 

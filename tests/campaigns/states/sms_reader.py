@@ -9,7 +9,7 @@ _DAY = r"\w{3} (\d{1,2} \w{3})"
 _WHERE = rf"(the post office, )?{_DAY} (\d\d:\d\d)-(\d\d:\d\d)"
 _TOLD = re.compile(rf"[Pp]arcel ([\w-]+) .*?(?:planned for|moved to|as planned:|Planned:) {_WHERE}")
 _CANCELLED = re.compile(r"parcel ([\w-]+) is cancelled")
-_QUESTION = re.compile(
+_NOTIFICATION = re.compile(
     rf"your parcel ([\w-]+) is planned for {_WHERE}\. Reply (.*) before {_DAY} (\d\d:\d\d)\."
 )
 _REMINDER = re.compile(
@@ -23,7 +23,7 @@ _IN_BRACKETS = re.compile(r" \([^)]*\)")
 _DIGIT = re.compile(r"(?:^|, | or )(\d)(?=$|[ ,])")
 
 
-class When(NamedTuple):
+class SlotKey(NamedTuple):
     """A slot as a customer knows it. The clocks of the campaign stand at UTC."""
 
     place: str
@@ -37,13 +37,13 @@ class When(NamedTuple):
 
 
 @dataclass(kw_only=True)
-class Question:
-    """A question that a text put, and which tries to send it may have reached the phone."""
+class SentNotification:
+    """A notification that a text put, and which tries to send it may have reached the phone."""
 
     reference: str
     msisdn: str
-    booked: When
-    options: dict[int, When]
+    booked: SlotKey
+    options: dict[int, SlotKey]
     until: dt.datetime
     asked_at: dt.datetime
     calls: dict[str, bool] = field(default_factory=dict)  # client-ref: the network took it
@@ -59,14 +59,14 @@ class Question:
         return self.ended_at is None and now < self.until
 
 
-def read_question(text: str, msisdn: str, now: dt.datetime) -> Question | None:
-    """The question in a notification, with what each digit stands for."""
-    found = _QUESTION.search(text)
+def read_notification(text: str, msisdn: str, now: dt.datetime) -> SentNotification | None:
+    """The notification in a notification, with what each digit stands for."""
+    found = _NOTIFICATION.search(text)
     if found is None:
         return None
     reference, office, day, start, end, options, until_day, until = found.groups()
-    booked = _when(office, day, start, end, now)
-    return Question(
+    booked = _slot_key(office, day, start, end, now)
+    return SentNotification(
         reference=reference,
         msisdn=msisdn,
         booked=booked,
@@ -78,16 +78,16 @@ def read_question(text: str, msisdn: str, now: dt.datetime) -> Question | None:
     )
 
 
-def _option(found: re.Match[str], booked: When, now: dt.datetime) -> When:
+def _option(found: re.Match[str], booked: SlotKey, now: dt.datetime) -> SlotKey:
     _, office, relative, day, start, end = found.groups()
     date = _date(day, now) if day else booked.date
     if relative and date != now.date() + dt.timedelta(days=relative == "tomorrow"):
         date = dt.date.min  # untrue: no slot is on that day
     window = (dt.time.fromisoformat(start), dt.time.fromisoformat(end)) if start else booked[2:]
-    return When("post_office" if office else "door", date, *window)
+    return SlotKey("post_office" if office else "door", date, *window)
 
 
-def read_told(text: str, now: dt.datetime) -> tuple[str, When | None] | None:
+def read_told(text: str, now: dt.datetime) -> tuple[str, SlotKey | None] | None:
     """The delivery that a text is about and where it says that this is planned, None: cancelled."""
     if found := _CANCELLED.search(text):
         return found[1], None
@@ -95,25 +95,25 @@ def read_told(text: str, now: dt.datetime) -> tuple[str, When | None] | None:
     if found is None:
         return None
     reference, office, day, start, end = found.groups()
-    return reference, _when(office, day, start, end, now)
+    return reference, _slot_key(office, day, start, end, now)
 
 
 def read_offers(text: str) -> list[tuple[str, set[int]]]:
-    """The digits that a text which is no question offers again, for each delivery."""
+    """The digits that a text which is no notification offers again, for each delivery."""
     return [
         (reference, {int(d) for d in _DIGIT.findall(listed)})
         for reference, listed, _ in _OFFERED.findall(text)
     ]
 
 
-def read_reminder(text: str, now: dt.datetime) -> tuple[str, When, set[int]] | None:
+def read_reminder(text: str, now: dt.datetime) -> tuple[str, SlotKey, set[int]] | None:
     """The delivery that a reminder is about, where it says that this is planned, and the digits that it repeats."""
     found = _REMINDER.search(text)
     if found is None:
         return None
     reference, office, day, start, end, options, _ = found.groups()
     digits = {int(digit) for digit in _DIGIT.findall(_IN_BRACKETS.sub("", options))}
-    return reference, _when(office, day, start, end, now), digits
+    return reference, _slot_key(office, day, start, end, now), digits
 
 
 def is_about_texts(text: str) -> bool:
@@ -121,9 +121,9 @@ def is_about_texts(text: str) -> bool:
     return "no more texts about" in text or "we text about deliveries" in text
 
 
-def _when(office: str | None, day: str, start: str, end: str, now: dt.datetime) -> When:
+def _slot_key(office: str | None, day: str, start: str, end: str, now: dt.datetime) -> SlotKey:
     place = "post_office" if office else "door"
-    return When(place, _date(day, now), dt.time.fromisoformat(start), dt.time.fromisoformat(end))
+    return SlotKey(place, _date(day, now), dt.time.fromisoformat(start), dt.time.fromisoformat(end))
 
 
 def _date(day: str, now: dt.datetime) -> dt.date:

@@ -26,10 +26,10 @@ from bookings.models import (
 )
 from bookings.outbox.claiming import sendable
 from bookings.telling import Telling
-from tests.campaigns.states.booking_and_reply_rules import PHONES, People, phone, pick
-from tests.campaigns.states.invariant_checks import Rows
-from tests.campaigns.states.reference_model import Delivery, promise
-from tests.campaigns.states.sms_reader import When
+from tests.campaigns.states.booking_and_reply_rules import PHONES, BookingAndReplyRules, phone, pick
+from tests.campaigns.states.invariant_checks import DatabaseSnapshot
+from tests.campaigns.states.reference_model import Delivery, require
+from tests.campaigns.states.sms_reader import SlotKey
 from tests.processes import VIRTUAL_NUMBER
 
 clerk = st.integers(0, 1)
@@ -43,13 +43,13 @@ rows = st.lists(
 COLUMNS = ["reference", "customer_name", "phone", "date", "window_start", "window_end", "capacity"]
 
 
-class Office(People):
+class StaffRules(BookingAndReplyRules):
     """The rules for the pages of dispatch."""
 
     def __init__(self) -> None:
         super().__init__()
         self.batches: list[Batch] = []
-        self.sheets: list[tuple[Manifest, dict[str, tuple[str, When]]]] = []
+        self.sheets: list[tuple[Manifest, dict[str, tuple[str, SlotKey]]]] = []
 
     # Changes with the customers told
 
@@ -62,12 +62,12 @@ class Office(People):
         if unsaved._state.adding:
             unsaved.save()
         if self._change(number, unsaved, how):
-            self.model.change(f"P-{number}", self.world.now, slot=slot)
+            self.model.change(f"P-{number}", self.simulation.now, slot=slot)
 
     @rule(number=pick, how=st.sampled_from([Telling.SMS, Telling.PHONE, Telling.NOBODY]))
     def cancel_and_tell(self, number: int, how: Telling) -> None:
         if self._change(number, None, how):
-            self.model.change(f"P-{number}", self.world.now, is_cancelled=True)
+            self.model.change(f"P-{number}", self.simulation.now, is_cancelled=True)
 
     def _change(self, number: int, slot: Slot | None, how: Telling) -> bool:
         booking = self._booking(number)
@@ -108,9 +108,11 @@ class Office(People):
         waiting = list(BatchEntry.objects.waiting().values_list("pk", flat=True))
         batches.ask_waiting(most)
         for entry in BatchEntry.objects.filter(pk__in=waiting, notification__isnull=False):
-            promise(entry.batch_id not in self.world.stopped_at, "a stopped batch asked a customer")
-            self.model.withdraw(entry.booking.reference, self.world.now)
-            self.tally["questions of batches"] += 1
+            require(
+                entry.batch_id not in self.simulation.stopped_at, "a stopped batch asked a customer"
+            )
+            self.model.withdraw(entry.booking.reference, self.simulation.now)
+            self.tally["notifications of batches"] += 1
 
     @precondition(lambda self: self.batches)
     @rule(which=pick, turn=st.sampled_from([batches.pause, batches.resume, batches.cancel]))
@@ -119,15 +121,15 @@ class Office(People):
         answers = self._answers_that_may_go()
         if not turn(batch, self._clerk(0)):
             return
-        promise(answers <= self._answers_that_may_go(), "I1: a batch that stops holds answers back")
-        stopped_at = self.world.stopped_at
+        require(answers <= self._answers_that_may_go(), "I1: a batch that stops holds answers back")
+        stopped_at = self.simulation.stopped_at
         if turn is batches.resume:
             del stopped_at[batch.pk]
         else:
-            stopped_at[batch.pk] = (self.world.now, turn is batches.cancel)
+            stopped_at[batch.pk] = (self.simulation.now, turn is batches.cancel)
 
     def _answers_that_may_go(self) -> set[int]:
-        waiting = sendable(self.world.now).order_by().filter(in_reply_to__isnull=False)
+        waiting = sendable(self.simulation.now).order_by().filter(in_reply_to__isnull=False)
         return set(waiting.values_list("pk", flat=True))
 
     @precondition(lambda self: self.batches)
@@ -136,9 +138,9 @@ class Office(People):
         """A jump by hours seldom ends between that moment and the close."""
         asked = Notification.objects.open().filter(batch_entry__isnull=False)
         next_at = asked.filter(handed_over_at__isnull=False).aggregate(at=Min("remind_at"))["at"]
-        if next_at is not None and next_at > self.world.now:
-            self.world.advance(next_at - self.world.now)
-        self.world.sweep()
+        if next_at is not None and next_at > self.simulation.now:
+            self.simulation.advance(next_at - self.simulation.now)
+        self.simulation.sweep()
 
     # What needs a person
 
@@ -156,7 +158,7 @@ class Office(People):
             getattr(desk, act)(concern, self._clerk(who))
         except desk.CannotAct:
             return
-        promise(act == "take" or not is_anothers, "two people saw to one customer")
+        require(act == "take" or not is_anothers, "two people saw to one customer")
         self.tally["acts at the desk"] += 1
         if act == "opt_out":
             self.model.opted_out[concern.msisdn] = "sms"
@@ -172,7 +174,7 @@ class Office(People):
             desk.answer(concern, "We call you in the morning.", self._clerk(who), nonce=nonce)
         except desk.CannotAct:
             return
-        promise(not is_anothers, "two people answered one customer")
+        require(not is_anothers, "two people answered one customer")
         self.tally["answers of staff"] += 1
 
     @rule(which=pick, who=clerk, of=pick)
@@ -191,15 +193,15 @@ class Office(People):
             desk.apply(concern, option, self._clerk(who))
         except desk.CannotAct:
             return
-        promise(not is_anothers, "two people saw to one customer")
+        require(not is_anothers, "two people saw to one customer")
         self.tally["options applied by staff"] += 1
         self._moved_by_staff(option)
 
     def _moved_by_staff(self, option: SlotOption) -> None:
         reference = option.notification.booking.reference
-        slot = _when(option.slot)
+        slot = _slot_key(option.slot)
         if self.model.deliveries[reference].slot != slot:
-            self.model.change(reference, self.world.now, slot=slot)
+            self.model.change(reference, self.simulation.now, slot=slot)
 
     def _waiting(self, which: int, who: int) -> tuple[Concern, bool] | None:
         """One that waits, and whether somebody else has this customer."""
@@ -233,16 +235,16 @@ class Office(People):
     def it_comes_again(self, which: int) -> None:
         self._import(self.sheets[-1 - which % len(self.sheets)][1])
 
-    def _import(self, said: dict[str, tuple[str, When]]) -> None:
+    def _import(self, said: dict[str, tuple[str, SlotKey]]) -> None:
         sheet = io.StringIO()
         table = csv.writer(sheet)
         table.writerow(COLUMNS)
         for reference, (msisdn, slot) in said.items():
             window = (slot.date.isoformat(), f"{slot.start:%H:%M}", f"{slot.end:%H:%M}")
             table.writerow([reference, "A", f"+{msisdn}", *window, self.model.capacity[slot]])
-        before = Rows.now()
+        before = DatabaseSnapshot.take()
         manifest = slices.look_at("day.csv", sheet.getvalue().encode(), self._clerk(0))
-        promise(Rows.now() == before, "a preview changed something")
+        require(DatabaseSnapshot.take() == before, "a preview changed something")
         slices.start(manifest, self._clerk(0))
         self.sheets.append((manifest, said))
         self.tally["rows of spreadsheets"] += len(said)
@@ -254,9 +256,9 @@ class Office(People):
         manifest, said = self.sheets[-1 - which % len(self.sheets)]
         before = _imported()
         slices._import_slice(manifest.pk, self._clerk(0))
-        for reference, state, msisdn, place, date, start, end in Rows.now().bookings:
+        for reference, state, msisdn, place, date, start, end in DatabaseSnapshot.take().bookings:
             if reference in said:
-                slot, is_off = When(place, date, start, end), state == "cancelled"
+                slot, is_off = SlotKey(place, date, start, end), state == "cancelled"
                 found = Delivery(msisdn=msisdn, slot=slot, is_cancelled=is_off)
                 self._follow(reference, found, said[reference], before.get(reference))
 
@@ -264,13 +266,13 @@ class Office(People):
         self,
         reference: str,
         found: Delivery,
-        said: tuple[str, When],
-        before: tuple[str, When] | None,
+        said: tuple[str, SlotKey],
+        before: tuple[str, SlotKey] | None,
     ) -> None:
         """What a row did: all that it says of a new delivery, and of a known one what it says anew."""
         known = self.model.deliveries.get(reference)
         if known is None:
-            promise(said == (found.msisdn, found.slot), f"{reference} is not as its row says")
+            require(said == (found.msisdn, found.slot), f"{reference} is not as its row says")
             self.model.deliveries[reference] = found
             return
         for name, is_said, was_said in (
@@ -280,27 +282,27 @@ class Office(People):
             is_now = getattr(found, name)
             if is_now == getattr(known, name):
                 continue
-            promise(is_now == is_said, f"{reference}: its {name} is not as its row says")
-            promise(
+            require(is_now == is_said, f"{reference}: its {name} is not as its row says")
+            require(
                 was_said not in {None, is_said},
                 f"{reference}: a row that says nothing new undid a choice",
             )
-            self.model.change(reference, self.world.now, **{name: is_now})
+            self.model.change(reference, self.simulation.now, **{name: is_now})
 
     def _clerk(self, who: int) -> User:
         return User.objects.get_or_create(username=f"clerk-{who}")[0]
 
 
-def _when(slot: Slot) -> When:
-    return When(slot.place, slot.date, slot.window_start, slot.window_end)
+def _slot_key(slot: Slot) -> SlotKey:
+    return SlotKey(slot.place, slot.date, slot.window_start, slot.window_end)
 
 
-def _imported() -> dict[str, tuple[str, When]]:
+def _imported() -> dict[str, tuple[str, SlotKey]]:
     """What each delivery's row said when it was last imported."""
     found = {}
     for booking in Booking.objects.exclude(imported=None):
         row = booking.imported or {}
         start, end = (dt.time.fromisoformat(row[name]) for name in ("window_start", "window_end"))
         day = dt.date.fromisoformat(row["date"])
-        found[booking.reference] = (row["phone"], When(row["place"], day, start, end))
+        found[booking.reference] = (row["phone"], SlotKey(row["place"], day, start, end))
     return found

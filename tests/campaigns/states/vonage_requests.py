@@ -4,16 +4,16 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.campaigns.states.invariant_checks import Rows
+from tests.campaigns.states.invariant_checks import DatabaseSnapshot
 from tests.campaigns.states.reference_model import Meaning
-from tests.campaigns.states.simulated_network import LOST, Post
+from tests.campaigns.states.simulated_network import LOST, AcceptedText
 
 if TYPE_CHECKING:
-    from tests.campaigns.states.simulation import World
+    from tests.campaigns.states.simulation import Simulation
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class WebhookRequest:
     """A signed request. It can be posted again: the same bytes, at any time."""
 
     key: str
@@ -26,12 +26,12 @@ class Request:
     def is_fresh(self, now: dt.datetime) -> bool:
         return -dt.timedelta(minutes=5) <= now - self.sent_at <= self.good_for
 
-    def take_effect(self, world: "World") -> None:
+    def apply_to_model(self, simulation: "Simulation") -> None:
         raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reply(Request):
+class ReplyRequest(WebhookRequest):
     """A customer's text, or a piece of a long one (`piece`: its number and how many there are)."""
 
     msisdn: str
@@ -41,9 +41,9 @@ class Reply(Request):
     path: str = "inbound-sms"
     good_for: dt.timedelta = dt.timedelta(hours=25)
 
-    def take_effect(self, world: "World") -> None:
-        model = world.model
-        if self.piece and not model.piece_came(self.text_key, *self.piece, world.now):
+    def apply_to_model(self, simulation: "Simulation") -> None:
+        model = simulation.model
+        if self.piece and not model.piece_came(self.text_key, *self.piece, simulation.now):
             return
         match self.meaning:
             case "out":
@@ -52,18 +52,18 @@ class Reply(Request):
             case "in":
                 model.opted_out.pop(self.msisdn, None)
             case int(digit):
-                model.is_answered(self.msisdn, digit, world.now)
-                moves = model.possible_moves(self.msisdn, digit, world.now)
-                places = Rows.places()
+                model.is_answered(self.msisdn, digit, simulation.now)
+                moves = model.possible_moves(self.msisdn, digit, simulation.now)
+                places = DatabaseSnapshot.places()
                 seen = [move for move in moves if move and places[move[0]] == move[1]]
-                world.move(seen[0] if seen else None if None in moves else moves[0])
+                simulation.move(seen[0] if seen else None if None in moves else moves[0])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Receipt(Request):
+class ReceiptRequest(WebhookRequest):
     """The network's later word on a part."""
 
-    post: Post
+    post: AcceptedText
     part: str
     status: str
     opts_out: bool = False
@@ -71,9 +71,9 @@ class Receipt(Request):
     path: str = "delivery-receipt"
     good_for: dt.timedelta = dt.timedelta(hours=73)
 
-    def take_effect(self, world: "World") -> None:
+    def apply_to_model(self, simulation: "Simulation") -> None:
         opts_out = self.opts_out and self.status in LOST
         if self.names_ref or self.post.is_answered:
-            world.hear_of(self.post, self.part, self.status, opts_out=opts_out)
+            simulation.record_receipt(self.post, self.part, self.status, opts_out=opts_out)
         else:
             self.post.parked.add((self.part, self.status, opts_out))
