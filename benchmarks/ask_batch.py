@@ -39,7 +39,7 @@ def _measure(database: str, count: int) -> int:
     from django.db import connection
 
     from bookings.models import Notification
-    from bookings.sweep import ask_some
+    from bookings.operations.maintenance import ask_some
 
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -71,8 +71,8 @@ def _start(count: int) -> None:
     """A batch of tomorrow's customers and those of the days after it."""
     from django.contrib.auth.models import User
 
-    from bookings import batches
     from bookings.models import Booking, Slot
+    from bookings.notifications import batches
 
     first = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=10)
     slots = Slot.objects.bulk_create(

@@ -49,8 +49,8 @@ def _measure(database: str) -> int:
     from django.conf import settings
     from django.db import connection
 
-    from bookings.invariants import CHECKS
     from bookings.models import InboundMessage, OutboundMessage
+    from bookings.operations.invariants import CHECKS
 
     settings.SMS_COUNTRIES = ["GB"]
     if connection.vendor == "postgresql":

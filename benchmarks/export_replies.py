@@ -91,8 +91,8 @@ def _export(kind: str, rows: int) -> None:
 
     os.environ["DJANGO_SETTINGS_MODULE"] = "delivery_sms.settings"
     django.setup()
-    from bookings import export
     from bookings.models import InboundMessage
+    from bookings.reporting import export
 
     began = time.perf_counter()
     keys = export.keys_of(InboundMessage.objects.order_by("-received_at")[:rows])

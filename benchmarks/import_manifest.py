@@ -49,7 +49,7 @@ def _measure(database: str, count: int) -> int:
 
 def _run(what: str, content: bytes, user: Any) -> dict[str, int]:
     """Look at a file and import it as the page does, request by request. Returns what was counted."""
-    from bookings.manifest import slices
+    from bookings.dispatch.imports import slices
     from bookings.models import ManifestState
 
     began = time.monotonic()

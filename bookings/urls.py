@@ -2,8 +2,10 @@
 
 from django.urls import path, re_path
 
-from bookings.views import notify, reveal, simulator
-from bookings.webhooks import views as webhooks
+from bookings.web import reveal_number
+from bookings.web.notify import views as notify
+from bookings.web.simulator import views as simulator
+from bookings.web.webhooks import views as webhooks
 
 urlpatterns = [
     re_path(
@@ -18,7 +20,7 @@ urlpatterns = [
     path("notify", notify.send, name="notify"),
     path("notify/preview", notify.preview, name="notify-preview"),
     path("notifications/<int:pk>/", notify.progress, name="notification-progress"),
-    path("numbers/<slug:table>/<int:pk>/", reveal.number, name="reveal-number"),
+    path("numbers/<slug:table>/<int:pk>/", reveal_number.number, name="reveal-number"),
     path("simulator/", simulator.phones, name="simulator"),
     re_path(r"^simulator/(?P<msisdn>[\w+ .-]{1,40})/$", simulator.phone, name="simulator-phone"),
     re_path(

@@ -59,6 +59,8 @@ OFFER_POST_OFFICE: bool = env.bool("OFFER_POST_OFFICE", default=True)
 SMS_GATEWAY: str = env(
     "SMS_GATEWAY", cast=environment.one_of("simulator", "vonage"), default="simulator"
 )
+#: By its path, as Django's e-mail backends are: the outbox does not import the web.
+SIMULATOR_GATEWAY = "bookings.web.simulator.gateway.SimulatorGateway"
 ALLOW_SIMULATOR: bool = env.bool("ALLOW_SIMULATOR", default=False)
 SIMULATOR_BASE_URL: str = env.str("SIMULATOR_BASE_URL", default="http://127.0.0.1:8000")
 VONAGE_API_KEY: str = env.str("VONAGE_API_KEY", default="")
@@ -148,18 +150,18 @@ INSTALLED_APPS = [
     "bookings.apps.BookingsConfig",
 ]
 MIDDLEWARE = [
-    "bookings.middleware.RequestIdMiddleware",
+    "bookings.web.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "bookings.middleware.ContentSecurityPolicyMiddleware",
+    "bookings.web.middleware.ContentSecurityPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "bookings.middleware.SessionLimitsMiddleware",
+    "bookings.web.middleware.SessionLimitsMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
-    "bookings.middleware.SecondFactorMiddleware",
+    "bookings.web.middleware.SecondFactorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -199,7 +201,7 @@ match DATABASE.get("ENGINE"):
             "CONN_MAX_AGE": 0,  # a restored file is seen at once
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
-                # Seconds to connect, and then 4 for a lock; a webhook's are webhooks/deadline.py's.
+                # Seconds to connect, and then 4 for a lock; a webhook's are web/webhooks/deadline.py's.
                 "timeout": 1,
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
                 " PRAGMA foreign_keys=ON; PRAGMA busy_timeout=4000;",
@@ -243,7 +245,7 @@ STORAGES = {
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 AUTHENTICATION_BACKENDS = [
-    "bookings.authentication.LockoutBackend",
+    "bookings.web.accounts.lockout.LockoutBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
 PASSWORD_HASHERS = [
@@ -261,7 +263,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 # By address alone one typo too many would lock out the whole office.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_CLIENT_IP_CALLABLE = "bookings.authentication.client_address"
+AXES_CLIENT_IP_CALLABLE = "bookings.web.accounts.lockout.client_address"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_TEMPLATE = "locked_out.html"
@@ -306,7 +308,7 @@ UNFOLD = {
     "SITE_HEADER": COMPANY_NAME,
     "SITE_SYMBOL": "local_shipping",
     "SHOW_VIEW_ON_SITE": False,
-    "DASHBOARD_CALLBACK": "bookings.admin.dashboard.dashboard",
+    "DASHBOARD_CALLBACK": "bookings.admin.dashboard.page.dashboard",
     "SITE_FAVICONS": [
         {
             "rel": "icon",
@@ -317,7 +319,7 @@ UNFOLD = {
     "SIDEBAR": {
         "show_search": False,
         "show_all_applications": False,
-        "navigation": "bookings.admin.navigation.navigation",
+        "navigation": "bookings.admin.shared.navigation.navigation",
     },
 }
 

@@ -3,13 +3,13 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from bookings import health
-from bookings.views import second_factor
+from bookings.web import health
+from bookings.web.accounts import views
 
 urlpatterns = [
     path("", include("bookings.urls")),
     path("admin/", admin.site.urls),
-    path("second-factor/", second_factor.page, name="second-factor"),
+    path("second-factor/", views.page, name="second-factor"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
 ]

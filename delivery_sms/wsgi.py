@@ -7,7 +7,7 @@ from typing import Any
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "delivery_sms.settings")
-# No page waits long for PostgreSQL, and a webhook mostly gives up before it is cut off (webhooks/deadline.py). No
+# No page waits long for PostgreSQL, and a webhook mostly gives up before it is cut off (web/webhooks/deadline.py). No
 # statement of a page is worth compiling (jit): that takes longer than to run it.
 os.environ.setdefault(
     "PGOPTIONS",

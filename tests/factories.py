@@ -13,8 +13,8 @@ from factory.declarations import LazyAttribute, LazyFunction, SelfAttribute, Seq
 from factory.django import DjangoModelFactory
 from factory.helpers import post_generation
 
-from bookings import texts
 from bookings.gateways import Verdict
+from bookings.language import messages
 from bookings.models import (
     Booking,
     ChangeCause,
@@ -102,8 +102,8 @@ class NotificationFactory(DjangoModelFactory[Notification]):
         next_day = booked.date + dt.timedelta(days=1)
         post = {"place": Place.POST_OFFICE, "date": booked.date, "capacity": None}
         offered = [
-            (booked, texts.day(booked.date, "en")),
-            (SlotFactory.create(date=next_day, **window), texts.day(next_day, "en")),
+            (booked, messages.day(booked.date, "en")),
+            (SlotFactory.create(date=next_day, **window), messages.day(next_day, "en")),
             (SlotFactory.create(**post, **window), "post office"),
         ]
         how_many = 3 if extracted is None else extracted

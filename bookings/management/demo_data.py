@@ -12,8 +12,9 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from bookings import conversation, dispatch, notifications, options, texts
+from bookings.dispatch import bookings as dispatch
 from bookings.gateways import Verdict
+from bookings.language import messages
 from bookings.models import (
     Booking,
     DeliveryReceipt,
@@ -29,6 +30,9 @@ from bookings.models import (
     SlotOption,
 )
 from bookings.models.fields import country_of
+from bookings.notifications import asking
+from bookings.replies import service
+from bookings.scheduling import offers
 
 DAYS = 5
 CAPACITY = 8
@@ -108,15 +112,15 @@ def _coming_slots() -> list[Slot]:
 
 def _changeable(day: dt.date) -> list[Slot]:
     slots = (Slot(date=day, window_start=s, window_end=e, capacity=CAPACITY) for s, e in WINDOWS)
-    stored = [options.saved(slot) for slot in slots]
+    stored = [offers.saved(slot) for slot in slots]
     soonest = timezone.now() + LEAST_TIME
     return [slot for slot in stored if slot.cutoff_at > soonest and slot.has_room()]
 
 
 def _ask(booking: Booking) -> None:
     # Somebody may have tried STOP on this phone.
-    with contextlib.suppress(notifications.CannotNotify):
-        notifications.notify(booking)
+    with contextlib.suppress(asking.CannotNotify):
+        asking.notify(booking)
 
 
 def _write() -> None:
@@ -125,7 +129,7 @@ def _write() -> None:
         inbound = InboundMessage.objects.create(
             msisdn=msisdn, virtual_number=settings.VONAGE_NUMBERS[0], text=words
         )
-        conversation.answer(inbound)
+        service.answer(inbound)
 
 
 def _ask_too_late(reference: str, coming: list[Slot]) -> None:
@@ -137,9 +141,9 @@ def _ask_too_late(reference: str, coming: list[Slot]) -> None:
         return
     after = [other for other in coming if other.date > slot.date]
     later = min(after, key=lambda other: (other.window != slot.window, other.date))
-    options.release_rested(msisdn, now)
+    offers.release_rested(msisdn, now)
     booking = dispatch.book(reference=reference, customer_name=name, msisdn=msisdn, slot=slot)
-    digit = options.free_block(booking, now)
+    digit = offers.free_block(booking, now)
     if digit is None:
         return
     asked_at = slot.cutoff_at - ASKED_BEFORE_CLOSE
@@ -159,7 +163,7 @@ def _ask_too_late(reference: str, coming: list[Slot]) -> None:
             notification=notification,
             msisdn=msisdn,
             digit=number,
-            words=texts.option_words(choice, slot, booking.language),
+            words=messages.option_words(choice, slot, booking.language),
             slot=choice,
         )
     _deliver(notification, asked_at)
@@ -174,7 +178,7 @@ def _closed_slot() -> Slot | None:
         for start, end in LATE_WINDOWS
     ]
     closed = [slot for slot in near if slot.cutoff_at <= now < slot.ends_at]
-    return options.saved(closed[-1]) if closed else None
+    return offers.saved(closed[-1]) if closed else None
 
 
 def _deliver(notification: Notification, at: dt.datetime) -> None:
@@ -205,7 +209,7 @@ def _send(notification: Notification, at: dt.datetime) -> SendAttempt:
         msisdn=notification.msisdn,
         sender=notification.virtual_number,
         text=text,
-        parts=texts.count_parts(text),
+        parts=messages.count_parts(text),
         booking=notification.booking,
         notification=notification,
         gateway="simulator",
@@ -230,11 +234,11 @@ def _send(notification: Notification, at: dt.datetime) -> SendAttempt:
 
 def _text(notification: Notification) -> str:
     booking = notification.booking
-    return texts.render(
+    return messages.render(
         "notification",
         booking.language,
         reference=booking.reference,
-        where=texts.where(notification.slot, booking.language),
-        options=texts.options_text(options.of(notification), booking.language),
-        until=texts.moment(notification.closes_at, booking.language),
+        where=messages.where(notification.slot, booking.language),
+        options=messages.options_text(offers.of(notification), booking.language),
+        until=messages.moment(notification.closes_at, booking.language),
     )

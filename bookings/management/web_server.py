@@ -11,7 +11,7 @@ from waitress.parser import HTTPRequestParser, ParsingError, TransferEncodingNot
 from waitress.server import TcpWSGIServer
 from waitress.task import WSGITask
 
-from bookings.webhooks.deadline import ARRIVED_AT
+from bookings.web.webhooks.deadline import ARRIVED_AT
 
 MAX_BODY = 10 * 1024 * 1024  # a manifest's; the webhooks set their own, smaller one
 MAX_HEADER = 32 * 1024  # a webhook by GET is in its first line

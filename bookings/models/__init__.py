@@ -3,10 +3,10 @@
 from bookings.models.acts import ActKind, StaffAct
 from bookings.models.attempts import DeliveryReceipt, SendAttempt, SentPart
 from bookings.models.batches import Batch, BatchEntry, BatchState
-from bookings.models.concerns import Concern, ConcernKind, Settlement
 from bookings.models.consent import Consent, ConsentChange
 from bookings.models.inbound import InboundMessage, Outcome
 from bookings.models.manifests import Manifest, ManifestState
+from bookings.models.message_states import MessageState
 from bookings.models.notifications import (
     Chose,
     Notification,
@@ -15,10 +15,10 @@ from bookings.models.notifications import (
     lock_customer,
 )
 from bookings.models.outbound import Kind, OutboundMessage
-from bookings.models.patterns import ClosedDay, WeeklySlot
 from bookings.models.schedule import Booking, BookingState, ChangeCause, Place, Slot, SlotChange
 from bookings.models.sending import Circuit, Pace, Sender, SimulatedPhone, Spending
-from bookings.models.standing import MessageState
+from bookings.models.tickets import Concern, ConcernKind, Settlement
+from bookings.models.weekly_pattern import ClosedDay, WeeklySlot
 
 __all__ = [
     "ActKind",

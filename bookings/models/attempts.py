@@ -5,11 +5,11 @@ from django.db.models import Q
 from django.utils import timezone
 
 from bookings.gateways import Receipt, Verdict
-from bookings.models import standing
+from bookings.models import message_states
 from bookings.models.fields import is_one_of
 from bookings.models.keys import new_key
+from bookings.models.message_states import MessageState
 from bookings.models.outbound import OutboundMessage
-from bookings.models.standing import MessageState
 
 
 class SendAttempt(models.Model):
@@ -62,7 +62,7 @@ class SendAttempt(models.Model):
 
     def stand(self) -> MessageState:
         """Its state, from the gateway's answer and the receipts."""
-        state = standing.attempt_state(
+        state = message_states.attempt_state(
             self.verdict,
             list(self.parts.values_list("gateway_message_id", flat=True)),
             list(self.receipts.values_list("gateway_message_id", "status")),

@@ -8,10 +8,10 @@ from django.db.models import Q
 from django.utils import timezone
 
 from bookings.models.fields import is_one_of
+from bookings.models.message_states import MessageState
 from bookings.models.notifications import Notification, NotificationState
 from bookings.models.outbound import OutboundMessage
 from bookings.models.schedule import Booking
-from bookings.models.standing import MessageState
 
 
 class BatchState(models.TextChoices):

@@ -8,14 +8,14 @@ from django.db import models, transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, When
 from django.utils import timezone
 
-from bookings.models import standing
+from bookings.models import message_states
 from bookings.models.consent import Consent
 from bookings.models.fields import MsisdnField, is_one_of, msisdn_is_e164
 from bookings.models.inbound import InboundMessage, InboundMessageQuerySet, Outcome
 from bookings.models.keys import new_key
+from bookings.models.message_states import MessageState
 from bookings.models.notifications import Notification, NotificationState
 from bookings.models.schedule import Booking
-from bookings.models.standing import MessageState
 
 
 class Kind(models.TextChoices):
@@ -244,7 +244,7 @@ class OutboundMessage(models.Model):
     def stand(self) -> None:
         """Set the state to what the facts say: attempts, their answers, and the receipts. The row is locked."""
         attempts = [attempt.stand() for attempt in self.attempts.order_by("number")]
-        state = standing.message_state(MessageState(self.state), attempts)
+        state = message_states.message_state(MessageState(self.state), attempts)
         if state != self.state:
             self.state = state
             self.token, self.lease_until = "", None

@@ -12,7 +12,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from bookings import concerns
+from bookings.customers import tickets
 from bookings.models import Batch, Consent, Kind, MessageState, OutboundMessage
 from bookings.models.outbound import ANSWERS, DESPITE_OPT_OUT, QUESTIONS, OutboundMessageQuerySet
 from bookings.outbox import caps, circuit, spending
@@ -95,7 +95,7 @@ def _is_refused(candidate: _Candidate) -> bool:
     if reason:
         refused = OutboundMessage.objects.queued().filter(pk=candidate.pk)
         if refused.update(state=MessageState.FAILED, reason=reason):
-            concerns.raise_for_outbound(OutboundMessage.objects.get(pk=candidate.pk))
+            tickets.raise_for_outbound(OutboundMessage.objects.get(pk=candidate.pk))
         logger.warning("Message %s refused: %s", candidate.pk, reason)
     return bool(reason)
 

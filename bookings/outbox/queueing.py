@@ -7,8 +7,8 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
+from bookings.language.messages import count_parts
 from bookings.models import Booking, InboundMessage, Kind, Notification, OutboundMessage
-from bookings.texts import count_parts
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

@@ -8,7 +8,7 @@ from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from bookings import concerns
+from bookings.customers import tickets
 from bookings.gateways import Verdict
 from bookings.models import Consent, MessageState, OutboundMessage
 from bookings.models.outbound import DESPITE_OPT_OUT
@@ -52,7 +52,7 @@ def _recover(message: OutboundMessage) -> None:
         )
         message.token, message.lease_until = "", None
         message.save(update_fields=["state", "reason", "token", "lease_until"])
-    concerns.raise_for_outbound(message)
+    tickets.raise_for_outbound(message)
     logger.warning("Message %s: its sender stopped, now %s", message.pk, message.state)
 
 

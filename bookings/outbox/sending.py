@@ -14,15 +14,16 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from bookings.gateways import OutgoingSMS, SendResult, SMSGateway, Verdict
+from bookings.language.messages import is_gsm7
 from bookings.models import Kind, MessageState, OutboundMessage, SendAttempt
 from bookings.models.fields import country_of
 from bookings.models.outbound import OutboundMessageQuerySet
 from bookings.outbox import spending
 from bookings.outbox.claiming import LEASE
 from bookings.outbox.settling import notification_of, write_down
-from bookings.texts import is_gsm7
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +45,8 @@ def gateway() -> SMSGateway:
 
 @functools.cache
 def _simulator() -> SMSGateway:
-    from bookings.gateways.simulator import SimulatorGateway  # noqa: PLC0415
-
-    return SimulatorGateway()
+    carrier: SMSGateway = import_string(settings.SIMULATOR_GATEWAY)()
+    return carrier
 
 
 @functools.lru_cache(maxsize=1)

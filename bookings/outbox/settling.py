@@ -8,11 +8,11 @@ from decimal import Decimal
 from django.db import transaction
 from django.utils import timezone
 
-from bookings import concerns
+from bookings.customers import tickets
 from bookings.gateways import PartResult, SendResult, Verdict
 from bookings.models import Kind, MessageState, Notification, OutboundMessage, SendAttempt, SentPart
+from bookings.models.message_states import RANK
 from bookings.models.notifications import NotificationQuerySet
-from bookings.models.standing import RANK
 from bookings.outbox import circuit, pace, spending
 
 #: A definite failure before the gateway took it is tried again so often, for so long.
@@ -48,7 +48,7 @@ def write_down(attempt: SendAttempt, result: SendResult) -> None:
     # A late worker's answer is kept, but only proof that the gateway has it moves the message.
     if is_ours or RANK[attempt.stand()] >= RANK[MessageState.SUBMITTED]:
         message.stand()
-        concerns.raise_for_outbound(message)
+        tickets.raise_for_outbound(message)
     _tell_all_senders(attempt, result)
     spending.note(attempt.spent_on, attempt.cost - counted, result.balance)
 

@@ -6,9 +6,9 @@ from typing import Any
 from django import template
 from django.conf import settings
 
-from bookings import history, numbers
-from bookings.history.steps import full_name
 from bookings.models.fields import show_msisdn
+from bookings.reporting import masking, timeline
+from bookings.reporting.timeline.steps import full_name
 
 register = template.Library()
 
@@ -32,13 +32,13 @@ def phone_number(msisdn: str) -> str:
 @register.filter
 def masked(msisdn: str) -> str:
     """A customer's number, all but its last four digits hidden."""
-    return numbers.masked(msisdn)
+    return masking.masked(msisdn)
 
 
 @register.filter
 def visible(text: str) -> str:
     """Somebody else's words, with control and direction characters shown."""
-    return history.visible(text)
+    return timeline.visible(text)
 
 
 @register.filter
@@ -50,11 +50,11 @@ def staff_name(user: Any) -> str:
 @register.filter
 def moment(at: dt.datetime) -> str:
     """A moment in the company's zone, with a month that nobody mistakes."""
-    return history.moment(at)
+    return timeline.moment(at)
 
 
 @register.simple_tag(takes_context=True)
 def number_of(context: Any, row: Any) -> str:
     """The masked number of a row, with a button to show it for whoever may see it."""
     may_reveal = context["request"].user.has_perm("bookings.reveal_number")
-    return numbers.number_of(row, may_reveal=may_reveal)
+    return masking.number_of(row, may_reveal=may_reveal)

@@ -12,8 +12,8 @@ from django.core.management import call_command
 from django.db import connection
 from playwright.sync_api import Page, expect
 
-from bookings.gateways.simulator import deliver_reply
 from bookings.models import SimulatedPhone
+from bookings.web.simulator.gateway import deliver_reply
 from tests.flow.sheets import as_xlsx
 from tests.processes import VIRTUAL_NUMBER
 

@@ -10,8 +10,7 @@ from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from playwright.sync_api import Page
 
-from bookings import batches
-from bookings.manifest import slices
+from bookings.dispatch.imports import slices
 from bookings.models import (
     Batch,
     Booking,
@@ -24,6 +23,7 @@ from bookings.models import (
     Slot,
     WeeklySlot,
 )
+from bookings.notifications import batches
 from tests.factories import (
     BookingFactory,
     ConcernFactory,

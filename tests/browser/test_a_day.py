@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import FilePayload, expect
 
-from bookings.invariants import find_contradictions
 from bookings.models import ActKind, StaffAct
+from bookings.operations.invariants import find_contradictions
 from tests.browser import day
 from tests.browser.day import Desk
 from tests.flow.clock import wall

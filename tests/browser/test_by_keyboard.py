@@ -5,7 +5,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from playwright.sync_api import expect
 
-from bookings.gateways.simulator import deliver_reply
+from bookings.web.simulator.gateway import deliver_reply
 from tests.factories import BookingFactory
 from tests.processes import VIRTUAL_NUMBER
 

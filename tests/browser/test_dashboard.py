@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from bookings import batches
 from bookings.models import Batch, Booking
+from bookings.notifications import batches
 from tests.factories import BookingFactory, SlotFactory, UserFactory, in_days
 from tests.flow.admin.pages import url
 from tests.processes import VIRTUAL_NUMBER

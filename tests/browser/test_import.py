@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from bookings.manifest import slices
+from bookings.dispatch.imports import slices
 from bookings.models import Booking, Manifest
 from tests.browser.conftest import PATIENCE
 from tests.factories import UserFactory

@@ -16,7 +16,6 @@ from django.urls import reverse
 from django.utils.html import escape
 
 from bookings.gateways.signature import sign
-from bookings.history import visible
 from bookings.models import (
     ActKind,
     Booking,
@@ -29,6 +28,7 @@ from bookings.models import (
     SlotChange,
     StaffAct,
 )
+from bookings.reporting.timeline import visible
 from tests.factories import (
     BookingFactory,
     ConsentChangeFactory,

@@ -5,13 +5,8 @@ import io
 
 from openpyxl import Workbook
 
-from bookings.manifest import Remark, Row, import_rows, read
-from bookings.models import (
-    Booking,
-    Notification,
-    OutboundMessage,
-    Slot,
-)
+from bookings.dispatch.imports import Remark, Row, import_rows, read
+from bookings.models import Booking, Notification, OutboundMessage, Slot
 from tests.factories import (
     in_days,
 )

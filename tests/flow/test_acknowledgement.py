@@ -6,7 +6,7 @@ import pytest
 import time_machine
 
 from bookings.models import ClosedDay, Kind, MessageState, OutboundMessage
-from bookings.notifications import notify
+from bookings.notifications.asking import notify
 from tests.factories import BookingFactory, SlotFactory
 from tests.processes import VIRTUAL_NUMBER
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from bookings.gateways import SendResult, Verdict
 from bookings.models import Kind, MessageState, OutboundMessage
-from bookings.notifications import CannotNotify, notify, plan
+from bookings.notifications.asking import CannotNotify, notify, plan
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import settle
 from tests.factories import BookingFactory, SlotFactory

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from bookings.models import Kind, MessageState, OutboundMessage, Outcome, Slot
-from bookings.notifications import CannotNotify, notify, plan
+from bookings.notifications.asking import CannotNotify, notify, plan
 from tests.factories import BookingFactory, OutboundMessageFactory, SlotFactory
 from tests.flow.clock import clock_at, wall
 

@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from bookings import dispatch
+from bookings.dispatch import bookings as dispatch
 from bookings.models import (
     Booking,
     Consent,
@@ -17,7 +17,7 @@ from bookings.models import (
     Outcome,
     SlotOption,
 )
-from bookings.notifications import notify
+from bookings.notifications.asking import notify
 from tests.factories import (
     BookingFactory,
     InboundMessageFactory,

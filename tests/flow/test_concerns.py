@@ -6,17 +6,13 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from bookings import acknowledgements, dispatch, sweep
+from bookings.dispatch import bookings as dispatch
 from bookings.gateways import Verdict
-from bookings.invariants import find_contradictions
-from bookings.models import (
-    Concern,
-    ConcernKind,
-    Kind,
-    MessageState,
-    Settlement,
-)
-from bookings.notifications import notify
+from bookings.models import Concern, ConcernKind, Kind, MessageState, Settlement
+from bookings.notifications.asking import notify
+from bookings.operations import maintenance
+from bookings.operations.invariants import find_contradictions
+from bookings.replies import acknowledgements
 from tests.factories import (
     STRANGER,
     BookingFactory,
@@ -153,7 +149,7 @@ def test_a_replay_that_clears_it_settles_it(reply, asked, monkeypatch):
 
 def test_a_replay_that_needs_a_person_too_says_why_now(reply, asked, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr("bookings.conversation.decide", None)
+        broken.setattr("bookings.replies.service.decide", None)
         inbound = reply(asked.msisdn, "please stop texting me")
     assert only().kind == ConcernKind.BROKEN
     call_command("replay_inbound", inbound.pk)
@@ -232,7 +228,7 @@ def handed_over(state, kind=Kind.ACKNOWLEDGEMENT, minutes=31, **fields):
 def test_half_an_hour_without_a_word_needs_a_person_once(state, kind):
     handed_over(state)
     for _ in range(2):
-        sweep.sweep()
+        maintenance.sweep()
         assert only().kind == kind
 
 
@@ -240,7 +236,7 @@ def test_before_half_an_hour_and_for_other_texts_nobody_is_bothered():
     handed_over(MessageState.SUBMITTED, minutes=29)
     handed_over(MessageState.SUBMITTED, Kind.HELP)
     handed_over(MessageState.DELIVERED)
-    sweep.sweep()
+    maintenance.sweep()
     assert not Concern.objects.exists()
 
 
@@ -248,11 +244,11 @@ def test_a_receipt_that_comes_late_settles_it(queued, drain, report, network, ti
     queued()
     drain()
     time_machine.move_to(timezone.now() + dt.timedelta(minutes=31), tick=True)
-    sweep.sweep()
+    maintenance.sweep()
     assert only().kind == ConcernKind.NO_RECEIPT
     report(network.posts[-1], "delivered")
     assert only().settlement == Settlement.OVERTAKEN
-    sweep.sweep()
+    maintenance.sweep()
     assert not Concern.objects.waiting().exists()
 
 
@@ -262,7 +258,7 @@ def test_one_that_was_overtaken_waits_again_if_it_is_lost_after_all(
     queued()
     drain()
     time_machine.move_to(timezone.now() + dt.timedelta(minutes=31), tick=True)
-    sweep.sweep()
+    maintenance.sweep()
     report(network.posts[-1], "buffered")
     assert only().settlement == Settlement.OVERTAKEN
     report(network.posts[-1], "expired")

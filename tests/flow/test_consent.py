@@ -3,7 +3,7 @@
 import pytest
 
 from bookings.models import Consent, ConsentChange, Kind, MessageState, OutboundMessage, Outcome
-from bookings.notifications import CannotNotify, notify
+from bookings.notifications.asking import CannotNotify, notify
 from tests.factories import STRANGER, BookingFactory
 
 pytestmark = pytest.mark.django_db

@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from bookings import costs
-from bookings.costs import Cost
+from bookings.reporting import costs
+from bookings.reporting.costs import Cost
 from tests.factories import OutboundMessageFactory, SendAttemptFactory, SentPartFactory
 from tests.flow.clock import wall
 

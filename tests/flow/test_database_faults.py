@@ -13,10 +13,10 @@ from django.db import DataError, connection
 from django.db.backends.signals import connection_created
 from django.test import Client
 
-from bookings import health
 from bookings.gateways.signature import sign
 from bookings.models import Booking, DeliveryReceipt, InboundMessage, OutboundMessage, Outcome
-from bookings.webhooks import deadline
+from bookings.web import health
+from bookings.web.webhooks import deadline
 from tests.factories import NotificationFactory, SendAttemptFactory
 from tests.processes import VIRTUAL_NUMBER
 

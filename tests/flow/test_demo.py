@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.test import RequestFactory
 from django.utils import timezone
 
-from bookings import dispatch
+from bookings.dispatch import bookings as dispatch
 from bookings.models import (
     Booking,
     MessageState,

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from bookings import dispatch
+from bookings.dispatch import bookings as dispatch
 from bookings.gateways import SendResult, Verdict
 from bookings.models import (
     InboundMessage,
@@ -14,7 +14,7 @@ from bookings.models import (
     Outcome,
     Place,
 )
-from bookings.notifications import close_past, notify, plan, withdraw
+from bookings.notifications.asking import close_past, notify, plan, withdraw
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import settle, start_call
 from tests.factories import BookingFactory, SlotFactory

@@ -4,8 +4,8 @@ import datetime as dt
 
 import pytest
 
-from bookings import dispatch
-from bookings.dispatch import CannotBook
+from bookings.dispatch import bookings as dispatch
+from bookings.dispatch.bookings import CannotBook
 from bookings.models import Booking, BookingState, ChangeCause, Place, Slot, SlotChange
 from tests.factories import BookingFactory, SlotFactory, UserFactory
 from tests.flow.clock import clock_at, wall

@@ -5,10 +5,10 @@ import datetime as dt
 import pytest
 import time_machine
 
-from bookings import dispatch
-from bookings.doubts import MOST_TEXTS
+from bookings.dispatch import bookings as dispatch
 from bookings.models import Booking, Consent, InboundMessage, OutboundMessage, Outcome
-from bookings.notifications import notify
+from bookings.notifications.asking import notify
+from bookings.replies.screening import MOST_TEXTS
 from tests.factories import (
     STRANGER,
     BookingFactory,

@@ -7,8 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from bookings import costs
-from bookings.manifest import slices
+from bookings.dispatch.imports import slices
 from bookings.models import (
     ActKind,
     Booking,
@@ -20,8 +19,9 @@ from bookings.models import (
     SlotChange,
     StaffAct,
 )
-from bookings.notifications import notify
-from bookings.retention import stand_in
+from bookings.notifications.asking import notify
+from bookings.operations.retention import stand_in
+from bookings.reporting import costs
 from tests.factories import BookingFactory, SlotFactory, UserFactory
 
 pytestmark = pytest.mark.django_db

@@ -7,10 +7,10 @@ import time_machine
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from bookings import dispatch
+from bookings.dispatch import bookings as dispatch
 from bookings.gateways import PartResult, SendResult, Verdict
-from bookings.invariants import find_contradictions
 from bookings.models import MessageState, OutboundMessage, SendAttempt, Spending
+from bookings.operations.invariants import find_contradictions
 from bookings.outbox import recovery
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import settle, start_call

@@ -19,11 +19,11 @@ from bookings.models import (
     OutboundMessage,
     Sender,
 )
-from bookings.notifications import notify
+from bookings.notifications.asking import notify
+from bookings.operations.maintenance import sweep
 from bookings.outbox import holding
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import start_call
-from bookings.sweep import sweep
 from tests.factories import BookingFactory, OutboundMessageFactory
 from tests.flow.conftest import begin_call
 

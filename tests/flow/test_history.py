@@ -6,9 +6,10 @@ import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.utils import timezone
 
-from bookings import dispatch, history
+from bookings.dispatch import bookings as dispatch
 from bookings.gateways import Verdict
 from bookings.models import ChangeCause, Kind, MessageState, NotificationState, Outcome
+from bookings.reporting import timeline
 from tests.factories import (
     BookingFactory,
     ConsentChangeFactory,
@@ -88,7 +89,7 @@ def test_the_story_of_a_reply_is_told_in_order():
     booking = BookingFactory.create(reference="812", created_at=ago(60))
     reply(ask(booking, user=anna), 2, text="2 please")
 
-    steps = history.timeline(booking)
+    steps = timeline.timeline(booking)
 
     assert kinds(steps) == ["booked", "asked", "attempt", "receipt", "reply", "moved", "told"]
     assert [step.at for step in steps] == sorted(step.at for step in steps)
@@ -104,7 +105,7 @@ def test_why_a_booking_moved_is_answered_in_few_lines_that_end_with_the_customer
     before = booking.slot
     reply(ask(booking), 2, text="2 please\u202e!")
 
-    lines = history.why(history.timeline(booking))
+    lines = timeline.why(timeline.timeline(booking))
 
     assert kinds(lines) == ["moved", "told", "asked", "receipt", "reply"]
     assert lines[0].title == f"Moved to {booking.slot}"
@@ -116,7 +117,7 @@ def test_why_a_booking_moved_is_answered_in_few_lines_that_end_with_the_customer
 def test_a_booking_that_never_moved_needs_no_reason():
     booking = BookingFactory.create()
     ask(booking)
-    assert history.why(history.timeline(booking)) == []
+    assert timeline.why(timeline.timeline(booking)) == []
 
 
 def test_the_reason_of_a_move_by_staff_is_their_name_though_the_customer_replied_before():
@@ -125,14 +126,14 @@ def test_the_reason_of_a_move_by_staff_is_their_name_though_the_customer_replied
     user = UserFactory.create(username="ben")
     dispatch.move(booking, SlotFactory.create(date=in_days(8)), user=user)
 
-    (line,) = history.why(history.timeline(booking))
+    (line,) = timeline.why(timeline.timeline(booking))
 
     assert (line.who, dict(line.details)["Because of"]) == ("ben", "staff")
 
 
 def test_a_move_by_an_import_says_so():
     change = SlotChangeFactory.create(cause=ChangeCause.IMPORT, user=None)
-    moved = told(history.timeline(change.booking), "moved_by_staff")
+    moved = told(timeline.timeline(change.booking), "moved_by_staff")
     assert dict(moved[0].details)["Because of"] == "import"
 
 
@@ -141,7 +142,7 @@ def test_a_withdrawn_question_says_because_of_what():
     ask(booking)
     dispatch.move(booking, SlotFactory.create(date=in_days(9)))
 
-    ended = told(history.timeline(booking), "ended")
+    ended = told(timeline.timeline(booking), "ended")
 
     assert ended[0].title.startswith("Question withdrawn: moved to")
 
@@ -149,30 +150,30 @@ def test_a_withdrawn_question_says_because_of_what():
 def test_a_closed_question_says_that_its_time_was_over():
     closed = {"state": NotificationState.CLOSED, "closed_at": timezone.now()}
     notification = NotificationFactory.create(**closed)
-    ended = told(history.timeline(notification.booking), "ended")
+    ended = told(timeline.timeline(notification.booking), "ended")
     assert ended[0].title == "Question closed: its time to answer was over"
 
 
 def test_a_cancellation_has_a_name_and_is_told_once():
     booking, user = BookingFactory.create(), UserFactory.create(username="cora")
     dispatch.cancel(booking, user=user)
-    assert [(s.title, s.who) for s in told(history.timeline(booking), "staff")] == [
+    assert [(s.title, s.who) for s in told(timeline.timeline(booking), "staff")] == [
         ("Cancelled", "cora")
     ]
 
     log = LogEntry.objects.log_actions
-    log(user.pk, [booking], CHANGE, change_message=history.CANCELLED, single_object=True)
-    assert [(s.title, s.who) for s in told(history.timeline(booking), "staff")] == [
+    log(user.pk, [booking], CHANGE, change_message=timeline.CANCELLED, single_object=True)
+    assert [(s.title, s.who) for s in told(timeline.timeline(booking), "staff")] == [
         ("Cancelled", "cora")
     ]
 
 
 def test_a_cancellation_that_was_taken_back_is_still_told():
     booking, user = BookingFactory.create(), UserFactory.create()
-    for sentence in (history.CANCELLED, history.REINSTATED):
+    for sentence in (timeline.CANCELLED, timeline.REINSTATED):
         log = LogEntry.objects.log_actions
         log(user.pk, [booking], CHANGE, change_message=sentence, single_object=True)
-    titles = [step.title for step in told(history.timeline(booking), "staff")]
+    titles = [step.title for step in told(timeline.timeline(booking), "staff")]
     assert titles == ["Cancelled", "Reinstated"]
 
 
@@ -181,7 +182,7 @@ def test_each_cancellation_is_told_also_when_it_was_taken_back():
     for _ in range(2):
         dispatch.cancel(booking, user=user)
         dispatch.reinstate(booking)
-    assert [step.title for step in history.timeline(booking)].count("Cancelled") == 2
+    assert [step.title for step in timeline.timeline(booking)].count("Cancelled") == 2
 
 
 def test_every_try_is_told_with_what_came_back():
@@ -193,7 +194,7 @@ def test_every_try_is_told_with_what_came_back():
     refused = {"verdict": Verdict.REFUSED.value, "code": "7", "reason": "Number barred"}
     SendAttemptFactory.create(message=message, number=2, state=MessageState.FAILED, **refused)
 
-    steps = history.timeline(booking)
+    steps = timeline.timeline(booking)
 
     tries = told(steps, "attempt")
     assert [step.title.rpartition(": ")[2] for step in tries] == ["unknown", "refused"]
@@ -208,7 +209,7 @@ def test_what_a_customer_wrote_about_no_delivery_stands_in_the_story_too():
     InboundMessageFactory.create(text="somebody else")
     ConsentChangeFactory.create(msisdn=booking.msisdn)
 
-    steps = history.timeline(booking)
+    steps = timeline.timeline(booking)
 
     (words,) = told(steps, "reply")
     assert words.text == "hello?"
@@ -219,7 +220,7 @@ def test_what_a_customer_wrote_about_no_delivery_stands_in_the_story_too():
 def test_an_opt_out_from_before_the_booking_explains_why_nobody_was_asked():
     booking = BookingFactory.create()
     ConsentChangeFactory.create(msisdn=booking.msisdn, created_at=ago(9999))
-    assert kinds(history.timeline(booking)) == ["consent", "booked"]
+    assert kinds(timeline.timeline(booking)) == ["consent", "booked"]
 
 
 def test_the_number_of_queries_does_not_grow_with_the_story(django_assert_max_num_queries):
@@ -235,7 +236,7 @@ def test_the_number_of_queries_does_not_grow_with_the_story(django_assert_max_nu
 
     live([10])
     with django_assert_max_num_queries(14) as few:
-        history.timeline(booking)
+        timeline.timeline(booking)
     live([20, 30, 40, 50, 60, 70])
     with django_assert_max_num_queries(len(few)):
-        assert len(history.timeline(booking)) > 40
+        assert len(timeline.timeline(booking)) > 40

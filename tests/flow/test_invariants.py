@@ -7,9 +7,8 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from bookings import dispatch, receipts
+from bookings.dispatch import bookings as dispatch
 from bookings.gateways import Verdict
-from bookings.invariants import find_contradictions
 from bookings.models import (
     Booking,
     BookingState,
@@ -28,7 +27,9 @@ from bookings.models import (
     SlotChange,
     SlotOption,
 )
-from bookings.notifications import notify
+from bookings.notifications.asking import notify
+from bookings.operations.invariants import find_contradictions
+from bookings.outbox import delivery_receipts
 from tests.factories import (
     BookingFactory,
     DeliveryReceiptFactory,
@@ -69,7 +70,7 @@ def deliver(message):
                 client_ref=attempt.client_ref,
                 gateway_message_id=part.gateway_message_id,
             )
-            assert receipts.apply(receipt)
+            assert delivery_receipts.apply(receipt)
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from django.utils import timezone
 
 from bookings.gateways import Verdict
-from bookings.invariants import find_contradictions
 from bookings.models import Consent, ConsentChange, Kind, MessageState, Sender, Spending
+from bookings.operations.invariants import find_contradictions
 from tests.factories import OutboundMessageFactory, SendAttemptFactory
 
 pytestmark = pytest.mark.django_db

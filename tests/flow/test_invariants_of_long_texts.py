@@ -2,10 +2,10 @@
 
 import pytest
 
-from bookings.invariants import find_contradictions
 from bookings.models import InboundMessage, Kind, MessageState, Outcome, SlotChange
 from bookings.models.keys import NOBODY
-from bookings.notifications import notify
+from bookings.notifications.asking import notify
+from bookings.operations.invariants import find_contradictions
 from tests.factories import (
     BookingFactory,
     ConcernFactory,

@@ -7,7 +7,7 @@ import pytest
 import time_machine
 from django.core.management import call_command
 
-from bookings import acknowledgements, desk, history, long_replies, sweep
+from bookings.dispatch import ticket_actions
 from bookings.models import (
     Booking,
     Concern,
@@ -17,6 +17,9 @@ from bookings.models import (
     Outcome,
     SlotChange,
 )
+from bookings.operations import maintenance
+from bookings.replies import acknowledgements, multipart
+from bookings.reporting import timeline
 from tests.factories import STRANGER, NotificationFactory, UserFactory
 from tests.processes import VIRTUAL_NUMBER
 
@@ -118,7 +121,7 @@ def test_two_texts_under_one_number_could_be_either_and_nobody_guesses(asked, cl
     assert send_part(2, "2").outcome == Outcome.PART
     assert not is_moved(asked)
     clock.shift(dt.timedelta(minutes=10, seconds=1))
-    sweep.sweep()
+    maintenance.sweep()
     assert InboundMessage.objects.exclude(attention="").count() == 3
 
 
@@ -152,12 +155,12 @@ def test_a_stranger_is_never_answered_in_parts_either(send_part):
 def test_a_text_that_lacks_a_part_after_ten_minutes_is_for_a_person(asked, clock, send_part):
     part = send_part(1, "option ")
     clock.shift(dt.timedelta(minutes=10))
-    sweep.sweep()
+    maintenance.sweep()
     assert fresh(part)[0].attention == ""
     clock.shift(dt.timedelta(seconds=1))
-    sweep.sweep()
-    assert fresh(part)[0].attention == long_replies.INCOMPLETE
-    assert long_replies.report_incomplete() == 0  # harmless to repeat
+    maintenance.sweep()
+    assert fresh(part)[0].attention == multipart.INCOMPLETE
+    assert multipart.report_incomplete() == 0  # harmless to repeat
 
 
 def test_the_parts_of_a_text_that_lacks_one_are_one_thing_to_see_to(asked, clock, send_part):
@@ -165,10 +168,10 @@ def test_the_parts_of_a_text_that_lacks_one_are_one_thing_to_see_to(asked, clock
     clock.shift(dt.timedelta(minutes=9))
     send_part(2, "2, ", total=4)
     clock.shift(dt.timedelta(minutes=1, seconds=1))
-    sweep.sweep()
+    maintenance.sweep()
     send_part(3, "thanks", total=4)  # too late for the first
     clock.shift(dt.timedelta(minutes=9))
-    sweep.sweep()
+    maintenance.sweep()
     assert InboundMessage.objects.exclude(attention="").count() == 3
     assert Concern.objects.get().inbound == InboundMessage.objects.get(part_number=1)
     call_command("check_invariants")
@@ -179,8 +182,8 @@ def test_a_part_that_comes_after_a_person_saw_to_the_others_is_shown_to_one_agai
 ):
     send_part(1, "option ")
     clock.shift(dt.timedelta(minutes=11))
-    sweep.sweep()
-    desk.set_aside(Concern.objects.get(), UserFactory.create())
+    maintenance.sweep()
+    ticket_actions.set_aside(Concern.objects.get(), UserFactory.create())
     clock.shift(dt.timedelta(minutes=1))
     late = send_part(2, "2")
     assert Concern.objects.waiting().get().inbound == late
@@ -191,7 +194,7 @@ def test_each_of_two_texts_that_lack_a_part_is_seen_to(asked, clock, send_part):
     send_part(1, "option ")
     send_part(1, "number ", ref="8")
     clock.shift(dt.timedelta(minutes=11))
-    sweep.sweep()
+    maintenance.sweep()
     assert Concern.objects.waiting().count() == 2
 
 
@@ -199,7 +202,7 @@ def test_a_part_that_comes_later_acts_no_more_and_is_for_a_person(asked, clock, 
     send_part(1, "option ")
     clock.shift(dt.timedelta(minutes=10, seconds=1))
     late = send_part(2, "2")
-    assert (late.outcome, late.attention) == (Outcome.PART, long_replies.LATE)
+    assert (late.outcome, late.attention) == (Outcome.PART, multipart.LATE)
     assert not is_moved(asked)
     assert not OutboundMessage.objects.exists()
 
@@ -214,7 +217,7 @@ def test_pieces_that_are_joined_are_not_incomplete(asked, clock, send_part):
     send_part(1, "option ")
     send_part(2, "2")
     clock.shift(dt.timedelta(hours=1))
-    sweep.sweep()
+    maintenance.sweep()
     assert not InboundMessage.objects.exclude(attention="").exists()
 
 
@@ -242,7 +245,7 @@ def test_a_text_whose_rule_failed_is_replayed_whole_and_once(asked, clock, send_
     assert failed.outcome == again.outcome == Outcome.ERROR
     assert not is_moved(asked)
     clock.shift(dt.timedelta(hours=3))
-    sweep.sweep()
+    maintenance.sweep()
     call_command("check_invariants")
     for replayed in (failed, again):
         call_command("replay_inbound", replayed.pk)
@@ -261,13 +264,13 @@ def test_the_history_tells_a_long_reply_once_in_the_customers_whole_words(asked,
     send_part(2, "2")
     send_part(1, "option ")
     send_part(2, "2")
-    replies = [step for step in history.timeline(asked.booking) if step.kind == "reply"]
+    replies = [step for step in timeline.timeline(asked.booking) if step.kind == "reply"]
     assert [step.text for step in replies] == ["option 2"]
 
 
 def test_the_history_tells_of_parts_that_did_not_become_whole(asked, send_part):
     send_part(2, "2")
-    replies = [step for step in history.timeline(asked.booking) if step.kind == "reply"]
+    replies = [step for step in timeline.timeline(asked.booking) if step.kind == "reply"]
     assert [step.text for step in replies] == ["2"]
 
 

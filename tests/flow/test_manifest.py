@@ -5,8 +5,8 @@ import datetime as dt
 import pytest
 from django.db import connection
 
-from bookings import dispatch
-from bookings.manifest import import_rows
+from bookings.dispatch import bookings as dispatch
+from bookings.dispatch.imports import import_rows
 from bookings.models import (
     Booking,
     ChangeCause,
@@ -16,7 +16,7 @@ from bookings.models import (
     Place,
     Slot,
 )
-from bookings.notifications import notify
+from bookings.notifications.asking import notify
 from tests.factories import BookingFactory, InboundMessageFactory, SlotFactory, in_days
 from tests.flow.sheets import DAY, HEADER, NEXT_DAY, counts, entries, everything, load, row
 

@@ -5,8 +5,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bookings import dispatch
-from bookings.manifest import import_rows, importing
+from bookings.dispatch import bookings as dispatch
+from bookings.dispatch.imports import import_rows, importing
 from bookings.models import (
     Booking,
     Notification,
@@ -15,7 +15,7 @@ from bookings.models import (
     Slot,
     SlotChange,
 )
-from bookings.notifications import notify
+from bookings.notifications.asking import notify
 from tests.factories import OutboundMessageFactory, SlotFactory, in_days
 from tests.flow.sheets import (
     DAY,

@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 from openpyxl import Workbook
 
-from bookings.manifest import ManifestError, read
-from bookings.models import (
-    Place,
-)
+from bookings.dispatch.imports import ManifestError, read
+from bookings.models import Place
 from tests.flow.sheets import (
     DAY,
     HEADER,

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, transaction
 
-from bookings import dispatch
+from bookings.dispatch import bookings as dispatch
 from bookings.models import (
     ChangeCause,
     Consent,
@@ -18,7 +18,7 @@ from bookings.models import (
     Outcome,
     Place,
 )
-from bookings.notifications import CannotNotify, close_past, notify, plan
+from bookings.notifications.asking import CannotNotify, close_past, notify, plan
 from tests.factories import BookingFactory, SlotFactory
 from tests.flow.clock import clock_at, wall
 

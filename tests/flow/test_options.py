@@ -7,10 +7,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bookings import dispatch
+from bookings.dispatch import bookings as dispatch
 from bookings.models import Booking, OutboundMessage, Place, Slot
-from bookings.notifications import CannotNotify, notify, plan
-from bookings.options import offered_slots
+from bookings.notifications.asking import CannotNotify, notify, plan
+from bookings.scheduling.offers import offered_slots
 from tests.factories import BookingFactory, SlotFactory
 from tests.flow.clock import clock_at, wall
 

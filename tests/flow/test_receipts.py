@@ -8,7 +8,6 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bookings import receipts
 from bookings.gateways import PartResult, SendResult, Verdict
 from bookings.models import (
     Booking,
@@ -23,8 +22,9 @@ from bookings.models import (
     SlotChange,
     SlotOption,
 )
+from bookings.operations.maintenance import sweep
+from bookings.outbox import delivery_receipts
 from bookings.outbox.sending import settle
-from bookings.sweep import sweep
 from tests.factories import SendAttemptFactory, SentPartFactory
 from tests.fake_vonage import Post
 from tests.flow.conftest import begin_call
@@ -144,7 +144,7 @@ def test_a_receipt_without_client_ref_that_comes_before_our_settle_is_parked_and
     assert state_of(message) == MessageState.SUBMITTED
     sweep()
     assert state_of(message) == MessageState.DELIVERED
-    assert receipts.apply_parked() == 0
+    assert delivery_receipts.apply_parked() == 0
 
 
 def test_a_receipt_tells_what_became_of_an_unknown_outcome(network, queued, drain, report):
@@ -275,9 +275,9 @@ def test_receipts_of_nobody_are_dropped_after_thirty_days(sent, report):
     DeliveryReceipt.objects.filter(attempt__isnull=False).update(
         received_at=timezone.now() - dt.timedelta(days=99)
     )
-    assert receipts.drop_orphans(dry_run=True) == 1
-    assert receipts.drop_orphans() == 1
-    assert receipts.drop_orphans() == 0
+    assert delivery_receipts.drop_orphans(dry_run=True) == 1
+    assert delivery_receipts.drop_orphans() == 1
+    assert delivery_receipts.drop_orphans() == 0
     assert set(DeliveryReceipt.objects.values_list("gateway_message_id", flat=True)) == {
         "young",
         post.message_ids[0],
@@ -296,5 +296,5 @@ def test_a_bug_of_ours_keeps_the_receipt_for_the_next_sweep(sent, report, monkey
         receipt = report(post, "delivered")
     assert receipt.attempt is None
     assert [record.levelname for record in caplog.records].count("ERROR") == 1
-    assert receipts.apply_parked() == 1
+    assert delivery_receipts.apply_parked() == 1
     assert OutboundMessage.objects.get().state == MessageState.DELIVERED

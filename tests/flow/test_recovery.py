@@ -6,7 +6,7 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from bookings import dispatch
+from bookings.dispatch import bookings as dispatch
 from bookings.gateways import PartResult, SendResult, Verdict
 from bookings.models import (
     Consent,
@@ -16,10 +16,10 @@ from bookings.models import (
     NotificationState,
     OutboundMessage,
 )
+from bookings.operations.maintenance import sweep
 from bookings.outbox import recovery
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import settle, start_call
-from bookings.sweep import sweep
 from tests.factories import InboundMessageFactory, OutboundMessageFactory, SlotFactory
 from tests.flow.conftest import begin_call
 

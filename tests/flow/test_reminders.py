@@ -4,18 +4,13 @@ import datetime as dt
 
 import pytest
 
-from bookings import batches, desk, dispatch
-from bookings.invariants import find_contradictions
-from bookings.models import (
-    Booking,
-    ConcernKind,
-    Kind,
-    MessageState,
-    Notification,
-    OutboundMessage,
-)
-from bookings.reminders import remind
-from bookings.texts import count_parts
+from bookings.dispatch import bookings as dispatch
+from bookings.dispatch import ticket_actions
+from bookings.language.messages import count_parts
+from bookings.models import Booking, ConcernKind, Kind, MessageState, Notification, OutboundMessage
+from bookings.notifications import batches
+from bookings.notifications.reminders import remind
+from bookings.operations.invariants import find_contradictions
 from tests.factories import BookingFactory, ConcernFactory, SlotFactory, UserFactory
 from tests.flow.clock import clock_at
 from tests.processes import VIRTUAL_NUMBER
@@ -110,7 +105,7 @@ def test_a_call_about_no_certain_delivery_drops_the_reminders_of_that_number(boo
     clock("2026-11-24 15:31")
     remind()
     concern = ConcernFactory.create(msisdn=booking.msisdn, booking=None)
-    desk.told_by_phone(concern, UserFactory.create())
+    ticket_actions.told_by_phone(concern, UserFactory.create())
     assert drain() == []
 
 
@@ -123,7 +118,7 @@ def test_nobody_is_reminded_for_whom_staff_kept_the_slot(is_late, booking, clock
         clock("2026-11-24 15:31")
         remind()
     option = Notification.objects.get().options.get(digit=1)
-    assert desk.apply(concern, option, UserFactory.create())
+    assert ticket_actions.apply(concern, option, UserFactory.create())
     (told,) = drain()
     assert "stays" in told["text"]
     clock("2026-11-24 15:32")

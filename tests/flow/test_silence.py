@@ -9,7 +9,6 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bookings import watch
 from bookings.models import (
     Batch,
     BatchEntry,
@@ -21,9 +20,10 @@ from bookings.models import (
     Sender,
     Spending,
 )
-from bookings.sweep import sweep
-from bookings.webhooks.alarm import MOST
-from bookings.webhooks.views import refusals
+from bookings.operations import alarms
+from bookings.operations.maintenance import sweep
+from bookings.web.webhooks.alarm import MOST
+from bookings.web.webhooks.views import refusals
 from tests.factories import (
     DeliveryReceiptFactory,
     InboundMessageFactory,
@@ -42,9 +42,9 @@ M = dt.timedelta(minutes=1)
 @pytest.fixture(autouse=True)
 def _nothing_rang_before(settings):
     settings.QUIET_HOURS = None
-    watch._rang.clear()
+    alarms._rang.clear()
     yield
-    watch._rang.clear()
+    alarms._rang.clear()
 
 
 @pytest.fixture
@@ -53,11 +53,11 @@ def clock(time_machine):
 
 
 def names() -> list[str]:
-    return [alarm.name for alarm in watch.alarms()]
+    return [alarm.name for alarm in alarms.alarms()]
 
 
 def facts():
-    return watch.count_facts(timezone.now())
+    return alarms.count_facts(timezone.now())
 
 
 def sent(minutes: float, *, count: int = 1, **fields):
@@ -92,7 +92,9 @@ def test_f15_silence_is_an_alarm_within_ten_minutes_of_the_cut_and_over_when_rec
     assert 5 <= rang[0] <= 10
     assert rang == list(range(rang[0], 20))
     told = [r for r in caplog.records if "no_receipts" in r.getMessage()]
-    assert [(r.levelno, r.name) for r in told] == [(logging.ERROR, "bookings.watch")]  # once
+    assert [(r.levelno, r.name) for r in told] == [
+        (logging.ERROR, "bookings.operations.alarms")
+    ]  # once
     assert rings("12:20")
     list(map(report, missed))  # the gateway sends what was missed again
     assert not rings("12:20")
@@ -286,7 +288,7 @@ def test_an_alarm_is_logged_once_when_it_begins_and_again_when_it_returns(caplog
 def test_looking_takes_as_many_queries_with_many_rows(clock):
     def queries():
         with CaptureQueriesContext(connection) as captured:
-            watch.alarms()
+            alarms.alarms()
         return len(captured)
 
     few = queries()

@@ -14,9 +14,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from bookings.gateways import OutgoingSMS, Verdict
-from bookings.gateways import simulator as network
 from bookings.gateways.signature import is_signed
-from bookings.gateways.simulator import SimulatorGateway, deliver_reply
 from bookings.models import (
     Booking,
     DeliveryReceipt,
@@ -26,7 +24,9 @@ from bookings.models import (
     Outcome,
     SimulatedPhone,
 )
-from bookings.notifications import notify
+from bookings.notifications.asking import notify
+from bookings.web.simulator import gateway as network
+from bookings.web.simulator.gateway import SimulatorGateway, deliver_reply
 from tests.factories import (
     BookingFactory,
     InboundMessageFactory,

@@ -7,10 +7,11 @@ import pytest
 import time_machine
 from django.conf import settings as django_settings
 
-from bookings import dispatch, texts
-from bookings.conversation import Say
+from bookings.dispatch import bookings as dispatch
+from bookings.language import messages
 from bookings.models import InboundMessage, Notification, Outcome, Place
-from bookings.notifications import notify, plan
+from bookings.notifications.asking import notify, plan
+from bookings.replies.service import Say
 from tests.factories import BookingFactory, SlotFactory
 
 pytestmark = pytest.mark.django_db
@@ -140,7 +141,7 @@ def test_an_answer_that_names_another_open_question_fits_two_parts(
 def test_the_question_fits_two_parts(booking, asked):
     text = asked.outbound_messages.get().text
     assert_is_ours(text)
-    assert texts.count_parts(text) <= 2, f"{len(text)}: {text}"
+    assert messages.count_parts(text) <= 2, f"{len(text)}: {text}"
 
 
 def test_a_plain_notice_fits_two_parts(booking, drain):
@@ -157,7 +158,7 @@ def test_a_plain_notice_fits_two_parts(booking, drain):
 def assert_is_ours(text: str) -> None:
     assert text.startswith(f"{COMPANY}: ")
     assert REFERENCE in text
-    assert texts.is_gsm7(text), texts.costly_characters(text)
+    assert messages.is_gsm7(text), messages.costly_characters(text)
     assert "  " not in text
 
 

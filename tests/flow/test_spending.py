@@ -9,14 +9,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from bookings.gateways import PartResult, SendResult, Verdict
-from bookings.models import (
-    Kind,
-    MessageState,
-    OutboundMessage,
-    SendAttempt,
-    SentPart,
-    Spending,
-)
+from bookings.models import Kind, MessageState, OutboundMessage, SendAttempt, SentPart, Spending
 from bookings.outbox import recovery
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import settle, start_call

@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from bookings import dispatch
+from bookings.dispatch import bookings as dispatch
 from bookings.gateways import SendResult, Verdict
 from bookings.models import (
     ChangeCause,
@@ -16,7 +16,7 @@ from bookings.models import (
     OutboundMessage,
     Place,
 )
-from bookings.notifications import ask_afresh, notify
+from bookings.notifications.asking import ask_afresh, notify
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import settle, start_call
 from tests.factories import BookingFactory, SlotFactory

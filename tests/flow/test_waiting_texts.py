@@ -4,17 +4,12 @@ import datetime as dt
 
 import pytest
 
-from bookings import desk, dispatch
+from bookings.dispatch import bookings as dispatch
+from bookings.dispatch import ticket_actions
 from bookings.gateways import SendResult, Verdict
-from bookings.invariants import find_contradictions
-from bookings.models import (
-    Booking,
-    Concern,
-    Kind,
-    MessageState,
-    OutboundMessage,
-)
-from bookings.notifications import ask_afresh, notify
+from bookings.models import Booking, Concern, Kind, MessageState, OutboundMessage
+from bookings.notifications.asking import ask_afresh, notify
+from bookings.operations.invariants import find_contradictions
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import settle, start_call
 from tests.factories import BookingFactory, SlotFactory, UserFactory
@@ -51,7 +46,9 @@ def test_what_a_person_wrote_comes_back_to_them_when_the_delivery_changes_meanwh
     for text in ("is there a bell?", "can you leave it with number 7?"):
         reply(booking.msisdn, text)
     drain()
-    desk.answer(Concern.objects.get(), "Yes: Friday at 9.", UserFactory.create(), nonce="n")
+    ticket_actions.answer(
+        Concern.objects.get(), "Yes: Friday at 9.", UserFactory.create(), nonce="n"
+    )
     act(booking, reply)
     assert list(find_contradictions()) == []
     assert not [form for form in drain() if "Friday at 9" in form["text"]]
@@ -66,7 +63,9 @@ def written(reply, drain):
     """A person's answer that waits."""
     booking = parcel(FRI)
     reply(booking.msisdn, "can you leave it with number 7?")
-    desk.answer(Concern.objects.get(), "Yes, with number 7.", UserFactory.create(), nonce="n")
+    ticket_actions.answer(
+        Concern.objects.get(), "Yes, with number 7.", UserFactory.create(), nonce="n"
+    )
     return OutboundMessage.objects.get(kind=Kind.STAFF)
 
 

@@ -9,7 +9,7 @@ from http.client import HTTPConnection
 import pytest
 
 from bookings.management import web_server
-from bookings.webhooks import deadline
+from bookings.web.webhooks import deadline
 from tests.processes import wait_for
 
 HEAD = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bookings.webhooks import deadline
+from bookings.web.webhooks import deadline
 from tests.races import together
 from tests.races.together import post, signed
 

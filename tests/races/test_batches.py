@@ -7,8 +7,6 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from bookings import batches
-from bookings.batches import ask_waiting
 from bookings.models import (
     Batch,
     Booking,
@@ -19,10 +17,12 @@ from bookings.models import (
     StaffAct,
     lock_customer,
 )
-from bookings.notifications import withdraw
+from bookings.notifications import batches
+from bookings.notifications.asking import withdraw
+from bookings.notifications.batches import ask_waiting
+from bookings.notifications.reminders import remind
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import start_call
-from bookings.reminders import remind
 from tests.factories import (
     BookingFactory,
     OutboundMessageFactory,

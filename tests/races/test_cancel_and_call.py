@@ -6,7 +6,7 @@ import time
 import pytest
 from django.db import transaction
 
-from bookings import dispatch
+from bookings.dispatch import bookings as dispatch
 from bookings.models import MessageState
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import start_call

@@ -4,9 +4,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from bookings import consent
+from bookings.customers import consent
 from bookings.models import MessageState, SendAttempt
-from bookings.notifications import notify
+from bookings.notifications.asking import notify
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import start_call
 from tests.factories import BookingFactory, UserFactory

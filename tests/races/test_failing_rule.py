@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection, transaction
 
-from bookings import acknowledgements
 from bookings.models import InboundMessage, Outcome, lock_customer
+from bookings.replies import acknowledgements
 from tests.factories import InboundMessageFactory, NotificationFactory
 from tests.races.conftest import signed
 

@@ -11,10 +11,9 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from bookings import batches, dispatch
-from bookings.admin.seen import seen_word
-from bookings.batches import ask_waiting
-from bookings.manifest import import_rows
+from bookings.admin.shared.row_versions import seen_word
+from bookings.dispatch import bookings as dispatch
+from bookings.dispatch.imports import import_rows
 from bookings.models import (
     Booking,
     Concern,
@@ -25,7 +24,9 @@ from bookings.models import (
     OutboundMessage,
     Slot,
 )
-from bookings.notifications import ask_afresh, close_past, notify
+from bookings.notifications import batches
+from bookings.notifications.asking import ask_afresh, close_past, notify
+from bookings.notifications.batches import ask_waiting
 from bookings.outbox import holding
 from bookings.outbox.recovery import cancel_for_opted_out
 from tests.factories import (

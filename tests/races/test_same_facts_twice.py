@@ -7,7 +7,6 @@ import pytest
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from bookings import receipts
 from bookings.management.commands.replay_inbound import replay
 from bookings.models import (
     Consent,
@@ -17,8 +16,8 @@ from bookings.models import (
     OutboundMessage,
     Outcome,
 )
-from bookings.notifications import ask_afresh, notify
-from bookings.outbox import circuit, recovery
+from bookings.notifications.asking import ask_afresh, notify
+from bookings.outbox import circuit, delivery_receipts, recovery
 from tests.factories import (
     STRANGER,
     BookingFactory,
@@ -51,7 +50,7 @@ def test_a_parked_receipt_is_applied_by_one_of_many_sweeps(round_):
     DeliveryReceiptFactory.create(
         attempt=None, client_ref="", gateway_message_id=part.gateway_message_id
     )
-    assert sorted(at_once(*[receipts.apply_parked] * MANY)) == [0] * (MANY - 1) + [1]
+    assert sorted(at_once(*[delivery_receipts.apply_parked] * MANY)) == [0] * (MANY - 1) + [1]
 
 
 @pytest.mark.parametrize("round_", ROUNDS)

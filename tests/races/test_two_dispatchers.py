@@ -2,8 +2,8 @@
 
 import pytest
 
-from bookings import desk
-from bookings.desk import CannotAct
+from bookings.dispatch import ticket_actions
+from bookings.dispatch.ticket_actions import CannotAct
 from bookings.models import Concern, OutboundMessage, SlotChange, StaffAct
 from tests.factories import ConcernFactory, NotificationFactory, UserFactory
 from tests.races.together import at_once
@@ -31,7 +31,9 @@ def fresh(concern):
 @pytest.mark.parametrize("round_", ROUNDS)
 def test_one_customer_gets_one_answer(round_, concerns):
     def answer(concern, user, nonce):
-        return lambda: desk.answer(fresh(concern), "Hello", user, nonce=nonce, seen=concern.pk)
+        return lambda: ticket_actions.answer(
+            fresh(concern), "Hello", user, nonce=nonce, seen=concern.pk
+        )
 
     users = UserFactory.create_batch(4)
     acts = [answer(concerns[n % 2], user, f"nonce-{n}") for n, user in enumerate(users)]
@@ -49,7 +51,7 @@ def test_a_double_click_sends_one_answer(round_, concerns):
     user = UserFactory.create()
 
     def click():
-        return desk.answer(fresh(concerns[0]), "Hello", user, nonce="same")
+        return ticket_actions.answer(fresh(concerns[0]), "Hello", user, nonce="same")
 
     said = at_once(*[click] * 4)
     assert sum(each is None for each in said) == 3, said
@@ -62,7 +64,9 @@ def test_of_two_who_choose_for_a_customer_one_does(round_, concerns, asked):
     users = UserFactory.create_batch(2)
     said = at_once(
         *[
-            lambda user=user, digit=digit: desk.apply(fresh(concerns[0]), options[digit], user)
+            lambda user=user, digit=digit: ticket_actions.apply(
+                fresh(concerns[0]), options[digit], user
+            )
             for user, digit in zip(users, (2, 3), strict=True)
         ]
     )
@@ -76,7 +80,9 @@ def test_a_stranger_of_whom_no_booking_is_locked_gets_one_answer_too(round_):
     users = UserFactory.create_batch(3)
     said = at_once(
         *[
-            lambda user=user: desk.answer(fresh(concern), "Hello", user, nonce=f"n-{user.pk}")
+            lambda user=user: ticket_actions.answer(
+                fresh(concern), "Hello", user, nonce=f"n-{user.pk}"
+            )
             for user in users
         ]
     )

@@ -5,9 +5,9 @@ import datetime as dt
 import pytest
 from django.utils import timezone
 
-from bookings import dispatch
+from bookings.dispatch import bookings as dispatch
 from bookings.models import Notification, NotificationState, OutboundMessage, SlotOption
-from bookings.notifications import notify
+from bookings.notifications.asking import notify
 from tests.factories import BookingFactory, SlotFactory
 from tests.races.together import at_once
 

@@ -3,9 +3,9 @@
 import pytest
 from django.utils import timezone
 
-from bookings.manifest import import_rows, importing, read, slices
+from bookings.dispatch.imports import import_rows, importing, read, slices
 from bookings.models import Booking, Manifest, ManifestState, Notification, SlotChange, StaffAct
-from bookings.notifications import notify
+from bookings.notifications.asking import notify
 from tests.factories import UserFactory, in_days
 from tests.flow.sheets import as_csv, row
 from tests.races.together import at_once, reply

@@ -6,12 +6,21 @@ from typing import Any
 
 import pytest
 
-from bookings.conversation import MOST_ANSWERS, Decision, Say, decide
-from bookings.customers import Customer, Printed, Standing
-from bookings.doubts import LONGER, TOO_MANY, Doubt
 from bookings.models import Booking, ConcernKind, Notification, Outcome, Slot, SlotOption
-from bookings.questions import Question
-from bookings.replies import Cancel, Choice, Help, NotUnderstood, OptIn, OptOut, Thanks, Words
+from bookings.replies.context import Customer, Printed, Standing
+from bookings.replies.measure import Question
+from bookings.replies.parser import (
+    Cancel,
+    Choice,
+    Help,
+    NotUnderstood,
+    OptIn,
+    OptOut,
+    Thanks,
+    Words,
+)
+from bookings.replies.screening import LONGER, TOO_MANY, Doubt
+from bookings.replies.service import MOST_ANSWERS, Decision, Say, decide
 
 ASKED_AT = dt.datetime(2026, 11, 23, 9, tzinfo=dt.UTC)
 LATER = ASKED_AT + dt.timedelta(minutes=5)

@@ -7,11 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from bookings import texts, words
-from bookings.replies import Cancel, Choice, Help, NotUnderstood, OptIn, OptOut, Thanks, parse_reply
-from bookings.replies import Words as Printed
+from bookings.language import messages, tokens
+from bookings.replies.parser import (
+    Cancel,
+    Choice,
+    Help,
+    NotUnderstood,
+    OptIn,
+    OptOut,
+    Thanks,
+    parse_reply,
+)
+from bookings.replies.parser import Words as Printed
 
-TABLES = {path.stem: path for path in Path(words.__file__).parent.glob("*.toml")}
+TABLES = {path.stem: path for path in (Path(tokens.__file__).parent / "lexicon").glob("*.toml")}
 LANGUAGES = sorted(TABLES)
 DAYS = [dt.date(2026, 1, 1) + dt.timedelta(days=n) for n in range(0, 365, 5)]
 
@@ -225,8 +234,8 @@ def test_no_negation_lets_a_digit_through(language, negation):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_printed_date_can_be_written_back_and_is_gsm7(language):
     for date in DAYS:
-        printed = texts.day(date, language)
-        assert texts.is_gsm7(printed), printed
+        printed = messages.day(date, language)
+        assert messages.is_gsm7(printed), printed
         expected = Printed(day=date.day, month=date.month, weekday=date.weekday())
         assert parse_reply(printed, language) == expected, printed
         assert parse_reply(f"2 ({printed})", language) == Choice(2, expected), printed
@@ -234,21 +243,23 @@ def test_every_printed_date_can_be_written_back_and_is_gsm7(language):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_country_does_not_change_the_language(language):
-    assert texts.day(DAYS[0], f"{language}-XX") == texts.day(DAYS[0], language)
+    assert messages.day(DAYS[0], f"{language}-XX") == messages.day(DAYS[0], language)
 
 
 def test_an_unknown_language_is_english():
-    assert texts.day(DAYS[0], "xx") == "Thu 1 Jan"
+    assert messages.day(DAYS[0], "xx") == "Thu 1 Jan"
 
 
 # A language is a folder and a word table
 
 
 def test_every_language_has_a_folder_and_a_word_table():
-    folders = set(texts.languages())
+    folders = set(messages.languages())
     for language in folders | set(LANGUAGES):
         assert language in folders, f"Write the texts of {language}: templates/sms/{language}/."
-        assert language in TABLES, f"Write the words of {language}: bookings/words/{language}.toml."
+        assert language in TABLES, (
+            f"Write the words of {language}: bookings/language/lexicon/{language}.toml."
+        )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bookings.gateways import InboundSMS, MessagePart, Receipt
-from bookings.webhooks.payloads import RefusedError, parse_inbound, parse_receipt
+from bookings.web.webhooks.payloads import RefusedError, parse_inbound, parse_receipt
 from tests.unit.webhook_requests import recorded
 
 # Customers' messages

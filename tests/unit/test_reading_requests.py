@@ -9,7 +9,7 @@ from django.test import RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bookings.webhooks.payloads import read_fields
+from bookings.web.webhooks.payloads import read_fields
 from tests.unit.webhook_requests import (
     FORM,
     JSON,

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from bookings.replies import (
+from bookings.language.tokens import build_table
+from bookings.replies.parser import (
     Cancel,
     Choice,
     Help,
@@ -17,7 +18,6 @@ from bookings.replies import (
     Words,
     parse_reply,
 )
-from bookings.words import build_table
 
 WANTS_OUT = NotUnderstood("opt-out word among others", wants_out=True)
 NEGATION = NotUnderstood("negation")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bookings.replies import Choice, NotUnderstood, OptOut, Words, parse_reply
+from bookings.replies.parser import Choice, NotUnderstood, OptOut, Words, parse_reply
 from tests.unit.test_replies import EVERYTHING
 
 DIGITS = st.integers(1, 9)

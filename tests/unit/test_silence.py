@@ -4,7 +4,7 @@ from datetime import timedelta as td
 
 import pytest
 
-from bookings.silence import ALARMS, Facts, ringing
+from bookings.operations.alarm_rules import ALARMS, Facts, ringing
 
 H, M = td(hours=1), td(minutes=1)
 #: A day on which customers were asked and usually answer.

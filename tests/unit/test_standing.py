@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bookings.gateways import Verdict
-from bookings.models.standing import RANK, MessageState, attempt_state, message_state
+from bookings.models.message_states import RANK, MessageState, attempt_state, message_state
 
 S = MessageState
 STATUSES = ("accepted", "buffered", "delivered", "expired", "failed", "rejected", "unknown", "new")

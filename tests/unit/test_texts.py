@@ -4,8 +4,8 @@ import datetime as dt
 
 import pytest
 
-from bookings import texts
-from bookings.admin.columns import show_day
+from bookings.admin.shared.columns import show_day
+from bookings.language import messages
 from bookings.models import ClosedDay, Place, Slot
 
 BASIC = (
@@ -17,20 +17,20 @@ EXTENDED = "^{}\\[~]|€"
 
 @pytest.mark.parametrize("char", BASIC + EXTENDED)
 def test_every_character_of_the_alphabet_is_gsm_7(char):
-    assert texts.is_gsm7(char)
-    assert texts.costly_characters(char) == []
+    assert messages.is_gsm7(char)
+    assert messages.costly_characters(char) == []
 
 
 @pytest.mark.parametrize(
     "char", ["\u2019", "\u201c", "\u2013", "…", "ç", "á", "ł", "`", "\t", "\u00a0", "🚚"]
 )
 def test_any_other_character_makes_the_whole_text_unicode(char):
-    assert not texts.is_gsm7(f"Parcel {char}")
+    assert not messages.is_gsm7(f"Parcel {char}")
 
 
 def test_costly_characters_are_named_once_in_their_order():
     text = "It\u2019s \u201cready\u201d: it\u2019s €5"
-    assert texts.costly_characters(text) == ["\u2019", "\u201c", "\u201d"]
+    assert messages.costly_characters(text) == ["\u2019", "\u201c", "\u201d"]
 
 
 PARTS = {
@@ -59,7 +59,7 @@ PARTS = {
 
 @pytest.mark.parametrize(("text", "parts"), PARTS.values(), ids=PARTS)
 def test_the_parts_of_an_sms(text, parts):
-    assert texts.count_parts(text) == parts
+    assert messages.count_parts(text) == parts
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_the_parts_of_an_sms(text, parts):
     [("447700900123", "+44•••••0123"), ("12025550101", "+12•••••0101"), ("62345", "•••••")],
 )
 def test_a_masked_number_cannot_be_called(msisdn, shown):
-    assert texts.mask(msisdn) == shown
+    assert messages.mask(msisdn) == shown
 
 
 def slot(day: int, start: int = 9, place: Place = Place.DOOR) -> Slot:
@@ -98,27 +98,29 @@ WORDS = {
 
 @pytest.mark.parametrize(("offered", "today", "words"), WORDS.values(), ids=WORDS)
 def test_what_is_printed_behind_a_digit(offered, today, words):
-    assert texts.option_words(offered, BOOKED, "en", today=today) == words
+    assert messages.option_words(offered, BOOKED, "en", today=today) == words
 
 
 def test_a_text_is_one_line_and_nothing_in_it_is_escaped(settings):
     settings.COMPANY_NAME = "Tom & Sons"
-    text = texts.render("help", "en", reference="<A>\n'1'")
+    text = messages.render("help", "en", reference="<A>\n'1'")
     assert text.startswith("Tom & Sons: ")
     assert "<A> '1'" in text
 
 
 def test_a_language_without_texts_gets_english():
-    assert texts.render("help", "xx", reference="A1") == texts.render("help", "en", reference="A1")
+    assert messages.render("help", "xx", reference="A1") == messages.render(
+        "help", "en", reference="A1"
+    )
 
 
 def test_a_language_without_texts_gets_english_dates_too():
-    assert texts.day(dt.date(2026, 11, 24), "xx") == "Tue 24 Nov"
-    assert texts.languages() == ["de", "en", "es", "fr", "nl", "pl"]
+    assert messages.day(dt.date(2026, 11, 24), "xx") == "Tue 24 Nov"
+    assert messages.languages() == ["de", "en", "es", "fr", "nl", "pl"]
 
 
 def test_midnight_is_the_end_of_the_day_before():
-    assert texts.moment(dt.datetime(2026, 11, 24, tzinfo=dt.UTC), "en") == "Mon 23 Nov 24:00"
+    assert messages.moment(dt.datetime(2026, 11, 24, tzinfo=dt.UTC), "en") == "Mon 23 Nov 24:00"
 
 
 # What staff read

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from django.test import RequestFactory
 
-from bookings.webhooks.payloads import RefusedError, read_fields
+from bookings.web.webhooks.payloads import RefusedError, read_fields
 
 PAYLOADS = Path(__file__).parent.parent / "payloads" / "vonage"
 FORM = "application/x-www-form-urlencoded"

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management import BaseCommand
 
-from bookings.invariants import find_contradictions
+from bookings.operations.invariants import find_contradictions
 
 #: Between two looks: enough for whoever is writing to commit.
 _PAUSE = 1.0

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from bookings.retention import forget
+from bookings.operations.retention import forget
 
 
 class Command(BaseCommand):

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 
-from bookings.manifest import ManifestError, Report, import_rows, read
+from bookings.dispatch.imports import ManifestError, Report, import_rows, read
 
 
 class Command(BaseCommand):

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from bookings.weeks import MOST_WEEKS, make_slots
+from bookings.scheduling.weekly_pattern import MOST_WEEKS, make_slots
 
 
 class Command(BaseCommand):

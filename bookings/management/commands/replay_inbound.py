@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from bookings import conversation
 from bookings.models import InboundMessage, Outcome
+from bookings.replies import service
 
 
 class Command(BaseCommand):
@@ -30,5 +30,5 @@ def replay(number: int) -> str:
     if inbound.outcome not in {"", Outcome.ERROR}:
         label = Outcome(inbound.outcome).label
         raise CommandError(f"Message {number} was dealt with: {label}. Nothing is done twice.")
-    conversation.answer(inbound)
+    service.answer(inbound)
     return inbound.outcome

@@ -20,12 +20,12 @@ from django.db import (
 from django.utils import timezone
 
 from bookings.models import OutboundMessage
+from bookings.operations.maintenance import ask_some, sweep
 from bookings.outbox.claiming import Claimed, claim
 from bookings.outbox.holding import clock_in
 from bookings.outbox.listening import Bell
 from bookings.outbox.pace import database_now
 from bookings.outbox.sending import gateway, hand_over
-from bookings.sweep import ask_some, sweep
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -8,9 +8,9 @@ from django.db import IntegrityError
 from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
+from bookings.language.messages import mask
 from bookings.models import Booking, Notification, NotificationState
-from bookings.notifications import CannotNotify, notify, plan
-from bookings.texts import mask
+from bookings.notifications.asking import CannotNotify, notify, plan
 
 
 class Command(BaseCommand):

@@ -16,7 +16,7 @@ _MOST_ROUNDS_WITH_BUG = 40  # at the most: each seeded bug is run until it is ca
 
 
 def run(environment: Environment, size: int, report: Report) -> None:
-    from bookings.webhooks import deadline
+    from bookings.web.webhooks import deadline
 
     logging.getLogger("bookings").setLevel(logging.ERROR)
     # Eight threads of one process wait for one another, on a machine that may be busy with other things.
@@ -96,8 +96,8 @@ def _run_with_bug(
 @contextmanager
 def _nobody_locks_the_customer() -> Iterator[None]:
     with (
-        patch("bookings.conversation.lock_customer", lambda *msisdns: None),
-        patch("bookings.notifications.lock_customer", lambda *msisdns: None),
+        patch("bookings.replies.parser.parser.service.lock_customer", lambda *msisdns: None),
+        patch("bookings.notifications.asking.asking.asking.lock_customer", lambda *msisdns: None),
     ):
         yield
 

@@ -106,7 +106,7 @@ class Environment:
 
     def contradictions(self) -> list[str]:
         """What `check_invariants` finds, in this process, after the second look that it takes."""
-        from bookings.invariants import find_contradictions
+        from bookings.operations.invariants import find_contradictions
 
         first = set(find_contradictions())
         return [line for line in find_contradictions() if line in first] if first else []

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from bookings.invariants import find_contradictions
 from bookings.models import Booking, Slot
+from bookings.operations.invariants import find_contradictions
 from tests.campaigns.states.invariant_checks import DatabaseSnapshot, check_invariants
 from tests.campaigns.states.reference_model import Meaning, require
 from tests.campaigns.states.simulation import Simulation, inbound_fields

@@ -3,7 +3,8 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
-from bookings import dispatch, notifications
+from bookings.dispatch.bookings import bookings as dispatch
+from bookings.notifications.asking import asking
 from bookings.outbox.circuit import close_circuit
 from tests.campaigns.states.base_machine import BaseMachine
 from tests.campaigns.states.reference_model import Delivery
@@ -61,8 +62,8 @@ class BookingAndReplyRules(BaseMachine):
         if booking is None:
             return
         try:
-            notifications.notify(booking)
-        except notifications.CannotNotify:
+            asking.notify(booking)
+        except asking.CannotNotify:
             return
         self.model.withdraw(booking.reference, self.simulation.now)
         self.tally["notifications"] += 1

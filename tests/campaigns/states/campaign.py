@@ -33,8 +33,9 @@ OFTEN = [
 
 
 def run(environment: Environment, size: int, report: Report) -> None:
-    from bookings.manifest import importing, slices
-    from bookings.webhooks import deadline
+    from bookings.dispatch.bookings.bookings.imports import importing, slices
+
+    from bookings.web.webhooks import deadline
 
     logging.disable(logging.CRITICAL)
     # The clock is the machine's own: that of this computer decides nothing.

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
+from bookings.dispatch.bookings.imports.known import Known, compare
+from bookings.dispatch.bookings.imports.rows import Row
+from bookings.replies.parser.parser import Choice, NotUnderstood
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from bookings import consent, conversation, customers, desk, dispatch, options, outbox, reminders
+from bookings import outbox
+from bookings.dispatch.bookings import bookings as dispatch
+from bookings.dispatch.bookings import ticket_actions
 from bookings.gateways import InboundSMS
-from bookings.manifest.known import Known, compare
-from bookings.manifest.rows import Row
 from bookings.models import (
     Booking,
     Kind,
@@ -21,15 +24,18 @@ from bookings.models import (
     OutboundMessage,
     SendAttempt,
     Slot,
+    message_states,
     outbound,
-    standing,
 )
 from bookings.models.batches import BatchEntryQuerySet, BatchQuerySet
 from bookings.models.inbound import InboundMessage, InboundMessageQuerySet
 from bookings.models.outbound import OutboundMessageQuerySet
+from bookings.notifications.asking import reminders
 from bookings.outbox import claiming, sending
-from bookings.replies import Choice, NotUnderstood
-from bookings.webhooks import authentication
+from bookings.replies.context import consent
+from bookings.replies.parser import context, service
+from bookings.scheduling import offers
+from bookings.web.webhooks import authentication
 
 Bug = Callable[[], AbstractContextManager[Any]]
 
@@ -60,14 +66,14 @@ def _a_copy_acts_again() -> AbstractContextManager[Any]:
 
 
 def _the_last_receipt_wins() -> AbstractContextManager[Any]:
-    merged = standing.attempt_state
+    merged = message_states.attempt_state
 
     def attempt_state(
         verdict: str, parts: list[str], receipts: list[tuple[str, str]]
     ) -> MessageState:
         return merged(verdict, parts, sorted(receipts)[:1] if receipts else [])
 
-    return patch.object(standing, "attempt_state", attempt_state)
+    return patch.object(message_states, "attempt_state", attempt_state)
 
 
 def _what_is_unknown_is_sent_again() -> AbstractContextManager[Any]:
@@ -79,7 +85,7 @@ def _the_first_digit_counts() -> AbstractContextManager[Any]:
         digit = re.search("[1-9]", text)
         return Choice(int(digit[0])) if digit else NotUnderstood("no digit")
 
-    return patch.object(conversation, "parse_reply", parse_reply)
+    return patch.object(service, "parse_reply", parse_reply)
 
 
 def _no_fence() -> AbstractContextManager[Any]:
@@ -99,11 +105,11 @@ def _the_old_truth_goes_out() -> AbstractContextManager[Any]:
 
 
 def _an_open_digit_is_printed_again() -> AbstractContextManager[Any]:
-    return patch.object(options, "resting", lambda msisdn, now: Q(pk__in=[]))
+    return patch.object(offers, "resting", lambda msisdn, now: Q(pk__in=[]))
 
 
 def _closed_questions_are_answered() -> AbstractContextManager[Any]:
-    return patch.object(customers, "_standing", lambda option, now: customers.Standing.OPEN)
+    return patch.object(context, "_standing", lambda option, now: context.Standing.OPEN)
 
 
 def _every_answer_twice() -> AbstractContextManager[Any]:
@@ -122,7 +128,7 @@ def _a_row_is_always_news() -> AbstractContextManager[Any]:
         booking.imported = booking.imported and {}
         return compare(row, booking, cause)
 
-    return patch("bookings.manifest.importing.compare", anew)
+    return patch("bookings.dispatch.bookings.imports.importing.compare", anew)
 
 
 def _an_answer_is_a_text_of_the_batch() -> AbstractContextManager[Any]:
@@ -184,7 +190,7 @@ BUGS: dict[str, SeededBug] = {
         _an_answer_is_a_text_of_the_batch, "a_new_day_is_asked texts_go_out reply reply turn_batch"
     ),
     "two people see to one customer": _replaced(
-        desk, "why_not_mine", lambda concern, user: "", "write_oddly see_to answer"
+        ticket_actions, "why_not_mine", lambda concern, user: "", "write_oddly see_to answer"
     ),
     "a row that says nothing new undoes a choice": SeededBug(
         _a_row_is_always_news, "a_spreadsheet_comes it_comes_again an_import_goes_on move"
@@ -208,7 +214,7 @@ BUGS: dict[str, SeededBug] = {
         claiming, "DESPITE_OPT_OUT", _EVERYTHING_ALLOWED, "reply receipt_comes texts_go_out"
     ),
     "no limit of automatic answers": _replaced(
-        conversation,
+        service,
         "MOST_ANSWERS",
         10**6,
         "reply reply reply reply texts_go_out texts_go_out time_passes",

@@ -15,9 +15,9 @@ from django.test import Client, override_settings
 from bookings.gateways import OutgoingSMS, SendResult, Verdict
 from bookings.gateways.signature import sign
 from bookings.models import MessageState, OutboundMessage, Pace, SendAttempt
+from bookings.operations.maintenance import sweep
 from bookings.outbox import sending
 from bookings.outbox.claiming import claim
-from bookings.sweep import sweep
 from tests.campaigns.states import sms_reader
 from tests.campaigns.states.invariant_checks import DatabaseSnapshot
 from tests.campaigns.states.reference_model import (

@@ -5,15 +5,18 @@ import datetime as dt
 import io
 from collections.abc import Callable
 
+from bookings.admin.bookings.model_admin.model_admin import move_many
+from bookings.dispatch.bookings.bookings import ticket_actions
+from bookings.dispatch.bookings.bookings.imports import slices
+from bookings.dispatch.bookings.bookings.notices import Telling
+from bookings.notifications.asking.asking import batches
+from bookings.replies.parser.context import consent
 from django.contrib.auth.models import User
 from django.db.models import Min
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from bookings import batches, consent, desk, options
-from bookings.admin import moving
-from bookings.admin.seen import seen_words
-from bookings.manifest import slices
+from bookings.admin.shared.row_versions import seen_words
 from bookings.models import (
     Batch,
     BatchEntry,
@@ -25,7 +28,7 @@ from bookings.models import (
     SlotOption,
 )
 from bookings.outbox.claiming import sendable
-from bookings.telling import Telling
+from bookings.scheduling import offers
 from tests.campaigns.states.booking_and_reply_rules import PHONES, BookingAndReplyRules, phone, pick
 from tests.campaigns.states.invariant_checks import DatabaseSnapshot
 from tests.campaigns.states.reference_model import Delivery, require
@@ -74,7 +77,7 @@ class StaffRules(BookingAndReplyRules):
         if booking is None:
             return False
         seen = seen_words([booking])
-        done = moving.change([booking], slot, seen, how, self._clerk(0))
+        done = move_many.change([booking], slot, seen, how, self._clerk(0))
         return bool(done.count)
 
     # Batches
@@ -155,8 +158,8 @@ class StaffRules(BookingAndReplyRules):
             return
         concern, is_anothers = found
         try:
-            getattr(desk, act)(concern, self._clerk(who))
-        except desk.CannotAct:
+            getattr(ticket_actions, act)(concern, self._clerk(who))
+        except ticket_actions.CannotAct:
             return
         require(act == "take" or not is_anothers, "two people saw to one customer")
         self.tally["acts at the desk"] += 1
@@ -171,8 +174,10 @@ class StaffRules(BookingAndReplyRules):
         concern, is_anothers = found
         nonce = f"form-{self.steps}"
         try:
-            desk.answer(concern, "We call you in the morning.", self._clerk(who), nonce=nonce)
-        except desk.CannotAct:
+            ticket_actions.answer(
+                concern, "We call you in the morning.", self._clerk(who), nonce=nonce
+            )
+        except ticket_actions.CannotAct:
             return
         require(not is_anothers, "two people answered one customer")
         self.tally["answers of staff"] += 1
@@ -181,7 +186,7 @@ class StaffRules(BookingAndReplyRules):
     def apply_an_option(self, which: int, who: int, of: int) -> None:
         found = self._waiting(which, who)
         offered = (
-            [option for asked in desk.offers(found[0]) for option in options.of(asked)]
+            [option for asked in ticket_actions.offers(found[0]) for option in offers.of(asked)]
             if found
             else []
         )
@@ -190,8 +195,8 @@ class StaffRules(BookingAndReplyRules):
         concern, is_anothers = found
         option = offered[of % len(offered)]
         try:
-            desk.apply(concern, option, self._clerk(who))
-        except desk.CannotAct:
+            ticket_actions.apply(concern, option, self._clerk(who))
+        except ticket_actions.CannotAct:
             return
         require(not is_anothers, "two people saw to one customer")
         self.tally["options applied by staff"] += 1

@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from bookings.admin.forms import BookingForm
+from bookings.admin.bookings.form import BookingForm
 from bookings.models import (
     ActKind,
     Batch,

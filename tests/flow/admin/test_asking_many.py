@@ -7,9 +7,7 @@ from html import unescape
 import pytest
 from django.test import Client
 
-from bookings import batches
-from bookings.admin import batches as batch_pages
-from bookings.batches import ask_waiting
+from bookings.admin.batches import pages as batch_pages
 from bookings.models import (
     ActKind,
     Batch,
@@ -21,6 +19,8 @@ from bookings.models import (
     OutboundMessage,
     StaffAct,
 )
+from bookings.notifications import batches
+from bookings.notifications.batches import ask_waiting
 from tests.factories import (
     BookingFactory,
     NotificationFactory,

@@ -3,7 +3,7 @@
 import pytest
 from django.urls import reverse
 
-from bookings import consent
+from bookings.customers import consent
 from bookings.models import (
     ActKind,
     Booking,
@@ -14,7 +14,7 @@ from bookings.models import (
     MessageState,
     StaffAct,
 )
-from bookings.notifications import notify
+from bookings.notifications.asking import notify
 from tests.factories import BookingFactory, ConsentChangeFactory, OutboundMessageFactory
 from tests.flow.admin.pages import login, url
 

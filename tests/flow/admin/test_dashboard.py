@@ -14,7 +14,6 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from bookings import figures
 from bookings.models import (
     Circuit,
     Concern,
@@ -28,6 +27,7 @@ from bookings.models import (
     Sender,
     Spending,
 )
+from bookings.reporting import dashboard
 from tests.factories import (
     BookingFactory,
     DeliveryReceiptFactory,
@@ -48,7 +48,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _no_day_is_counted_yet():
-    figures._sent.cache_clear()
+    dashboard._sent.cache_clear()
 
 
 PAGE = "/admin/"

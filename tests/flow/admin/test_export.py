@@ -13,7 +13,6 @@ from django.test import Client
 from django.utils import timezone
 from openpyxl import load_workbook
 
-from bookings import export
 from bookings.models import (
     ActKind,
     Booking,
@@ -23,6 +22,7 @@ from bookings.models import (
     OutboundMessage,
     StaffAct,
 )
+from bookings.reporting import export
 from tests.factories import (
     BookingFactory,
     InboundMessageFactory,

@@ -7,7 +7,7 @@ import pytest
 from django.urls import reverse
 from openpyxl import Workbook
 
-from bookings.manifest import MOST_ROWS
+from bookings.dispatch.imports import MOST_ROWS
 from bookings.models import Booking, Manifest
 from tests.flow.admin.handing_in import carry_out, fault_of, handed_in, page
 from tests.flow.admin.pages import url

@@ -8,8 +8,8 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from bookings import dispatch
-from bookings.manifest import import_rows, importing, read, slices
+from bookings.dispatch import bookings as dispatch
+from bookings.dispatch.imports import import_rows, importing, read, slices
 from bookings.models import ActKind, Booking, Manifest, ManifestState, Slot, SlotChange, StaffAct
 from tests.factories import SlotFactory, UserFactory, in_days
 from tests.flow.admin.handing_in import FULL, carry_out, hand_in, handed_in, page, press

@@ -11,8 +11,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bookings import desk, dispatch
-from bookings.admin import searching
+from bookings.admin.shared import searching
+from bookings.dispatch import bookings as dispatch
+from bookings.dispatch import ticket_actions
 from bookings.models import (
     ActKind,
     Batch,
@@ -290,7 +291,7 @@ def test_of_the_parts_of_a_long_text_the_one_that_is_seen_to_speaks_for_all(supe
     concern = ConcernFactory.create(inbound=parts[0])
     address = url(InboundMessage, "changelist")
     assert superuser.get(address).content.decode().count("Needs attention: <bdi") == 1
-    desk.set_aside(concern, UserFactory.create())
+    ticket_actions.set_aside(concern, UserFactory.create())
     html = superuser.get(address).content.decode()
     assert html.count("Seen to: <bdi") == 1
     assert "Needs attention: <bdi" not in html

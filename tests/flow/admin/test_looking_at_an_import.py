@@ -7,7 +7,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
-from bookings.manifest import import_rows, read
+from bookings.dispatch.imports import import_rows, read
 from bookings.models import Booking, Manifest
 from tests.factories import SlotFactory, UserFactory
 from tests.flow.admin.handing_in import handed_in, page

@@ -5,7 +5,7 @@ import re
 import pytest
 from django.test import Client
 
-from bookings.admin import confirming
+from bookings.admin.shared import confirmation
 from bookings.models import (
     ActKind,
     InboundMessage,
@@ -133,8 +133,8 @@ def test_a_text_that_was_dealt_with_is_not_run_again(ops):
 
 
 def test_too_many_rows_at_once_are_refused_in_a_sentence(held, ops, monkeypatch):
-    assert confirming.MOST_AT_ONCE == 200
-    monkeypatch.setattr(confirming, "MOST_AT_ONCE", 1)
+    assert confirmation.MOST_AT_ONCE == 200
+    monkeypatch.setattr(confirmation, "MOST_AT_ONCE", 1)
     for more in ({}, CONFIRMED):
         page = act(ops, "release_held", held, **more)
         assert "At most 1 rows can be changed at once" in said(ops, page)

@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from bookings import dispatch
+from bookings.dispatch import bookings as dispatch
 from bookings.models import (
     Booking,
     BookingState,

@@ -8,9 +8,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bookings import desk, dispatch, history
-from bookings.admin.seen import seen_word
-from bookings.invariants import find_contradictions
+from bookings.admin.shared.row_versions import seen_word
+from bookings.dispatch import bookings as dispatch
+from bookings.dispatch import ticket_actions
 from bookings.models import (
     ActKind,
     Booking,
@@ -24,6 +24,8 @@ from bookings.models import (
     Slot,
     StaffAct,
 )
+from bookings.operations.invariants import find_contradictions
+from bookings.reporting import timeline
 from tests.factories import (
     BookingFactory,
     ConcernFactory,
@@ -90,7 +92,7 @@ def test_f4_a_dispatcher_clears_a_wish_in_two_clicks(reply, drain, dispatcher):
     booking.refresh_from_db()
     assert booking.slot == saturday
     assert any("is moved to" in form["text"] for form in drain())
-    names = {step.title: step.who for step in history.timeline(booking)}
+    names = {step.title: step.who for step in timeline.timeline(booking)}
     name = str(Concern.objects.get().settled_by)
     assert names["An option was chosen for the customer"] == name
     assert names[f"Moved to {saturday}"] == name
@@ -212,7 +214,7 @@ def test_what_a_colleague_has_is_left_to_them(name, which, dispatcher, concern, 
 
 
 def test_what_was_taken_long_ago_can_be_taken_over(dispatcher, concern, colleague):
-    ago = timezone.now() - desk.KEPT_FOR - dt.timedelta(minutes=1)
+    ago = timezone.now() - ticket_actions.KEPT_FOR - dt.timedelta(minutes=1)
     Concern.objects.update(owner=colleague, taken_at=ago)
     assert "Mira Ode has" in said(act(dispatcher, concern, "set_aside"))
     act(dispatcher, concern, "take")
@@ -263,7 +265,7 @@ def test_who_cannot_be_told_by_sms_waits_until_somebody_phones(dispatcher, conce
     assert Concern.objects.waiting().get() == concern
     act(dispatcher, concern, "told_by_phone")
     assert Concern.objects.get().settlement == Settlement.TOLD_BY_PHONE
-    titles = [step.title for step in history.timeline(asked.booking)]
+    titles = [step.title for step in timeline.timeline(asked.booking)]
     assert "Customer told by phone" in titles
 
 

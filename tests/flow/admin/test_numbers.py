@@ -19,8 +19,8 @@ from bookings.models import (
     OutboundMessage,
     StaffAct,
 )
-from bookings.numbers import without_numbers
-from bookings.views.reveal import TABLES
+from bookings.reporting.masking import without_numbers
+from bookings.web.reveal_number import TABLES
 from tests.factories import (
     BookingFactory,
     DeliveryReceiptFactory,

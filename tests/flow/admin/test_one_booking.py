@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bookings import dispatch
+from bookings.dispatch import bookings as dispatch
 from bookings.models import (
     Booking,
     BookingState,

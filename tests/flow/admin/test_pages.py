@@ -11,18 +11,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.html import escape
 
-from bookings import desk
-from bookings.admin.navigation import navigation
-from bookings.models import (
-    ActKind,
-    Batch,
-    Booking,
-    Circuit,
-    Notification,
-    Outcome,
-    Slot,
-    StaffAct,
-)
+from bookings.admin.shared.navigation import navigation
+from bookings.dispatch import ticket_actions
+from bookings.models import ActKind, Batch, Booking, Circuit, Notification, Outcome, Slot, StaffAct
 from tests.factories import (
     BookingFactory,
     ConcernFactory,
@@ -46,7 +37,7 @@ from tests.flow.admin.pages import (
 )
 
 if TYPE_CHECKING:
-    from bookings.admin.mixins import KeptAdmin
+    from bookings.admin.shared.model_admins import KeptAdmin
 
 pytestmark = pytest.mark.django_db
 
@@ -228,7 +219,7 @@ def test_how_much_waits_for_a_person_is_seen_from_every_page(admin_user):
     assert badge_of_the_queue(admin_user) == ("", 1)
     waiting = ConcernFactory.create_batch(3)
     assert badge_of_the_queue(admin_user) == ("3", 1)
-    desk.set_aside(waiting[0], admin_user)
+    ticket_actions.set_aside(waiting[0], admin_user)
     assert badge_of_the_queue(admin_user) == ("2", 1)
     ConcernFactory.create_batch(98)
     assert badge_of_the_queue(admin_user) == ("99+", 1)

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from bookings.admin import paging
+from bookings.admin.shared import paging
 from bookings.models import (
     Booking,
     ChangeCause,

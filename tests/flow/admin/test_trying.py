@@ -7,7 +7,7 @@ from django.apps import apps
 from django.test import Client
 
 from bookings.models import Booking, InboundMessage
-from bookings.replies import Choice, NotUnderstood, parse_reply
+from bookings.replies.parser import Choice, NotUnderstood, parse_reply
 from tests.factories import BookingFactory, InboundMessageFactory, NotificationFactory
 from tests.flow.admin.pages import url
 from tests.unit.test_replies import CHOICES, CONSENT, POLITENESS, REFUSALS

@@ -8,9 +8,9 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError
 from django.urls import reverse
 
-from bookings import weeks
 from bookings.models import Booking, ClosedDay, Place, Slot, WeeklySlot
-from bookings.options import offered_slots
+from bookings.scheduling import weekly_pattern
+from bookings.scheduling.offers import offered_slots
 from tests.factories import BookingFactory, SlotFactory
 from tests.flow.admin.pages import login, url
 from tests.flow.clock import clock_at, wall
@@ -43,41 +43,41 @@ def made():
 
 
 def test_slots_are_made_from_tomorrow_on_for_so_many_weeks(pattern):
-    assert weeks.make_slots(1) == 3
+    assert weekly_pattern.make_slots(1) == 3
     assert made() == [
         (TUE, "door", 20),
         (TUE, "post_office", 20),
         (NEXT_MON, "door", 20),
     ]
-    assert weeks.make_slots(2) == 3
+    assert weekly_pattern.make_slots(2) == 3
     assert Slot.objects.count() == 6
 
 
 def test_running_it_again_changes_nothing(pattern):
-    weeks.make_slots(8)
+    weekly_pattern.make_slots(8)
     before = made()
-    assert weeks.make_slots(8) == 0
+    assert weekly_pattern.make_slots(8) == 0
     assert made() == before
 
 
 def test_a_slot_that_was_made_by_hand_stays_as_it_is(pattern):
     SlotFactory.create(date=TUE, capacity=3, **MORNING)
     other = SlotFactory.create(date=TUE, window_start=dt.time(13), window_end=dt.time(17))
-    assert weeks.make_slots(1) == 2
+    assert weekly_pattern.make_slots(1) == 2
     assert Slot.objects.get(date=TUE, place="door", **MORNING).capacity == 3
     assert Slot.objects.filter(pk=other.pk).exists()
 
 
 def test_a_closed_day_gets_none(pattern):
     ClosedDay.objects.create(date=TUE, reason="Stock-taking")
-    assert weeks.make_slots(1) == 1
+    assert weekly_pattern.make_slots(1) == 1
     assert made() == [(NEXT_MON, "door", 20)]
 
 
 @pytest.mark.parametrize("count", [0, 9, -1])
 def test_only_one_to_eight_weeks_can_be_made(pattern, count):
     with pytest.raises(ValueError, match="1 to 8 weeks"):
-        weeks.make_slots(count)
+        weekly_pattern.make_slots(count)
     with pytest.raises(CommandError, match="1 to 8 weeks"):
         call_command("make_slots", weeks=count)
 
@@ -91,7 +91,7 @@ def test_the_command_makes_two_weeks_if_not_told_otherwise(pattern):
 
 def test_more_slots_take_no_more_queries(pattern, django_assert_max_num_queries):
     with django_assert_max_num_queries(7):
-        weeks.make_slots(8)
+        weekly_pattern.make_slots(8)
 
 
 # The pages
@@ -134,7 +134,7 @@ def test_who_may_not_add_slots_makes_none(pattern):
 def test_the_pattern_is_added_changed_and_deleted_and_slots_of_it_stay(dispatcher):
     window = {"weekday": 1, "window_start": "09:00", "window_end": "12:00", "place": "door"}
     dispatcher.post(url(WeeklySlot, "add"), window | {"capacity": "5"})
-    weeks.make_slots(1)
+    weekly_pattern.make_slots(1)
     weekly = WeeklySlot.objects.get()
     dispatcher.post(url(WeeklySlot, "change", weekly.pk), window | {"capacity": "6"})
     assert WeeklySlot.objects.get().capacity == 6

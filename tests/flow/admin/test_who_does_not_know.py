@@ -8,10 +8,11 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from bookings import dispatch, reach
-from bookings.admin.seen import seen_word
-from bookings.dispatch import News
-from bookings.heard import Facts
+from bookings.admin.shared.row_versions import seen_word
+from bookings.dispatch import bookings as dispatch
+from bookings.dispatch import not_informed
+from bookings.dispatch.bookings import News
+from bookings.dispatch.informed import Facts
 from bookings.models import Batch, Booking, Circuit, Consent, Kind, MessageState, StaffAct
 from tests.factories import (
     BookingFactory,
@@ -48,7 +49,7 @@ def texted(booking: Booking, state=MessageState.DELIVERED, **fields):
 
 
 def reasons() -> dict[str, str]:
-    return {one.booking.reference: one.reason for one in reach.unreached(TOMORROW)}
+    return {one.booking.reference: one.reason for one in not_informed.unreached(TOMORROW)}
 
 
 def test_f6_at_five_a_dispatcher_opens_tomorrow_and_sees_who_does_not_know(dispatcher, clock):
@@ -86,7 +87,7 @@ def test_f6_at_five_a_dispatcher_opens_tomorrow_and_sees_who_does_not_know(dispa
     assert "Tue 24 Nov 2026: 8 customers do not know" in html
     assert all(f"<bdi>{reference}</bdi>" in html for reference in told)
     assert "KNOWS" not in html
-    assert reach.count_unreached([TOMORROW])[TOMORROW] == len(page.context["unreached"]) == 8
+    assert not_informed.count_unreached([TOMORROW])[TOMORROW] == len(page.context["unreached"]) == 8
 
 
 def test_why_a_text_still_waits(clock, settings):
@@ -246,7 +247,7 @@ def test_who_waits_on_the_day_that_a_delivery_left_is_on_the_list_of_that_day(di
     clock("2026-11-23 16:10")
     dispatch.move(booking, on_thursday(), user=UserFactory.create())
     assert reasons() == {"AB12": "Moved to Thu 26 Nov since, and nobody told them."}
-    assert reach.count_unreached([TOMORROW])[TOMORROW] == 1
+    assert not_informed.count_unreached([TOMORROW])[TOMORROW] == 1
     assert "Thu 26 Nov</div>" in dispatcher.get(reverse(UNAWARE)).text
     clock("2026-11-23 16:20")
     post_told(dispatcher, booking)
@@ -262,11 +263,11 @@ def test_who_was_told_of_a_move_waits_on_the_new_day_when_it_is_moved_on(clock):
     clock("2026-11-23 16:20")
     dispatch.move(booking, friday)
     assert reasons() == {}
-    (on_the_day_between,) = reach.unreached(on_thursday().date)
+    (on_the_day_between,) = not_informed.unreached(on_thursday().date)
     assert on_the_day_between.reason == "Moved to Fri 27 Nov since, and nobody told them."
     dispatch.cancel(booking)
     assert reasons() == {}
-    (on_the_day_between,) = reach.unreached(on_thursday().date)
+    (on_the_day_between,) = not_informed.unreached(on_thursday().date)
     assert on_the_day_between.reason == OFF["AB12"]
 
 
@@ -347,10 +348,10 @@ def test_queries_do_not_grow_with_the_day(django_assert_max_num_queries):
 
     fill(2)
     with django_assert_max_num_queries(9):
-        reach.count_unreached([TOMORROW])
+        not_informed.count_unreached([TOMORROW])
     fill(8)
     with django_assert_max_num_queries(9):
-        reach.count_unreached([TOMORROW])
+        not_informed.count_unreached([TOMORROW])
 
 
 def test_the_sidebar_shows_this_list_as_open_and_no_other(dispatcher):
@@ -406,7 +407,7 @@ def test_what_the_database_leaves_out_of_a_day_the_rule_would_leave_out_too(cloc
     clock("2026-11-23 17:00")
     facts = Facts({booking.pk: booking.msisdn for booking in bookings})
     expected = {booking.pk: why for booking in bookings if (why := facts.why_not(booking))}
-    assert {one.booking.pk: one.reason for one in reach.unreached(TOMORROW)} == expected
+    assert {one.booking.pk: one.reason for one in not_informed.unreached(TOMORROW)} == expected
     assert 30 < len(expected) < 140
 
 
@@ -434,10 +435,10 @@ def test_whom_the_list_of_any_day_names_can_be_told_by_phone_and_is_named_no_mor
         for booking in chance.sample(bookings, 5):
             chance.choice(CHANGES)(booking, chance)
     clock("2026-11-23 17:00")
-    listed = [one for day in days for one in reach.unreached(day)]
-    assert reach.count_unreached(days).total() == len(listed) > 25
+    listed = [one for day in days for one in not_informed.unreached(day)]
+    assert not_informed.count_unreached(days).total() == len(listed) > 25
     assert len({one.booking for one in listed}) < len(listed)  # some are on two lists
-    assert all(reach.is_unreached(one.booking) for one in listed)
+    assert all(not_informed.is_unreached(one.booking) for one in listed)
     for one in listed:
         dispatch.told_by_phone(one.booking, UserFactory.create())
-    assert reach.count_unreached(days).total() == 0
+    assert not_informed.count_unreached(days).total() == 0

@@ -4,8 +4,8 @@ import datetime as dt
 
 import pytest
 
-from bookings import batches
 from bookings.models import Batch, Booking
+from bookings.notifications import batches
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import gateway, hand_over
 from tests.factories import BookingFactory, SlotFactory, UserFactory

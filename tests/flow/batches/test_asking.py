@@ -6,13 +6,13 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from bookings import dispatch
-from bookings.batches import ask_waiting
-from bookings.batches import progress as progress_of
-from bookings.invariants import find_contradictions
+from bookings.dispatch import bookings as dispatch
 from bookings.models import BatchEntry, Notification, NotificationState, OutboundMessage, SlotOption
-from bookings.notifications import ask_afresh
-from bookings.plans import plan
+from bookings.notifications.asking import ask_afresh
+from bookings.notifications.batches import ask_waiting
+from bookings.notifications.batches import progress as progress_of
+from bookings.notifications.drafts import plan
+from bookings.operations.invariants import find_contradictions
 from tests.factories import BookingFactory, SlotFactory
 from tests.flow.batches.conftest import TUE, parcels, send_now, start
 from tests.flow.clock import wall

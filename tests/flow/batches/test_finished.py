@@ -2,9 +2,6 @@
 
 import pytest
 
-from bookings import batches
-from bookings.batches import ask_waiting
-from bookings.batches import progress as progress_of
 from bookings.models import (
     ActKind,
     Batch,
@@ -15,6 +12,9 @@ from bookings.models import (
     OutboundMessage,
     StaffAct,
 )
+from bookings.notifications import batches
+from bookings.notifications.batches import ask_waiting
+from bookings.notifications.batches import progress as progress_of
 from bookings.outbox.claiming import claim
 from bookings.outbox.recovery import send_again
 from tests.factories import UserFactory

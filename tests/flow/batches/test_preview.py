@@ -8,12 +8,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bookings import batches
-from bookings.batches import ask_waiting
-from bookings.batches.previewing import preview
-from bookings.batches.timing import Ahead, Planned, Walk
 from bookings.models import Batch, BatchState, Booking, Consent, Spending
-from bookings.options import offered_slots
+from bookings.notifications import batches
+from bookings.notifications.batches import ask_waiting
+from bookings.notifications.batches.previewing import preview
+from bookings.notifications.batches.timing import Ahead, Planned, Walk
+from bookings.scheduling.offers import offered_slots
 from tests.factories import BookingFactory, SlotFactory, UserFactory
 from tests.flow.batches.conftest import THU, TUE, parcels, start
 from tests.flow.clock import wall

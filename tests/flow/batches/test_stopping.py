@@ -4,10 +4,6 @@ import datetime as dt
 
 import pytest
 
-from bookings import batches
-from bookings.batches import ask_waiting
-from bookings.batches import progress as progress_of
-from bookings.invariants import find_contradictions
 from bookings.models import (
     Batch,
     BatchState,
@@ -17,6 +13,10 @@ from bookings.models import (
     OutboundMessage,
     SlotOption,
 )
+from bookings.notifications import batches
+from bookings.notifications.batches import ask_waiting
+from bookings.notifications.batches import progress as progress_of
+from bookings.operations.invariants import find_contradictions
 from tests.factories import UserFactory
 from tests.flow.batches.conftest import FINISHED, TUE, parcels, send_now, start, state_of
 

@@ -6,7 +6,7 @@ import pytest
 import time_machine
 
 from bookings.models import Booking, Notification, Slot
-from bookings.notifications import notify
+from bookings.notifications.asking import notify
 from tests.factories import BookingFactory, SlotFactory
 
 MONDAY_MORNING = "2026-11-23T09:00:00Z"

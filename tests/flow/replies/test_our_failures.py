@@ -6,9 +6,9 @@ from django.core.management import call_command
 from django.db import OperationalError
 from django.test import Client
 
-from bookings import acknowledgements, conversation
 from bookings.gateways.signature import sign
 from bookings.models import InboundMessage, Outcome
+from bookings.replies import acknowledgements, service
 from tests.factories import BookingFactory
 from tests.flow.replies.conftest import slot_now
 from tests.processes import VIRTUAL_NUMBER
@@ -69,7 +69,7 @@ def test_a_database_fault_in_the_rule_stores_nothing_and_asks_for_the_message_ag
     def away(*_args):
         raise OperationalError
 
-    monkeypatch.setattr(conversation, "load_customer", away)
+    monkeypatch.setattr(service, "load_customer", away)
     response = signed(booking.msisdn, "2")
     assert response.status_code == 503
     assert not InboundMessage.objects.exists()

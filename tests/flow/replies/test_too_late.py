@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 import time_machine
 
-from bookings import dispatch
+from bookings.dispatch import bookings as dispatch
 from bookings.models import Outcome
 from tests.factories import BookingFactory, SlotFactory, in_days
 from tests.flow.replies.conftest import THURSDAY, TUESDAY, fill, slot_now, tuesday_booking

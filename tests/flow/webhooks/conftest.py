@@ -14,8 +14,8 @@ from django.test import Client
 
 from bookings.gateways.signature import sign
 from bookings.models import DeliveryReceipt, InboundMessage
-from bookings.webhooks import views
-from bookings.webhooks.alarm import RefusalAlarm
+from bookings.web.webhooks import views
+from bookings.web.webhooks.alarm import RefusalAlarm
 
 PAYLOADS = Path(__file__).parents[2] / "payloads" / "vonage"
 FORM = "application/x-www-form-urlencoded"

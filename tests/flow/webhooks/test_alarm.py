@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from bookings.webhooks import alarm
+from bookings.web.webhooks import alarm
 from tests.flow.webhooks.conftest import BOTH, SECRET, TOKEN, signed
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +27,7 @@ def test_a_burst_of_refused_signatures_raises_one_alarm_that_says_what_to_check(
     assert not alarms(caplog)
     refuse(webhook, send, 5)
     [record] = alarms(caplog)
-    assert record.name == "bookings.webhooks.views"
+    assert record.name == "bookings.web.webhooks.views"
     assert "rotated" in record.getMessage()
     assert "VONAGE_SIGNATURE_SECRETS" in record.getMessage()
 

@@ -1,0 +1,125 @@
+"""Needs attention: the queue of what the machine must not guess, the oldest first."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.text import Truncator
+from django.utils.timesince import timesince
+from unfold.decorators import display
+
+from bookings.admin.shared.columns import booking_link, number_column, show_slot, show_text
+from bookings.admin.shared.filters import DayFilter
+from bookings.admin.shared.model_admins import HistoryAdminMixin, KeptAdmin
+from bookings.admin.tickets.page import Attending
+from bookings.models import Concern, ConcernKind
+from bookings.reporting.timeline import moment, visible
+from bookings.reporting.timeline.steps import full_name
+
+_LISTED = 160
+KIND_LABELS = {
+    **dict.fromkeys(ConcernKind, "warning"),
+    **dict.fromkeys([ConcernKind.BROKEN, ConcernKind.SUSPICIOUS, ConcernKind.NOT_SENT], "danger"),
+    **dict.fromkeys([ConcernKind.UNKNOWN, ConcernKind.NO_RECEIPT], "info"),
+}
+
+
+class WaitingFilter(admin.SimpleListFilter):
+    """What waits, unless somebody asks for what was settled."""
+
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("waiting", "waiting"), ("settled", "settled")]
+
+    def choices(self, changelist: Any) -> Any:
+        """Without "all": without a choice it shows what waits."""
+        choices = list(super().choices(changelist))[1:]
+        choices[0]["selected"] = self.value() != "settled"
+        return choices
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(settled_at__isnull=self.value() != "settled")
+
+
+class OwnerFilter(admin.SimpleListFilter):
+    title = "owner"
+    parameter_name = "owned"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("mine", "mine"), ("nobody", "nobody's"), ("others", "others'")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        wanted = {
+            "mine": Q(owner=request.user.pk),
+            "nobody": Q(owner=None),
+            "others": Q(owner__isnull=False) & ~Q(owner=request.user.pk),
+        }
+        return queryset.filter(wanted.get(self.value() or "", Q()))
+
+
+@admin.register(Concern)
+class ConcernAdmin(Attending, HistoryAdminMixin, KeptAdmin):
+    empty_says = (
+        "Nothing waits for a person. What the machine must not guess appears here:"
+        " unclear or late replies, and texts that did not arrive."
+    )
+    list_display = ["what", "words", "phone", "delivery", "age", "owner_shown"]
+    list_display_links = ["what"]
+    list_select_related = ["booking__slot", "inbound", "outbound", "owner", "settled_by"]
+    list_filter = [WaitingFilter, "kind", OwnerFilter, DayFilter.on("booking__slot__date")]
+    ordering = ["raised_at", "pk"]
+    show_full_result_count = False
+    phone_fields = ("msisdn",)
+    search_fields = ["booking__reference"]
+    search_help_text = "Reference, phone number or its last four digits"
+    phone = number_column("phone number")
+
+    class Media:
+        css = {"all": ["bookings/concerns.css"]}
+
+    @display(description="what", ordering="kind")
+    def what(self, concern: Concern) -> str:
+        return format_html(
+            '<span class="kind kind-{}">{}</span><div class="detail">{}</div>',
+            KIND_LABELS[ConcernKind(concern.kind)],
+            concern.get_kind_display(),
+            visible(concern.reason),
+        )
+
+    @display(description="customer's words")
+    def words(self, concern: Concern) -> str | None:
+        if concern.inbound is not None:
+            return show_text(Truncator(concern.inbound.said).chars(_LISTED) or "(empty)")
+        if concern.outbound is not None:
+            text = Truncator(concern.outbound.text).chars(_LISTED)
+            return format_html('<div class="detail">Our text: {}</div>', show_text(text))
+        return None
+
+    @display(description="delivery", ordering="booking__slot__date")
+    def delivery(self, concern: Concern) -> str:
+        booking = concern.booking
+        if booking is None:
+            return "none that we know"
+        state = "" if booking.is_scheduled else format_html('<div class="detail">cancelled</div>')
+        return format_html("{}{}{}", booking_link(self, concern), show_slot(booking.slot), state)
+
+    @display(description="waits for", ordering="raised_at")
+    def age(self, concern: Concern) -> str:
+        return format_html(
+            '<span class="moment">{}</span><div class="detail">{}</div>',
+            timesince(concern.raised_at, concern.settled_at, depth=1),
+            moment(concern.raised_at),
+        )
+
+    @display(description="owner", ordering="owner__username")
+    def owner_shown(self, concern: Concern) -> str:
+        if concern.settled_at is not None:
+            by = full_name(concern.settled_by)
+            return format_html(
+                '{}<div class="detail">{}</div>', by or "nobody", concern.get_settlement_display()
+            )
+        return full_name(concern.owner) or "nobody yet"

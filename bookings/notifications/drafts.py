@@ -1,0 +1,175 @@
+"""What a customer would be asked now: the options, their digits, the text. Or why not. Nothing is stored."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.utils import timezone
+
+from bookings.language import messages
+from bookings.models import Booking, Consent, Slot
+from bookings.outbox import claiming
+from bookings.outbox.destinations import why_never
+from bookings.scheduling import offers as options
+
+#: Nobody is asked who would have less than this to answer: the text would not be sent.
+LEAST_TIME_TO_ANSWER = claiming.LEAST_TIME_TO_ANSWER
+
+
+class CannotNotify(Exception):
+    """This customer cannot be asked now. The text is a sentence for staff."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedOption:
+    digit: int
+    words: str
+    slot: Slot  # unsaved if it does not exist yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A notification as it would go out now: nothing is stored."""
+
+    booking: Booking
+    sender: str
+    options: tuple[PlannedOption, ...]  # empty: a plain notice, since all digits are taken
+    text: str
+    closes_at: dt.datetime
+    valid_until: dt.datetime
+
+    @property
+    def parts(self) -> int:
+        return messages.count_parts(self.text)
+
+    @property
+    def is_unicode(self) -> bool:
+        return not messages.is_gsm7(self.text)
+
+
+def plan(
+    booking: Booking,
+    *,
+    slots: Sequence[Slot] | None = None,
+    sender: str | None = None,
+    is_plain: bool = False,
+    offers: options.Offers | None = None,
+) -> Plan:
+    """What `notify` would send now; writes nothing. The booking may be unsaved.
+
+    `slots` replaces the options of our rule by others, chosen by staff; `is_plain` replaces characters
+    that make the text dearer; `offers` remembers those of our rule. Raises CannotNotify.
+    """
+    now = timezone.now()
+    sender = sender or settings.VONAGE_NUMBERS[0]
+    _check_can_be_asked(booking, sender, now)
+    offered = _offered(booking, slots, offers or options.Offers(), now)
+    first = options.free_block(booking, now)
+    return word(booking, offered, first, sender=sender, now=now, is_plain=is_plain)
+
+
+def word(
+    booking: Booking,
+    offered: Sequence[Slot],
+    first: int | None,
+    *,
+    sender: str,
+    now: dt.datetime,
+    is_plain: bool = False,
+) -> Plan:
+    """The question in words, without a look at the database: these slots, with digits from `first` on."""
+    planned = _numbered(booking, offered, first, timezone.localdate(now))
+    text = _text(booking, planned)
+    # A wall-clock time in the hour that spring skips would be printed as it is: no clock shows it.
+    closes_at = booking.slot.cutoff_at.astimezone(dt.UTC)
+    ends = [closes_at, *(option.slot.cutoff_at for option in planned)]
+    if any(_says_tomorrow(option, booking) for option in planned):
+        ends.append(_end_of_day(now))
+    return Plan(
+        booking=booking,
+        sender=sender,
+        options=planned,
+        text=messages.plain(text) if is_plain else text,
+        closes_at=closes_at,
+        valid_until=min(ends),
+    )
+
+
+def _check_can_be_asked(booking: Booking, sender: str, now: dt.datetime) -> None:
+    """Raise CannotNotify with the first reason found."""
+    is_opted_out = Consent.objects.is_opted_out(booking.msisdn)
+    if reason := why_not_asked(booking, now, is_opted_out=is_opted_out):
+        raise CannotNotify(reason)
+    if not sender.isdecimal():
+        raise CannotNotify("A customer cannot reply to a name: choose a number to send from.")
+    if sender not in settings.VONAGE_NUMBERS:
+        raise CannotNotify(f"{sender} is none of our numbers.")
+
+
+def why_not_asked(booking: Booking, now: dt.datetime, *, is_opted_out: bool) -> str:
+    """Why this customer cannot be asked now, as a sentence for staff; "" if nothing is against it. No query."""
+    time_left = booking.slot.cutoff_at - now
+    never = why_never(booking.msisdn)
+    reasons = (
+        (not booking.is_scheduled, "The booking is cancelled."),
+        (
+            time_left <= dt.timedelta(),
+            "It is too late to change this delivery: its cut-off has passed.",
+        ),
+        (time_left < LEAST_TIME_TO_ANSWER, "Less than 30 minutes are left to answer."),
+        (booking.msisdn in settings.VONAGE_NUMBERS, "This is a number of our own."),
+        (bool(never), never),
+        (is_opted_out, "The customer has opted out of our texts."),
+    )
+    return next((reason for applies, reason in reasons if applies), "")
+
+
+def _offered(
+    booking: Booking, slots: Sequence[Slot] | None, offers: options.Offers, now: dt.datetime
+) -> list[Slot]:
+    if slots is None:
+        return offers.of(booking, now)
+    offered = options.choosable([options.stored(slot) for slot in slots], booking.slot, now)
+    if not offered:
+        raise CannotNotify("None of the chosen slots can be offered any more.")
+    return offered
+
+
+def _numbered(
+    booking: Booking, slots: Sequence[Slot], first: int | None, today: dt.date
+) -> tuple[PlannedOption, ...]:
+    if first is None:
+        return ()
+    return tuple(
+        PlannedOption(
+            digit=digit,
+            words=messages.option_words(slot, booking.slot, booking.language, today=today),
+            slot=slot,
+        )
+        for digit, slot in enumerate(slots, start=first)
+    )
+
+
+def _text(booking: Booking, planned: Sequence[PlannedOption]) -> str:
+    language = booking.language
+    return messages.render(
+        "notification" if planned else "notice",
+        language,
+        reference=booking.reference,
+        where=messages.where(booking.slot, language),
+        options=messages.render(
+            "options", language, options=[(option.digit, option.words) for option in planned]
+        ),
+        until=messages.moment(booking.slot.cutoff_at, language),
+    )
+
+
+def _says_tomorrow(option: PlannedOption, booking: Booking) -> bool:
+    """Whether its words hold on one day only."""
+    return option.words != messages.option_words(option.slot, booking.slot, booking.language)
+
+
+def _end_of_day(now: dt.datetime) -> dt.datetime:
+    tomorrow = timezone.localdate(now) + dt.timedelta(days=1)
+    return timezone.make_aware(dt.datetime.combine(tomorrow, dt.time()))

@@ -1,0 +1,126 @@
+"""Forgetting people: names, numbers and words go after a while, what happened stays countable.
+
+A number is replaced by another that no phone has, always the same one for the same number, so that a conversation
+still hangs together. Who has opted out, when and by which words is kept: it is what forbids the next text.
+"""
+
+import datetime as dt
+import hashlib
+import hmac
+from collections.abc import Iterator
+from functools import reduce
+from itertools import islice
+from operator import or_
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
+
+from bookings.models import (
+    Booking,
+    Concern,
+    DeliveryReceipt,
+    InboundMessage,
+    Manifest,
+    Notification,
+    OutboundMessage,
+    SimulatedPhone,
+    SlotOption,
+    StaffAct,
+)
+from bookings.models.fields import as_msisdn
+from bookings.models.keys import FORGOTTEN, NOBODY
+from bookings.notifications import asking
+from bookings.outbox import delivery_receipts
+
+#: Nothing younger can be forgotten: it may still be answered, or its receipt may come.
+LEAST_DAYS = 7
+
+_NUMBERS_AT_ONCE = 200
+
+#: Erased beside the number, by table.
+_PERSONAL: dict[Any, dict[str, Any]] = {
+    Booking: {"customer_name": "", "notes": "", "imported": None},
+    Notification: {},
+    SlotOption: {"is_held": False},  # else their customer's next ones could not be forgotten
+    OutboundMessage: {"text": FORGOTTEN},
+    InboundMessage: {"text": "", "whole": "", "matched": "", "raw": {}},
+    DeliveryReceipt: {"raw": {}},
+    StaffAct: {},
+    Concern: {"reason": FORGOTTEN},
+}
+
+
+def forget(days: int, *, dry_run: bool = False) -> dict[str, int]:
+    """Forget deliveries and messages older than so many days. Returns how many rows by table; again, it is 0.
+
+    Raises ValueError for less than a week.
+    """
+    if days < LEAST_DAYS:
+        raise ValueError(
+            f"At least {LEAST_DAYS} days must have passed: younger texts may still be answered."
+        )
+    while not dry_run and asking.close_past():
+        pass  # no digit of theirs is held for an open question
+    day = timezone.localdate() - dt.timedelta(days=days)
+    forgotten = {name: _forget(rows, dry_run=dry_run) for name, rows in _older_than(day)}
+    return forgotten | {
+        "manifests": _erase_manifests(day, dry_run=dry_run),
+        "receipts of nobody": delivery_receipts.drop_orphans(dry_run=dry_run),
+        "simulated phones": _drop_phones(dry_run=dry_run),
+    }
+
+
+def stand_in(msisdn: str) -> str:
+    """The number of nobody that stands for this one: 15 digits, and no way back without the key."""
+    number = as_msisdn(msisdn) or msisdn
+    digest = hmac.digest(settings.SECRET_KEY.encode(), number.encode(), hashlib.sha256)
+    return NOBODY + str(int.from_bytes(digest[:8]) % 10**12).zfill(12)
+
+
+def _start_of(day: dt.date) -> dt.datetime:
+    return timezone.make_aware(dt.datetime.combine(day, dt.time()))
+
+
+def _older_than(day: dt.date) -> Iterator[tuple[str, QuerySet[Any]]]:
+    """What is old enough, by table: deliveries by their day, messages by their own age."""
+    moment = _start_of(day)
+    yield "bookings", Booking.objects.filter(slot__date__lt=day)
+    yield "notifications", Notification.objects.filter(booking__slot__date__lt=day)
+    yield "options", SlotOption.objects.filter(notification__booking__slot__date__lt=day)
+    yield "outbound messages", OutboundMessage.objects.filter(queued_at__lt=moment)
+    yield "inbound messages", InboundMessage.objects.filter(received_at__lt=moment)
+    yield "delivery receipts", DeliveryReceipt.objects.filter(received_at__lt=moment)
+    yield "concerns", Concern.objects.filter(raised_at__lt=moment)
+    yield "staff acts", StaffAct.objects.filter(created_at__lt=moment).exclude(msisdn="")
+
+
+def _drop_phones(*, dry_run: bool) -> int:
+    """The simulated phones of customers of whom nothing is left."""
+    theirs = {"msisdn": OuterRef("msisdn")}
+    known = (model.objects.filter(**theirs) for model in (Booking, OutboundMessage, InboundMessage))
+    phones = SimulatedPhone.objects.exclude(reduce(or_, map(Exists, known)))
+    return phones.count() if dry_run else phones.delete()[0]
+
+
+def _erase_manifests(day: dt.date, *, dry_run: bool) -> int:
+    """What files that were handed in said of people. Who imported how many rows and when is kept."""
+    old = Manifest.objects.filter(created_at__lt=_start_of(day)).exclude(content=b"")
+    return old.count() if dry_run else old.update(content=b"", refusals=[])
+
+
+def _forget(rows: QuerySet[Any], *, dry_run: bool) -> int:
+    known = rows.exclude(msisdn__startswith=NOBODY).order_by()
+    if dry_run:
+        return known.count()
+    numbers = iter(known.values_list("msisdn", flat=True).distinct())
+    count = 0
+    while batch := list(islice(numbers, _NUMBERS_AT_ONCE)):
+        with transaction.atomic():
+            count += sum(
+                rows.filter(msisdn=msisdn).update(msisdn=stand_in(msisdn), **_PERSONAL[rows.model])
+                for msisdn in batch
+            )
+    return count

@@ -1,0 +1,175 @@
+"""How a text would be read and what would come of it, if a customer wrote it now. Nothing is stored, locked or sent."""
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from bookings.language import messages
+from bookings.models import Booking, Notification, Outcome, Place, Slot, SlotOption
+from bookings.replies.context import Customer, Printed, Standing, load_customer
+from bookings.replies.measure import Question, glance
+from bookings.replies.parser import Choice, NotUnderstood, Reply, Words, parse_reply
+from bookings.replies.service import Decision, decide, name_of
+
+#: What one page tries at once.
+MOST_TEXTS = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What one text would come to."""
+
+    text: str
+    reading: str  # `Choice 2`, `Words "thursday"`, `Not understood`
+    rule: str
+    matched: str
+    outcome: Outcome
+    stands_for: str  # the option that is meant: "" if none is
+    why: str  # a plain sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that texts are tried against."""
+
+    customer: Customer
+    look: Callable[[Customer, Printed, dt.datetime], Question]
+
+    @property
+    def options(self) -> tuple[Printed, ...]:
+        return self.customer.printed
+
+
+def about(booking: Booking) -> Asked | None:
+    """All that this booking's customer has been asked, as it stands now; None if that is nothing."""
+    customer = load_customer(booking.msisdn, timezone.now())
+    return Asked(customer, glance) if customer and customer.printed else None
+
+
+def example(language: str) -> Asked:
+    """A made-up question: keep the day after tomorrow, another day two days later, or the post office."""
+    now, today = timezone.now(), timezone.localdate()
+    window = {"window_start": dt.time(10), "window_end": dt.time(12)}
+    first, later = (today + dt.timedelta(days=days) for days in (2, 4))
+    booked = Slot(pk=1, date=first, place=Place.DOOR, **window)
+    offered = [
+        booked,
+        Slot(pk=2, date=later, place=Place.DOOR, **window),
+        Slot(pk=3, date=first, place=Place.POST_OFFICE, **window),
+    ]
+    booking = Booking(pk=1, reference="EXAMPLE", slot=booked, language=language)
+    question = Notification(pk=1, booking=booking, slot=booked, closes_at=booked.cutoff_at)
+    printed = tuple(
+        Printed(
+            option=SlotOption(
+                notification=question,
+                digit=digit,
+                slot=slot,
+                words=messages.option_words(slot, booked, language),
+            ),
+            standing=Standing.OPEN,
+            asked_at=now,
+        )
+        for digit, slot in enumerate(offered, start=1)
+    )
+    customer = Customer(msisdn="", printed=printed, newest_booking=booking)
+    return Asked(customer, lambda who, meant, _: Question(customer=who, meant=meant, has_room=True))
+
+
+def attempt(written: Iterable[str], asked: Asked, language: str) -> list[Tried]:
+    """Each text by itself, as if it were the only one that comes.
+
+    In queries that do not grow with the texts: each option is looked up once.
+    """
+    now = timezone.now()
+    known: dict[int, Question] = {}
+
+    def measure(meant: Printed | None) -> Question:
+        if meant is None:
+            return Question(customer=asked.customer)
+        digit = meant.option.digit
+        if digit not in known:
+            known[digit] = asked.look(asked.customer, meant, now)
+        return known[digit]
+
+    tried = []
+    for text in written:
+        reply = parse_reply(text, language)
+        question = measure(asked.customer.find_meant(reply, timezone.localdate(now)))
+        tried.append(_told(text, reply, question, decide(reply, question)))
+    return tried
+
+
+def _told(text: str, reply: Reply, question: Question, decision: Decision) -> Tried:
+    meant = question.meant
+    return Tried(
+        text=text,
+        reading=_reading(reply),
+        rule=reply.rule,
+        matched=reply.matched,
+        outcome=decision.outcome,
+        stands_for=f"{meant.option.digit} = {meant.option.slot}" if meant else "",
+        why=" ".join(filter(None, [_why_read(reply, question), _why_so(decision, question)])),
+    )
+
+
+def _reading(reply: Reply) -> str:
+    match reply:
+        case Choice(number=number):
+            return f"Choice {number}"
+        case Words(matched=matched):
+            return f"Words \N{LEFT DOUBLE QUOTATION MARK}{matched}\N{RIGHT DOUBLE QUOTATION MARK}"
+    return name_of(reply).capitalize()
+
+
+_REFUSED = {
+    "negation": "It says no to something, so it could mean the opposite.",
+    "question": "It asks a question, so it is no answer.",
+    "several numbers": "It has several numbers, and we do not guess which one is meant.",
+    "number that is no choice": "Its number may be a time, a date or a phone number, so it is no choice.",
+    "unknown words": "It has words that we cannot read, and we do not guess.",
+    "no answer in it": "There is no answer in it.",
+    "too long": "It is too long to be an answer to a numbered question.",
+    "opt-out word among others": "It may ask for no more texts, but says other things too: a person decides.",
+}
+
+
+def _why_read(reply: Reply, question: Question) -> str:
+    match reply:
+        case NotUnderstood(reason=reason):
+            return _REFUSED.get(reason, f"Not read: {reason}.")
+        case Choice(words=Words()) if question.meant is None:
+            return "Its number and its words fit no option together."
+        case Choice(number=number) if question.meant is None:
+            return f"No option of this question has the number {number}."
+        case Words() if question.meant is None:
+            return "Its words fit no option, or more than one."
+    return ""
+
+
+_SO = {
+    Outcome.MOVED: "The delivery would move to {slot}.",
+    Outcome.KEPT: "The delivery would stay on {slot}.",
+    Outcome.ALREADY: "The delivery is on {slot} already, by an answer before.",
+    Outcome.FULL: "Nothing would move: {slot} is full.",
+    Outcome.TOO_LATE: "Nothing would move: the time to answer is over.",
+    Outcome.CLOSED: "Nothing would move: the question is closed.",
+    Outcome.NOT_UNDERSTOOD: "Nothing would move.",
+    Outcome.THANKS: "Politeness alone chooses nothing: nothing would move.",
+    Outcome.CANCEL_ASKED: "CANCEL could mean the texts or the delivery: nothing would move.",
+    Outcome.OPTED_OUT: "The customer would get no more texts.",
+    Outcome.OPTED_IN: "The customer would get texts again.",
+    Outcome.HELP: "The customer would be told who we are and whom to call.",
+    Outcome.NO_QUESTION: "Nothing would move: no question is open.",
+}
+
+
+def _why_so(decision: Decision, question: Question) -> str:
+    slot = question.meant.option.slot if question.meant else ""
+    said = _SO.get(decision.outcome, "").format(slot=slot)
+    if decision.attention:
+        return f"{said} A person would look at it: {decision.attention}"
+    again = decision.outcome in {Outcome.NOT_UNDERSTOOD, Outcome.THANKS} and decision.say
+    return f"{said} The options would be sent once more." if again else said

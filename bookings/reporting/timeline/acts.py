@@ -1,0 +1,149 @@
+"""What staff and imports did to a booking, and every move of it."""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator
+
+from django.contrib.admin.models import ADDITION, LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from bookings.models import ActKind, Booking, ChangeCause, ConsentChange, SlotChange, StaffAct
+from bookings.reporting.timeline.steps import Step, StepKind, Tone, details, full_name, visible
+
+#: What the admin's log says of acts that leave no row of their own.
+CANCELLED, REINSTATED = "Cancelled.", "Reinstated."
+
+
+def by_staff(booking: Booking) -> Iterator[Step]:
+    """How it came to be, and what was done to it that left no row of its own."""
+    entries = list(_log_entries(booking))
+    added_by = [full_name(entry.user) for entry in entries if entry.action_flag == ADDITION]
+    how = "Imported" if booking.imported is not None else "Booked"
+    yield Step(
+        at=booking.created_at,
+        kind=StepKind.BOOKED,
+        title=f"{how} as {visible(booking.reference)}",
+        details=details(("Customer", booking.customer_name), ("Notes", booking.notes)),
+        who="".join(added_by[:1]),
+    )
+    told = [entry for entry in entries if entry.action_flag != ADDITION]
+    yield from map(_logged, told)
+    yield from _cancelled(booking, told)
+
+
+def _cancelled(booking: Booking, told: Iterable[LogEntry]) -> Iterator[Step]:
+    """Each cancellation that the admin's log does not tell of; also one that was taken back."""
+    acts = StaffAct.objects.filter(booking=booking, kind=ActKind.CALLED_OFF)
+    calls = [
+        (act.created_at, full_name(act.user)) for act in acts.select_related("user").order_by("pk")
+    ]
+    now_at = booking.cancelled_at
+    if now_at is not None and all(at < now_at for at, _ in calls):  # by nobody of the staff
+        calls.append((now_at, full_name(booking.cancelled_by)))
+    ends = [at for at, _ in calls[1:]] + [timezone.now()]
+    for (at, who), until in zip(calls, ends, strict=False):
+        if not _is_told(at, until, told):
+            yield Step(at=at, kind=StepKind.STAFF, title="Cancelled", who=who, tone=Tone.BAD)
+
+
+def _is_told(at: dt.datetime, until: dt.datetime, entries: Iterable[LogEntry]) -> bool:
+    return any(
+        at <= entry.action_time <= until and CANCELLED in entry.get_change_message()
+        for entry in entries
+    )
+
+
+def last_changed_by(booking: Booking) -> int | None:
+    """Who of the staff did the last thing to it that is on record, or imported it, by id; None if the customer did."""
+    calls = StaffAct.objects.filter(booking=booking, kind=ActKind.CALLED_OFF)
+    done = (
+        booking.slot_changes.values_list("created_at", "user"),
+        calls.values_list("created_at", "user"),
+        _log_entries(booking).values_list("action_time", "user"),
+    )
+    last = [row for rows in done for row in rows.order_by("-pk")[:1]]
+    return max(last, key=lambda row: row[0])[1] if last else None
+
+
+def _log_entries(booking: Booking) -> QuerySet[LogEntry]:
+    content_type = ContentType.objects.get_for_model(Booking)
+    entries = LogEntry.objects.filter(content_type=content_type, object_id=str(booking.pk))
+    return entries.select_related("user").order_by("action_time", "pk")
+
+
+def _logged(entry: LogEntry) -> Step:
+    said = entry.get_change_message()
+    return Step(
+        at=entry.action_time,
+        kind=StepKind.STAFF,
+        title=visible(said.removesuffix(".")) or "Changed",
+        who=full_name(entry.user),
+        tone=Tone.BAD if CANCELLED in said else Tone.PLAIN,
+    )
+
+
+#: What a person did about what the machine must not guess. Moves, texts and opt-outs have rows of their own too.
+_ATTENDED = {
+    ActKind.TOOK: "Taken over: it needs a person",
+    ActKind.APPLIED: "An option was chosen for the customer",
+    ActKind.ANSWERED: "Answered in own words",
+    ActKind.TOLD_BY_PHONE: "Customer told by phone",
+    ActKind.SET_ASIDE: "Set aside: not for us",
+}
+
+
+def attended(booking: Booking) -> Iterator[Step]:
+    """Who took it over, chose for the customer, answered, phoned, or set it aside."""
+    acts = StaffAct.objects.filter(booking=booking, kind__in=_ATTENDED)
+    for act in acts.select_related("user").order_by("pk"):
+        yield Step(
+            at=act.created_at,
+            kind=StepKind.TOLD if act.kind == ActKind.TOLD_BY_PHONE else StepKind.STAFF,
+            title=_ATTENDED[ActKind(act.kind)],
+            details=details(("About", act.details)),
+            who=full_name(act.user),
+            tone=Tone.GOOD,
+        )
+
+
+def slot_changes(booking: Booking) -> Iterable[SlotChange]:
+    """Every move of it."""
+    return booking.slot_changes.select_related("from_slot", "to_slot", "user")
+
+
+def moved(change: SlotChange) -> Step:
+    """The slot before and after, and because of what or whom."""
+    is_reply = change.cause == ChangeCause.REPLY
+    return Step(
+        at=change.created_at,
+        kind=StepKind.MOVED if is_reply else StepKind.MOVED_BY_STAFF,
+        title=f"Moved to {change.to_slot}",
+        details=details(
+            ("Before", change.from_slot),
+            ("After", change.to_slot),
+            ("Because of", ChangeCause(change.cause).label),
+        ),
+        who=full_name(change.user),
+        tone=Tone.GOOD,
+        inbound=change.inbound_id,
+    )
+
+
+def consent_changes(booking: Booking) -> Iterable[ConsentChange]:
+    """When this customer opted out or in again, also before it was booked."""
+    return ConsentChange.objects.filter(msisdn=booking.msisdn).select_related("user").order_by("pk")
+
+
+def consent(change: ConsentChange) -> Step:
+    """From then on the number may, or may not, be texted."""
+    out = "Opted out of all our texts" if change.is_opted_out else "Opted in again"
+    return Step(
+        at=change.created_at,
+        kind=StepKind.CONSENT,
+        title=out,
+        details=details(("By", change.words)),
+        who=full_name(change.user),
+        tone=Tone.BAD if change.is_opted_out else Tone.GOOD,
+        inbound=change.inbound_id,
+    )

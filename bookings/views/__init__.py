@@ -1,1 +1,0 @@
-"""Staff's pages outside the admin: the notify form, whole numbers, and the simulator's phones."""

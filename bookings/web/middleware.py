@@ -1,0 +1,114 @@
+"""What is done for every request: a name in the log, a policy for the browser, an end to forgotten sessions."""
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib.auth import logout
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils import timezone
+
+from bookings.web.accounts.access import is_fetch
+from bookings.web.accounts.second_factor import is_missing
+from delivery_sms.logs import begin_request, end_request
+
+HEADER = "Content-Security-Policy"
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+#: A session's last use is written down no more often than this: a write costs more than a read.
+_NOTED_EVERY = dt.timedelta(minutes=1)
+
+
+class RequestIdMiddleware:
+    """Names each request in the log and in the answer's `X-Request-ID`."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        name = begin_request(request.headers.get("X-Request-ID", ""))
+        try:
+            response = self.get_response(request)
+        finally:
+            end_request()
+        response.headers["X-Request-ID"] = name
+        return response
+
+
+class ContentSecurityPolicyMiddleware:
+    """Adds the policy of `SECURE_CSP` (the setting Django 6 reads too) to every response."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+        self.policy = _header(settings.SECURE_CSP)
+        self.admin_policy = _header(settings.SECURE_CSP_ADMIN)
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        in_admin = request.path.startswith(reverse("admin:index"))
+        response.headers.setdefault(HEADER, self.admin_policy if in_admin else self.policy)
+        return response
+
+
+def _header(policy: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{directive} {' '.join(sources)}" for directive, sources in policy.items())
+
+
+class SessionLimitsMiddleware:
+    """Logs out who has done nothing for `SESSION_IDLE`, and everybody `SESSION_COOKIE_AGE` after their login.
+
+    Django alone begins to count anew whenever a session is written. A page that refreshes itself is nobody's doing.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: object, *args: object) -> None:
+        """Views that are open to all ask the database for no session: forged webhooks cost no query."""
+        is_open = not getattr(view, "login_required", True)
+        if not is_open and request.session.session_key and request.user.is_authenticated:
+            self._limit(request)
+
+    def _limit(self, request: HttpRequest) -> None:
+        now, session = timezone.now(), request.session
+        began_at = _moment(session.get("began_at")) or now
+        used_at = _moment(session.get("used_at")) or now
+        longest = dt.timedelta(seconds=settings.SESSION_COOKIE_AGE)
+        if now - began_at >= longest or now - used_at >= settings.SESSION_IDLE:
+            logout(request)
+            return
+        session.setdefault("began_at", now.isoformat())
+        if "used_at" not in session or (now - used_at >= _NOTED_EVERY and not is_fetch(request)):
+            session["used_at"] = now.isoformat()
+
+
+class SecondFactorMiddleware:
+    """Lets nobody who owes a second factor further than to the page that asks for it, and out again."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: object, *args: object
+    ) -> HttpResponse | None:
+        match = request.resolver_match
+        is_free = match is not None and match.url_name in {"second-factor", "logout"}
+        if is_free or not getattr(view, "login_required", True) or not is_missing(request):
+            return None
+        return redirect(
+            f"{reverse('second-factor')}?{urlencode({'next': request.get_full_path()})}"
+        )
+
+
+def _moment(text: str | None) -> dt.datetime | None:
+    return dt.datetime.fromisoformat(text) if text else None

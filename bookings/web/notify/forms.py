@@ -1,0 +1,207 @@
+"""What staff type on the notify form and on the simulated phones, and what it means."""
+
+import datetime as dt
+import hashlib
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import Count
+from django.utils import timezone
+from django.utils.formats import date_format
+
+from bookings.models import Booking, Place, SimulatedPhone, Slot
+from bookings.models.fields import check_reference, parse_msisdn
+from bookings.web.form_tokens import new_nonce
+
+ANOTHER_DAY = "another"
+SLOTS_SHOWN = 100
+_LONGEST_ID = 19  # digits that any database can look up
+LONGEST_AHEAD = dt.timedelta(days=365)
+_UNMISTAKABLE = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # read over the phone without doubt
+
+
+def reference_for(nonce: str) -> str:
+    """A booking reference made up for a delivery that has none: `N-7K3QX2`.
+
+    The same for the same form, so that its preview shows what is sent.
+    """
+    digest = hashlib.sha256(nonce.encode()).digest()
+    return "N-" + "".join(_UNMISTAKABLE[byte % len(_UNMISTAKABLE)] for byte in digest[:6])
+
+
+class NotifyForm(forms.Form):
+    """A new delivery and its customer."""
+
+    use_required_attribute = False  # the preview button posts what is there so far
+
+    nonce = forms.CharField(
+        max_length=64,
+        error_messages={
+            "required": "This form had no number of its own, so nothing was sent. Send it now.",
+            "max_length": "This form's own number is too long, so nothing was sent. Send it now.",
+        },
+        widget=forms.HiddenInput(attrs={"autocomplete": "off"}),
+    )
+    number = forms.CharField(
+        label="Phone number",
+        max_length=40,
+        error_messages={"required": "Enter the customer's phone number."},
+        widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "off", "autofocus": True}),
+    )
+    name = forms.CharField(
+        max_length=120, required=False, widget=forms.TextInput(attrs={"autocomplete": "off"})
+    )
+    reference = forms.CharField(
+        max_length=40,
+        required=False,
+        help_text="Printed in the text. Left blank, one is made up.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    slot = forms.CharField(
+        label="Delivery slot",
+        max_length=20,
+        error_messages={"required": "Choose a slot."},
+        widget=forms.Select(),
+    )
+    date = forms.DateField(
+        required=False, widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
+    )
+    window_start = forms.TimeField(
+        label="From",
+        required=False,
+        widget=forms.TimeInput(format="%H:%M", attrs={"type": "time"}),
+    )
+    window_end = forms.TimeField(
+        label="To",
+        required=False,
+        widget=forms.TimeInput(format="%H:%M", attrs={"type": "time"}),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"label_suffix": "", **kwargs})
+        choices = coming_slots()
+        widget = self.fields["slot"].widget
+        widget.choices = [*choices, (ANOTHER_DAY, "Another day or window ...")]
+        self.initial.setdefault("slot", choices[0][0] if choices else ANOTHER_DAY)
+
+    def clean_number(self) -> str:
+        return parse_msisdn(self.cleaned_data["number"])
+
+    def clean_reference(self) -> str:
+        nonce = self.cleaned_data.get("nonce", "")  # cleaned before, since it stands first
+        reference = self.cleaned_data["reference"] or reference_for(nonce)
+        check_reference(reference)
+        if Booking.objects.filter(reference=reference).exists():
+            raise ValidationError(f"There is a booking with the reference {reference} already.")
+        return str(reference)
+
+    def clean(self) -> dict[str, Any]:
+        choice = self.cleaned_data.get("slot")
+        if choice is not None:
+            field = "date" if choice == ANOTHER_DAY else "slot"
+            try:
+                slot = self._other_slot() if choice == ANOTHER_DAY else _stored_slot(choice)
+                _check_time(slot)
+                self.cleaned_data["slot"] = slot
+            except ValidationError as error:
+                self.add_error(field, error)
+        return self.cleaned_data
+
+    def booking(self) -> Booking:
+        """The booking that valid fields describe, unsaved; so may its slot be."""
+        return Booking(
+            reference=self.cleaned_data["reference"],
+            customer_name=self.cleaned_data["name"],
+            msisdn=self.cleaned_data["number"],
+            slot=self.cleaned_data["slot"],
+        )
+
+    @property
+    def idempotency_key(self) -> str:
+        """What its notification is called, however often the form is posted."""
+        return f"form:{self.cleaned_data['nonce']}"
+
+    def renew_bad_nonce(self) -> None:
+        """Give a form that came without a usable nonce one of its own."""
+        if "nonce" in self.errors:
+            self.data = dict(self.data.items()) | {"nonce": new_nonce()}
+
+    def _other_slot(self) -> Slot:
+        names = ("date", "window_start", "window_end")
+        if any(name in self.errors for name in names):
+            raise ValidationError("Check the day and its window.")
+        date, start, end = (self.cleaned_data.get(name) for name in names)
+        if date is None or start is None or end is None:
+            raise ValidationError("Enter the day, and the window's start and end.")
+        if end <= start:
+            raise ValidationError("The window must end after it starts.")
+        key = {"place": Place.DOOR, "date": date, "window_start": start, "window_end": end}
+        stored = Slot.objects.filter(**key).first()
+        return _with_room(stored) if stored else Slot(**key)
+
+
+class ReplyForm(forms.Form):
+    """What a customer types on the simulated phone."""
+
+    text = forms.CharField(max_length=160)
+
+
+class SwitchesForm(forms.ModelForm):
+    """How a simulated phone behaves."""
+
+    class Meta:
+        model = SimulatedPhone
+        fields = ["stays_silent", "fails", "sends_twice", "replies_late", "splits"]
+        labels = {
+            "stays_silent": "Stay silent",
+            "fails": "Fail",
+            "sends_twice": "Send the webhook twice",
+            "replies_late": "Reply late",
+            "splits": "Send texts in parts",
+        }
+
+
+def coming_slots() -> list[tuple[str, str]]:
+    """The next slots at the door that still have room and time, as (id, words)."""
+    now = timezone.now()
+    slots = Slot.objects.filter(place=Place.DOOR).exclude(capacity=0)
+    coming = [
+        slot
+        for slot in slots.from_day(timezone.localdate(now))[: 2 * SLOTS_SHOWN]
+        if slot.cutoff_at > now
+    ]
+    booked = Booking.objects.scheduled().filter(slot__in=coming).values_list("slot")
+    taken = dict(booked.annotate(Count("pk")).order_by())
+    return [
+        (str(slot.pk), _slot_words(slot, taken.get(slot.pk, 0)))
+        for slot in coming
+        if slot.capacity is None or slot.capacity > taken.get(slot.pk, 0)
+    ][:SLOTS_SHOWN]
+
+
+def _slot_words(slot: Slot, taken: int) -> str:
+    words = f"{date_format(slot.date, 'D j M')}, {slot.window}"
+    return words if slot.capacity is None else f"{words} ({slot.capacity - taken} free)"
+
+
+def _stored_slot(choice: str) -> Slot:
+    is_id = choice.isascii() and choice.isdecimal() and len(choice) < _LONGEST_ID
+    slot = Slot.objects.filter(pk=int(choice)).first() if is_id else None
+    if slot is None:
+        raise ValidationError("There is no such slot any more. Choose another.")
+    return _with_room(slot)
+
+
+def _with_room(slot: Slot) -> Slot:
+    """Only the early word: booking it takes the lock and counts again."""
+    if not slot.has_room():
+        raise ValidationError("This slot is full. Choose another.")
+    return slot
+
+
+def _check_time(slot: Slot) -> None:
+    if slot.date > timezone.localdate() + LONGEST_AHEAD:
+        raise ValidationError("That is more than a year ahead.")
+    if slot.date < timezone.localdate() or slot.cutoff_at <= timezone.now():
+        raise ValidationError("It is too late for this slot: its cut-off has passed.")

@@ -1,0 +1,79 @@
+"""Seeing a customer's whole number: by a click, and written down before it is shown."""
+
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from bookings.models import (
+    ActKind,
+    Booking,
+    Concern,
+    ConsentChange,
+    DeliveryReceipt,
+    InboundMessage,
+    Notification,
+    OutboundMessage,
+    StaffAct,
+)
+from bookings.models.fields import as_msisdn, show_msisdn
+from bookings.web.accounts.access import StaffRequest, is_fetch, staff_only
+
+_MODELS: tuple[type[Model], ...] = (
+    *(Booking, Notification, OutboundMessage, InboundMessage),
+    *(DeliveryReceipt, ConsentChange, StaffAct, Concern),
+)
+#: The tables whose pages show a customer's number, by their names in addresses and permissions.
+TABLES: dict[str, Any] = {model.__name__.lower(): model for model in _MODELS}
+
+may_reveal = staff_only("bookings.reveal_number")
+
+
+@require_POST
+@never_cache
+@may_reveal
+def number(request: StaffRequest, table: str, pk: int) -> HttpResponse:
+    """The whole number of a row that one may see. A script gets it alone, a browser as a page."""
+    row = _row(request, table, pk)
+    msisdn = as_msisdn(row.msisdn)
+    if not msisdn:
+        raise Http404("There is no phone number in this row.")
+    StaffAct.objects.create(
+        kind=ActKind.REVEALED,
+        user=request.user,
+        msisdn=msisdn,
+        booking=_booking(row),
+        details=f"{table} {pk}",
+    )
+    shown = show_msisdn(msisdn)
+    if is_fetch(request):
+        return HttpResponse(shown, content_type="text/plain; charset=utf-8")
+    back = reverse(f"admin:bookings_{table}_change", args=[pk])
+    return render(request, "reveal.html", {"number": shown, "back": back})
+
+
+def _row(request: StaffRequest, table: str, pk: int) -> Any:
+    """The row, if there is one and its page may be opened. Raises Http404 or PermissionDenied."""
+    model = TABLES.get(table)
+    if model is None:
+        raise Http404("No page of such rows shows a number.")
+    if not any(request.user.has_perm(f"bookings.{may}_{table}") for may in ("view", "change")):
+        raise PermissionDenied
+    return get_object_or_404(model, pk=pk)
+
+
+def _booking(row: Any) -> Booking | None:
+    match row:
+        case Booking():
+            return row
+        case DeliveryReceipt():
+            return row.attempt.message.booking if row.attempt else None
+        case ConsentChange():
+            return None
+    booking: Booking | None = row.booking
+    return booking

@@ -1,0 +1,119 @@
+"""The two webhooks: check who speaks, read, and carry it out in one transaction before the 200.
+
+What we answer decides what the gateway does next. 200: done, or known already. 4xx: it will never
+be taken. 503: our database is away, send it again. Anything but 200 is sent again for 24 hours (a
+receipt: 72), says Vonage; so a bug in our rule is kept for people and answered with 200.
+"""
+
+import functools
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Concatenate, ParamSpec
+
+from django.contrib.auth.decorators import login_not_required
+from django.db import InterfaceError, InternalError, OperationalError, transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.log import log_response
+from django.views.decorators.cache import cache_control
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+
+from bookings.models import DeliveryReceipt, InboundMessage
+from bookings.outbox import delivery_receipts
+from bookings.replies import service
+from bookings.web.webhooks import alarm
+from bookings.web.webhooks.authentication import ForgedError, check_authentic
+from bookings.web.webhooks.deadline import in_time
+from bookings.web.webhooks.payloads import RefusedError, parse_inbound, parse_receipt, read_fields
+
+logger = logging.getLogger(__name__)
+
+# Vonage repeats an inbound SMS for 24 hours and a receipt for 72; an hour for clocks and queues.
+INBOUND_MAX_AGE = timedelta(hours=25)
+RECEIPT_MAX_AGE = timedelta(hours=73)
+
+refusals = alarm.RefusalAlarm()
+
+P = ParamSpec("P")
+View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+
+
+def refusals_answered(view: View[P]) -> View[P]:
+    """Turn a refusal into its status, and a database fault into "send it again"; log it once.
+
+    The log names the webhook, not the path: the path can hold the token.
+    """
+
+    @functools.wraps(view)
+    def answered(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        try:
+            return view(request, *args, **kwargs)
+        except RefusedError as error:
+            response, reason = HttpResponse(status=error.status), str(error)
+            _watch(error)
+        except (OperationalError, InterfaceError, InternalError) as error:
+            response = HttpResponse(status=503, headers={"Retry-After": "5"})
+            reason = f"database: {error}"
+        log_response(
+            "Webhook %s answered with %s: %s",
+            view.__name__,
+            response.status_code,
+            reason,
+            response=response,
+            request=request,
+            logger=logger,
+        )
+        return response
+
+    return answered
+
+
+def _watch(error: RefusedError) -> None:
+    if isinstance(error, ForgedError) and refusals.rings(timezone.now()):
+        logger.error(
+            "More than %s webhook requests were refused with 401 in ten minutes. Was the signature secret rotated at"
+            " Vonage? Compare VONAGE_SIGNATURE_SECRETS, VONAGE_SIGNATURE_METHOD and WEBHOOK_TOKEN with its dashboard.",
+            alarm.MOST,
+        )
+
+
+@csrf_exempt
+@login_not_required
+@transaction.non_atomic_requests
+@cache_control(no_store=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+@refusals_answered
+def inbound_sms(request: HttpRequest, token: str | None = None) -> HttpResponse:
+    """A customer's SMS: stored, decided and answered in one transaction."""
+    fields = read_fields(request)
+    if not fields:  # Vonage probes the URL when a number is linked to it
+        return HttpResponse()
+    check_authentic(fields, token, max_age=INBOUND_MAX_AGE)
+    sms = parse_inbound(fields)
+    with in_time(request), transaction.atomic():
+        inbound = InboundMessage.objects.store(sms)
+        if inbound is not None:  # None: this message id is known already
+            service.answer(inbound)
+    return HttpResponse()
+
+
+@csrf_exempt
+@login_not_required
+@transaction.non_atomic_requests
+@cache_control(no_store=True)
+@require_http_methods(["GET", "HEAD", "POST"])
+@refusals_answered
+def delivery_receipt(request: HttpRequest, token: str | None = None) -> HttpResponse:
+    """The gateway's word on an SMS of ours: stored, and the message moved forward with it."""
+    fields = read_fields(request)
+    if not fields:
+        return HttpResponse()
+    check_authentic(fields, token, max_age=RECEIPT_MAX_AGE)
+    value = parse_receipt(fields)
+    with in_time(request), transaction.atomic():
+        receipt = DeliveryReceipt.objects.store(value)
+        if receipt is not None:
+            delivery_receipts.apply_or_park(receipt)
+    return HttpResponse()
