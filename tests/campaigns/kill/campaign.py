@@ -100,10 +100,10 @@ def _queue_texts(environment: Environment, how_many: int) -> None:
 
 
 def _queue_text(kind: str, number: int) -> None:
-    from bookings.notifications.asking.asking import notify
     from django.db import transaction
 
     from bookings.models import Booking, Kind, Slot
+    from bookings.notifications.asking import notify
 
     with transaction.atomic():
         if kind != Kind.NOTIFICATION:

@@ -96,8 +96,8 @@ def _run_with_bug(
 @contextmanager
 def _nobody_locks_the_customer() -> Iterator[None]:
     with (
-        patch("bookings.replies.parser.parser.service.lock_customer", lambda *msisdns: None),
-        patch("bookings.notifications.asking.asking.asking.lock_customer", lambda *msisdns: None),
+        patch("bookings.replies.service.lock_customer", lambda *msisdns: None),
+        patch("bookings.notifications.asking.lock_customer", lambda *msisdns: None),
     ):
         yield
 

@@ -81,9 +81,8 @@ class RaceRound:
         self._set_up()
 
     def _set_up(self) -> None:
-        from bookings.notifications.asking.asking import notify
-
         from bookings.models import Booking, Slot
+        from bookings.notifications.asking import notify
 
         hour, place = divmod(self._number, _ROUNDS_PER_HOUR)
         first = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=3 + 3 * place)
@@ -119,7 +118,7 @@ class RaceRound:
     # What is done at the same instant
 
     def _replies(self) -> None:
-        from bookings.dispatch.bookings import bookings as dispatch
+        from bookings.dispatch import bookings as dispatch
 
         racer, other, third, *_ = self.bookings
 
@@ -131,7 +130,7 @@ class RaceRound:
         self._expect_200(self._simultaneous.do(*[same] * 3, *[another] * 2, move, *replies))
 
     def _clicks(self) -> None:
-        from bookings.notifications.asking.asking import notify
+        from bookings.notifications.asking import notify
 
         long, asked = self.bookings[3], self.bookings[4]
         form = {

@@ -3,8 +3,8 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
-from bookings.dispatch.bookings import bookings as dispatch
-from bookings.notifications.asking import asking
+from bookings.dispatch import bookings as dispatch
+from bookings.notifications import asking
 from bookings.outbox.circuit import close_circuit
 from tests.campaigns.states.base_machine import BaseMachine
 from tests.campaigns.states.reference_model import Delivery

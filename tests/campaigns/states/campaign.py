@@ -33,8 +33,7 @@ OFTEN = [
 
 
 def run(environment: Environment, size: int, report: Report) -> None:
-    from bookings.dispatch.bookings.bookings.imports import importing, slices
-
+    from bookings.dispatch.imports import importing, slices
     from bookings.web.webhooks import deadline
 
     logging.disable(logging.CRITICAL)

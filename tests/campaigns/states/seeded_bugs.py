@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from bookings.dispatch.bookings.imports.known import Known, compare
-from bookings.dispatch.bookings.imports.rows import Row
-from bookings.replies.parser.parser import Choice, NotUnderstood
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from bookings import outbox
-from bookings.dispatch.bookings import bookings as dispatch
-from bookings.dispatch.bookings import ticket_actions
+from bookings.customers import consent
+from bookings.dispatch import bookings as dispatch
+from bookings.dispatch import ticket_actions
+from bookings.dispatch.imports.known import Known, compare
+from bookings.dispatch.imports.rows import Row
 from bookings.gateways import InboundSMS
 from bookings.models import (
     Booking,
@@ -30,10 +30,10 @@ from bookings.models import (
 from bookings.models.batches import BatchEntryQuerySet, BatchQuerySet
 from bookings.models.inbound import InboundMessage, InboundMessageQuerySet
 from bookings.models.outbound import OutboundMessageQuerySet
-from bookings.notifications.asking import reminders
+from bookings.notifications import reminders
 from bookings.outbox import claiming, sending
-from bookings.replies.context import consent
-from bookings.replies.parser import context, service
+from bookings.replies import context, service
+from bookings.replies.parser import Choice, NotUnderstood
 from bookings.scheduling import offers
 from bookings.web.webhooks import authentication
 
@@ -128,7 +128,7 @@ def _a_row_is_always_news() -> AbstractContextManager[Any]:
         booking.imported = booking.imported and {}
         return compare(row, booking, cause)
 
-    return patch("bookings.dispatch.bookings.imports.importing.compare", anew)
+    return patch("bookings.dispatch.imports.importing.compare", anew)
 
 
 def _an_answer_is_a_text_of_the_batch() -> AbstractContextManager[Any]:

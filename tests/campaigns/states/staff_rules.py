@@ -5,18 +5,17 @@ import datetime as dt
 import io
 from collections.abc import Callable
 
-from bookings.admin.bookings.model_admin.model_admin import move_many
-from bookings.dispatch.bookings.bookings import ticket_actions
-from bookings.dispatch.bookings.bookings.imports import slices
-from bookings.dispatch.bookings.bookings.notices import Telling
-from bookings.notifications.asking.asking import batches
-from bookings.replies.parser.context import consent
 from django.contrib.auth.models import User
 from django.db.models import Min
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
+from bookings.admin.bookings import move_many
 from bookings.admin.shared.row_versions import seen_words
+from bookings.customers import consent
+from bookings.dispatch import ticket_actions
+from bookings.dispatch.imports import slices
+from bookings.dispatch.notices import Telling
 from bookings.models import (
     Batch,
     BatchEntry,
@@ -27,6 +26,7 @@ from bookings.models import (
     Slot,
     SlotOption,
 )
+from bookings.notifications import batches
 from bookings.outbox.claiming import sendable
 from bookings.scheduling import offers
 from tests.campaigns.states.booking_and_reply_rules import PHONES, BookingAndReplyRules, phone, pick
