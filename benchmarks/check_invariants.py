@@ -3,8 +3,9 @@
     TEST_DATABASE_URL=postgres://user@host/any .venv/bin/python -m benchmarks.check_invariants [--messages 100000]
 
 Each run makes a database of its own, on SQLite and, where TEST_DATABASE_URL names a PostgreSQL, on that too, and fills
-it with a sound history: questions, answers, moves, acknowledgements, attempts, parts and receipts of two weeks. Seconds
-depend on the machine and on who else uses it: so each is given in plain reads of all outgoing messages too, and in CPU.
+it with a sound history: notifications, answers, moves, acknowledgements, attempts, parts and receipts of two weeks.
+Seconds depend on the machine and its other users; each is also given
+in plain reads of all outgoing messages and in CPU seconds.
 """
 
 import argparse
@@ -142,11 +143,11 @@ def _fill_some(
     outcomes = chance.choices(list(_REPLIES), list(_REPLIES.values()), k=len(numbers))
     offers = [_offer(slots, at.date(), hour) for at, hour in zip(asked_at, hours, strict=True)]
     bookings = _bookings(numbers, offers, outcomes)
-    questions = _questions(bookings, offers, asked_at, now)
-    options = _options(questions, offers)
-    replies = _replies(questions, options, outcomes, asked_at)
+    notifications = _notifications(bookings, offers, asked_at, now)
+    options = _options(notifications, offers)
+    replies = _replies(notifications, options, outcomes, asked_at)
     _note_moves(replies)
-    messages = _messages(questions, replies)
+    messages = _messages(notifications, replies)
     spent.update(_handed_over(messages, chance))
 
 
@@ -171,7 +172,7 @@ def _bookings(numbers: range, offers: list[Any], outcomes: list[str]) -> list[An
     )
 
 
-def _questions(
+def _notifications(
     bookings: list[Any], offers: list[Any], asked_at: list[dt.datetime], now: dt.datetime
 ) -> list[Any]:
     from bookings.models import Notification
@@ -197,44 +198,44 @@ def _state(closes_at: dt.datetime, now: dt.datetime) -> dict[str, Any]:
     return {"state": "closed", "closed_at": closes_at}
 
 
-def _options(questions: list[Any], offers: list[Any]) -> list[Any]:
+def _options(notifications: list[Any], offers: list[Any]) -> list[Any]:
     from bookings.models import SlotOption
 
     return _create(
         SlotOption(
-            notification=question,
-            msisdn=question.msisdn,
+            notification=notification,
+            msisdn=notification.msisdn,
             digit=digit,
             words=f"option {digit}",
             slot=slot,
-            is_held=question.state == "open",
+            is_held=notification.state == "open",
         )
-        for question, offer in zip(questions, offers, strict=True)
+        for notification, offer in zip(notifications, offers, strict=True)
         for digit, slot in enumerate(offer, start=1)
     )
 
 
 def _replies(
-    questions: list[Any], options: list[Any], outcomes: list[str], asked_at: list[dt.datetime]
+    notifications: list[Any], options: list[Any], outcomes: list[str], asked_at: list[dt.datetime]
 ) -> list[Any]:
     from bookings.models import InboundMessage
 
     chosen, came_to = {"kept": 0, "moved": 1}, {"kept": "kept", "moved": "another"}
     return _create(
         InboundMessage(
-            msisdn=question.msisdn,
+            msisdn=notification.msisdn,
             virtual_number=_VIRTUAL_NUMBER,
             text="2",
             received_at=at + dt.timedelta(minutes=7),
             outcome=outcome,
-            booking=question.booking,
-            notification=question,
+            booking=notification.booking,
+            notification=notification,
             option=options[3 * place + chosen[outcome]] if outcome in chosen else None,
             chose=came_to.get(outcome, ""),
-            raw={"msisdn": question.msisdn, "text": "2", "type": "text"},
+            raw={"msisdn": notification.msisdn, "text": "2", "type": "text"},
         )
-        for place, (question, outcome, at) in enumerate(
-            zip(questions, outcomes, asked_at, strict=True)
+        for place, (notification, outcome, at) in enumerate(
+            zip(notifications, outcomes, asked_at, strict=True)
         )
         if outcome
     )
@@ -260,7 +261,7 @@ def _note_moves(replies: list[Any]) -> None:
     Booking.objects.bulk_update([change.booking for change in changes], ["changed_at"])
 
 
-def _messages(questions: list[Any], replies: list[Any]) -> list[Any]:
+def _messages(notifications: list[Any], replies: list[Any]) -> list[Any]:
     from bookings.models import OutboundMessage
 
     common: dict[str, Any] = {
@@ -271,15 +272,15 @@ def _messages(questions: list[Any], replies: list[Any]) -> list[Any]:
     asked = [
         OutboundMessage(
             kind="notification",
-            msisdn=question.msisdn,
-            text=f"Acme: {question.booking.reference} comes soon. Reply 1, 2 or 3.",
+            msisdn=notification.msisdn,
+            text=f"Acme: {notification.booking.reference} comes soon. Reply 1, 2 or 3.",
             parts=2,
-            booking=question.booking,
-            notification=question,
-            queued_at=question.created_at,
+            booking=notification.booking,
+            notification=notification,
+            queued_at=notification.created_at,
             **common,
         )
-        for question in questions
+        for notification in notifications
     ]
     told = [
         OutboundMessage(

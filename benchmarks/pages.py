@@ -50,11 +50,11 @@ _PAGES = {
     "a number of nobody": "/admin/bookings/outboundmessage/?q=%2B447911123456",
     "a word of many texts": "/admin/bookings/inboundmessage/?q=thanks",
     "a word of none": "/admin/bookings/outboundmessage/?q=zebra",
-    "a question searched for": "/admin/bookings/notification/?q=zebra",
+    "a notification searched for": "/admin/bookings/notification/?q=zebra",
     "a receipt searched for": "/admin/bookings/deliveryreceipt/?q=zebra",
     "a move searched for": "/admin/bookings/slotchange/?q=zebra",
     "a booking searched for": "/admin/bookings/booking/?q=zebra",
-    "needs attention": "/admin/bookings/concern/",
+    "needs attention": "/admin/bookings/ticket/",
     "who does not know": "/admin/bookings/booking/unaware/?day={day}",
     "receipts": "/admin/bookings/deliveryreceipt/",
     "slot changes": "/admin/bookings/slotchange/",
@@ -86,7 +86,7 @@ def main() -> int:
 
 
 def _fill(bookings: int) -> None:
-    """Five messages for each booking: question, reply, answer, a reminder and thanks; some lost, some waiting."""
+    """Five messages for each booking: notification, reply, answer, a reminder and thanks; some lost, some waiting."""
     from benchmarks.check_invariants import fill
     from bookings.models import Booking, Sender
 
@@ -104,7 +104,7 @@ def _fill(bookings: int) -> None:
 
 
 def _hand_over() -> None:
-    """Each text in one or two parts, some seconds after it was queued; reminders after their questions."""
+    """Each text in one or two parts, some seconds after it was queued; reminders after their notifications."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -136,13 +136,13 @@ def _lose_some() -> None:
 
 
 def _leave_some_waiting(today: dt.date) -> None:
-    """Of the deliveries to come, 300 questions that need a person, 200 of them still queued."""
-    from bookings.models import Booking, Concern, OutboundMessage
+    """Of the deliveries to come, 300 notifications that need a person, 200 of them still queued."""
+    from bookings.models import Booking, OutboundMessage, Ticket
 
     some = Booking.objects.filter(slot__date__gte=today).order_by("pk")
     waiting = OutboundMessage.objects.filter(booking__in=some[:300], kind="notification")
-    Concern.objects.bulk_create(
-        Concern(
+    Ticket.objects.bulk_create(
+        Ticket(
             kind="not_sent",
             reason="Not delivered.",
             msisdn=text.msisdn,

@@ -1,6 +1,6 @@
 """Rows for tests: believable, in the future, and in keeping with every constraint.
 
-`NotificationFactory` makes a question with its options, `OutboundMessageFactory` the SMS of it.
+`NotificationFactory` makes a notification with its options, `OutboundMessageFactory` the SMS of it.
 """
 
 import datetime as dt
@@ -18,8 +18,6 @@ from bookings.language import messages
 from bookings.models import (
     Booking,
     ChangeCause,
-    Concern,
-    ConcernKind,
     ConsentChange,
     DeliveryReceipt,
     InboundMessage,
@@ -34,6 +32,8 @@ from bookings.models import (
     Slot,
     SlotChange,
     SlotOption,
+    Ticket,
+    TicketKind,
 )
 from bookings.models.fields import country_of
 from bookings.outbox.settling import NEVER_LEFT
@@ -81,7 +81,7 @@ class BookingFactory(DjangoModelFactory[Booking]):
 
 
 class NotificationFactory(DjangoModelFactory[Notification]):
-    """An open question, handed over; with `options=0` none are printed."""
+    """An open notification, handed over; with `options=0` none are printed."""
 
     class Meta:
         model = Notification
@@ -124,7 +124,7 @@ class SlotOptionFactory(DjangoModelFactory[SlotOption]):
 
 
 class InboundMessageFactory(DjangoModelFactory[InboundMessage]):
-    """A reply. With `notification=` (and `booking=`) it is the reply to that question."""
+    """A reply. With `notification=` (and `booking=`) it is the reply to that notification."""
 
     class Meta:
         model = InboundMessage
@@ -258,13 +258,13 @@ class ConsentChangeFactory(DjangoModelFactory[ConsentChange]):
     words = "STOP"
 
 
-class ConcernFactory(DjangoModelFactory[Concern]):
+class TicketFactory(DjangoModelFactory[Ticket]):
     """An unclear reply that waits for a person."""
 
     class Meta:
-        model = Concern
+        model = Ticket
 
-    kind = ConcernKind.UNCLEAR
+    kind = TicketKind.UNCLEAR
     reason = "Not understood, after the options were repeated."
     inbound = SubFactory(
         InboundMessageFactory,

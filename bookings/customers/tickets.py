@@ -1,7 +1,7 @@
 """What needs a person: raised in the transaction that finds it, and settled by itself where a later event mends it.
 
-A concern is about one text, in or out. Everyone locks a customer first, then texts to them, then their consent, and
-concerns last.
+A ticket is about one text, in or out. Everyone locks a customer first, then texts to them, then their consent, and
+tickets last.
 """
 
 import datetime as dt
@@ -12,20 +12,20 @@ from django.utils import timezone
 
 from bookings.models import (
     Booking,
-    Concern,
-    ConcernKind,
     InboundMessage,
     Kind,
     MessageState,
     OutboundMessage,
     Outcome,
     Settlement,
+    Ticket,
+    TicketKind,
 )
 from bookings.models.fields import as_msisdn
 from bookings.models.inbound import SAME_TEXT_FOR
 from bookings.models.message_states import LOST
 from bookings.models.outbound import SENT_AGAIN
-from bookings.models.tickets import ConcernQuerySet
+from bookings.models.tickets import TicketQuerySet
 
 #: Texts that tell a customer where a delivery stands, and those whose loss a person must know of.
 _TELLING = (Kind.NOTIFICATION, Kind.TOLD, Kind.ACKNOWLEDGEMENT)
@@ -38,38 +38,38 @@ _AT_ONCE = 300
 
 #: What a person must look at, by what our rule made of a text, unless the rule names something else.
 _BY_OUTCOME = {
-    Outcome.TOO_LATE: ConcernKind.LATE,
-    Outcome.CLOSED: ConcernKind.LATE,
-    Outcome.UNKNOWN_SENDER: ConcernKind.STRANGER,
-    Outcome.NOT_OURS: ConcernKind.STRANGER,
-    Outcome.FULL: ConcernKind.FULL,
-    Outcome.CANCEL_ASKED: ConcernKind.WANTS_OUT,
-    Outcome.ERROR: ConcernKind.BROKEN,
+    Outcome.TOO_LATE: TicketKind.LATE,
+    Outcome.CLOSED: TicketKind.LATE,
+    Outcome.UNKNOWN_SENDER: TicketKind.STRANGER,
+    Outcome.NOT_OURS: TicketKind.STRANGER,
+    Outcome.FULL: TicketKind.FULL,
+    Outcome.CANCEL_ASKED: TicketKind.WANTS_OUT,
+    Outcome.ERROR: TicketKind.BROKEN,
 }
 #: What the same customer's clear choice about the same booking mends.
 _MENDED_BY_CHOICE = (
-    *(ConcernKind.UNCLEAR, ConcernKind.LATE, ConcernKind.FULL),
-    *(ConcernKind.NOT_SENT, ConcernKind.UNKNOWN, ConcernKind.NO_RECEIPT),
+    *(TicketKind.UNCLEAR, TicketKind.LATE, TicketKind.FULL),
+    *(TicketKind.NOT_SENT, TicketKind.UNKNOWN, TicketKind.NO_RECEIPT),
 )
 
 
-def kind_of(outcome: Outcome) -> ConcernKind:
+def kind_of(outcome: Outcome) -> TicketKind:
     """Which kind an outcome is that a person must look at."""
-    return _BY_OUTCOME.get(outcome, ConcernKind.UNCLEAR)
+    return _BY_OUTCOME.get(outcome, TicketKind.UNCLEAR)
 
 
-def raise_for_inbound(inbound: InboundMessage, kind: ConcernKind) -> None:
-    """The concern of a text with an `attention`; if it has none (any more), what was raised for it is overtaken.
+def raise_for_inbound(inbound: InboundMessage, kind: TicketKind) -> None:
+    """The ticket of a text with an `attention`; if it has none (any more), what was raised for it is overtaken.
 
     The pieces of a text that did not become whole are one thing to see to.
     """
     if not inbound.attention:
-        _overtake(Concern.objects.filter(inbound=inbound))
+        _overtake(Ticket.objects.filter(inbound=inbound))
         return
     if inbound.outcome == Outcome.PART and _is_seen_with_another(inbound):
         return
     _raise(
-        Concern(
+        Ticket(
             inbound=inbound,
             kind=kind,
             reason=inbound.attention,
@@ -86,19 +86,19 @@ def raise_for_outbound(message: OutboundMessage) -> None:
     if message.state == MessageState.DELIVERED:
         _overtake(_mended_by(message))
     elif message.state in {MessageState.ACCEPTED, MessageState.BUFFERED}:
-        silent = (ConcernKind.UNKNOWN, ConcernKind.NO_RECEIPT)
-        _overtake(Concern.objects.filter(outbound=message, kind__in=silent))
+        silent = (TicketKind.UNKNOWN, TicketKind.NO_RECEIPT)
+        _overtake(Ticket.objects.filter(outbound=message, kind__in=silent))
     else:
         _raise_if_in_vain(message)
 
 
 def _raise_if_in_vain(message: OutboundMessage) -> None:
     if message.state in LOST:
-        _raise_for_text(message, ConcernKind.NOT_SENT, f"was not delivered. {message.reason}")
+        _raise_for_text(message, TicketKind.NOT_SENT, f"was not delivered. {message.reason}")
     elif message.state == MessageState.CANCELLED and message.kind == Kind.STAFF:
-        _raise_for_text(message, ConcernKind.NOT_SENT, f"was not sent: {message.reason}.")
+        _raise_for_text(message, TicketKind.NOT_SENT, f"was not sent: {message.reason}.")
     elif message.state == MessageState.UNKNOWN and not _goes_again(message):
-        _raise_for_text(message, ConcernKind.UNKNOWN, "may not have arrived: nobody knows.")
+        _raise_for_text(message, TicketKind.UNKNOWN, "may not have arrived: nobody knows.")
 
 
 def cancel_texts_about(booking: Booking, because: str) -> None:
@@ -114,12 +114,12 @@ def cancel_texts_about(booking: Booking, because: str) -> None:
 
 
 def miss_receipts() -> int:
-    """Raise a concern for each text that has had no word for half an hour after it was handed over. How many."""
+    """Raise a ticket for each text that has had no word for half an hour after it was handed over. How many."""
     now = timezone.now()
     silent = OutboundMessage.objects.filter(
         state__in=[MessageState.SUBMITTED, MessageState.UNKNOWN],
         kind__in=_MATTERING,
-        concern=None,
+        ticket=None,
         call_started_at__lte=now - NO_RECEIPT_AFTER,
         call_started_at__gt=now - _LOOKED_FOR,
         queued_at__gt=now - 2 * _LOOKED_FOR,  # which has an index
@@ -135,7 +135,7 @@ def miss_receipts() -> int:
 
 def overtake_by_choice(inbound: InboundMessage) -> None:
     """A clear choice mends what was unclear before it about the same booking. The customer is locked."""
-    before = Concern.objects.filter(
+    before = Ticket.objects.filter(
         msisdn=as_msisdn(inbound.msisdn), booking=inbound.booking, kind__in=_MENDED_BY_CHOICE
     ).exclude(outbound__kind=Kind.STAFF)
     _overtake(before.exclude(inbound__received_at__gt=inbound.received_at))
@@ -143,23 +143,23 @@ def overtake_by_choice(inbound: InboundMessage) -> None:
 
 def overtake_by_opt_out(msisdn: str) -> None:
     """Whoever has opted out need not be asked whether they want to."""
-    _overtake(Concern.objects.filter(msisdn=msisdn, kind=ConcernKind.WANTS_OUT))
+    _overtake(Ticket.objects.filter(msisdn=msisdn, kind=TicketKind.WANTS_OUT))
 
 
 def overtake_parts(parts: list[InboundMessage]) -> None:
     """Pieces that became a whole text after all."""
-    _overtake(Concern.objects.filter(inbound__in=parts))
+    _overtake(Ticket.objects.filter(inbound__in=parts))
 
 
 def _is_seen_with_another(piece: InboundMessage) -> bool:
     """Another piece of the same text waits for a person, or one saw to that after this piece had come."""
     others = InboundMessage.objects.of_same_text(piece, SAME_TEXT_FOR)
     unsettled = Q(settled_at=None) | Q(settled_at__gt=piece.received_at)
-    return Concern.objects.filter(unsettled, inbound__in=others).exists()
+    return Ticket.objects.filter(unsettled, inbound__in=others).exists()
 
 
 def _only_booking(inbound: InboundMessage) -> Booking | None:
-    """The one delivery that this number waits for, though the text is about no question. None if it has several."""
+    """The one delivery that this number waits for, though the text is about no notification. None if it has several."""
     coming = Booking.objects.scheduled().filter(
         msisdn=as_msisdn(inbound.msisdn), slot__date__gte=timezone.localdate()
     )
@@ -169,10 +169,10 @@ def _only_booking(inbound: InboundMessage) -> Booking | None:
 
 def _miss(message: OutboundMessage) -> None:
     if message.state == MessageState.UNKNOWN:
-        _raise_for_text(message, ConcernKind.UNKNOWN, "may not have arrived: nobody knows.")
+        _raise_for_text(message, TicketKind.UNKNOWN, "may not have arrived: nobody knows.")
     else:
         why = "was handed over, and no receipt says that it arrived."
-        _raise_for_text(message, ConcernKind.NO_RECEIPT, why)
+        _raise_for_text(message, TicketKind.NO_RECEIPT, why)
 
 
 def _goes_again(message: OutboundMessage) -> bool:
@@ -180,7 +180,7 @@ def _goes_again(message: OutboundMessage) -> bool:
     return message.kind in SENT_AGAIN and not message.sent_again and not message.never_again
 
 
-def _raise_for_text(message: OutboundMessage, kind: ConcernKind, what: str) -> None:
+def _raise_for_text(message: OutboundMessage, kind: TicketKind, what: str) -> None:
     """Unless a later text has told the customer where the same delivery stands."""
     later = OutboundMessage.objects.filter(
         booking=message.booking,
@@ -196,7 +196,7 @@ def _raise_for_text(message: OutboundMessage, kind: ConcernKind, what: str) -> N
     if message.kind == Kind.TOLD:
         named = f"What dispatch told {what}"
     _raise(
-        Concern(
+        Ticket(
             outbound=message,
             kind=kind,
             reason=named.strip()[:200],
@@ -206,35 +206,34 @@ def _raise_for_text(message: OutboundMessage, kind: ConcernKind, what: str) -> N
     )
 
 
-def _mended_by(message: OutboundMessage) -> ConcernQuerySet:
-    """What a text that arrived has mended: its own concern, and older texts on where the same delivery stands."""
+def _mended_by(message: OutboundMessage) -> TicketQuerySet:
+    """What a text that arrived has mended: its own ticket, and older texts on where the same delivery stands."""
     own = Q(outbound=message)
     if message.booking_id and message.kind in _TELLING:
         own |= Q(booking=message.booking, outbound__kind__in=_TELLING, outbound__pk__lt=message.pk)
-    return Concern.objects.filter(own, msisdn=message.msisdn)
+    return Ticket.objects.filter(own, msisdn=message.msisdn)
 
 
-def _raise(concern: Concern) -> None:
+def _raise(ticket: Ticket) -> None:
     """Store it; one about the same text that waits, or was overtaken, says this from now on."""
-    about = {"inbound": concern.inbound, "outbound": concern.outbound}
+    about = {"inbound": ticket.inbound, "outbound": ticket.outbound}
     fields = {
-        name: getattr(concern, name)
-        for name in ("kind", "reason", "msisdn", "booking", "raised_at")
+        name: getattr(ticket, name) for name in ("kind", "reason", "msisdn", "booking", "raised_at")
     }
-    stored, is_new = Concern.objects.get_or_create(**about, defaults=fields)
+    stored, is_new = Ticket.objects.get_or_create(**about, defaults=fields)
     if is_new or (stored.settled_at and stored.settlement != Settlement.OVERTAKEN):
         return
     if stored.settled_at is None:
         del fields["raised_at"]
     else:
         fields |= {"owner": None, "taken_at": None, "settled_by": None}
-    rows = Concern.objects.filter(pk=stored.pk)
+    rows = Ticket.objects.filter(pk=stored.pk)
     rows.update(**fields, settlement="", settled_at=None)
 
 
-def _overtake(concerns: ConcernQuerySet) -> None:
-    waiting = list(concerns.waiting().locked().values_list("pk", flat=True))
+def _overtake(tickets: TicketQuerySet) -> None:
+    waiting = list(tickets.waiting().locked().values_list("pk", flat=True))
     if waiting:
-        Concern.objects.filter(pk__in=waiting).update(
+        Ticket.objects.filter(pk__in=waiting).update(
             settlement=Settlement.OVERTAKEN, settled_at=timezone.now()
         )

@@ -1,6 +1,6 @@
 """What staff and imports do to bookings: book, move, cancel, change the phone number, and tell the customer.
 
-Each is one transaction that takes the customer's locks first, withdraws the open question and cancels queued texts,
+Each is one transaction that takes the customer's locks first, withdraws the open notification and cancels queued texts,
 so that the last text a customer gets tells the truth.
 """
 

@@ -38,7 +38,7 @@ PATIENCE = dt.timedelta(minutes=30)
 
 _LONG_AGO = dt.datetime.min.replace(tzinfo=dt.UTC)
 
-#: What nobody has read: words that come after it say nothing of it. Only a choice shows that its question was read.
+#: What nobody has read: words that come after it say nothing of it. Only a choice shows that its notification was read.
 UNREAD = {MessageState.QUEUED, MessageState.CANCELLED, *LOST}
 _ON_ITS_WAY = {MessageState.SUBMITTED, MessageState.ACCEPTED, MessageState.BUFFERED}
 _SAYS: dict[str, str] = {

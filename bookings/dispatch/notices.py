@@ -1,4 +1,4 @@
-"""How a customer learns of what dispatch did to a delivery: by SMS, by phone, by a new question, or not at all."""
+"""How a customer learns of what dispatch did to a delivery: by SMS, by phone, by a new notification, or not at all."""
 
 import datetime as dt
 from typing import TYPE_CHECKING

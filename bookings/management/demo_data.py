@@ -1,4 +1,4 @@
-"""The data of the demo: a working week, eight customers, and one question that is already closed.
+"""The data of the demo: a working week, eight customers, and one notification that is already closed.
 
 Phone numbers are US 555-01xx, which nobody has.
 """
@@ -82,7 +82,7 @@ def ensure() -> Booking:
 
 
 def late_booking() -> Booking | None:
-    """The booking whose question is closed, if it could be made."""
+    """The booking whose notification is closed, if it could be made."""
     return _latest(LATE_CUSTOMER[1])
 
 
@@ -133,7 +133,7 @@ def _write() -> None:
 
 
 def _ask_too_late(reference: str, coming: list[Slot]) -> None:
-    """A delivery so near that its question, asked in time, is closed now: "too late" can be tried."""
+    """A delivery so near that its notification, asked in time, is closed now: "too late" can be tried."""
     name, msisdn = LATE_CUSTOMER
     slot = _closed_slot()
     now = timezone.now()
@@ -182,7 +182,7 @@ def _closed_slot() -> Slot | None:
 
 
 def _deliver(notification: Notification, at: dt.datetime) -> None:
-    """The question's SMS, as sent and delivered at that time."""
+    """The notification's SMS, as sent and delivered at that time."""
     attempt = _send(notification, at)
     message = attempt.message
     for number in range(1, message.parts + 1):

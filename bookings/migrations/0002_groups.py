@@ -8,7 +8,7 @@ from django.db import migrations
 VIEWED_BY_DISPATCH = (
     *("booking", "slot", "slotchange", "notification", "slotoption"),
     *("outboundmessage", "inboundmessage", "consent", "consentchange"),
-    *("concern", "batch", "batchentry", "manifest", "weeklyslot", "closedday"),
+    *("ticket", "batch", "batchentry", "manifest", "weeklyslot", "closedday"),
 )
 DISPATCH_MAY = (
     *("add_booking", "change_booking", "add_slot", "change_slot"),
@@ -16,7 +16,7 @@ DISPATCH_MAY = (
     *("add_closedday", "change_closedday", "delete_closedday"),
     *("notify_booking", "reveal_number"),
     # To see to what needs a person; to import a manifest; to record a wish given by phone.
-    *("change_concern", "add_manifest", "add_consentchange"),
+    *("change_ticket", "add_manifest", "add_consentchange"),
 )
 # To change the circuit is to keep sending going: to close it, to release held texts, to run the rule again.
 OPS_MAY = ("export_history", "change_circuit", "add_consentchange")

@@ -17,7 +17,7 @@ from bookings.models.notifications import (
 from bookings.models.outbound import Kind, OutboundMessage
 from bookings.models.schedule import Booking, BookingState, ChangeCause, Place, Slot, SlotChange
 from bookings.models.sending import Circuit, Pace, Sender, SimulatedPhone, Spending
-from bookings.models.tickets import Concern, ConcernKind, Settlement
+from bookings.models.tickets import Settlement, Ticket, TicketKind
 from bookings.models.weekly_pattern import ClosedDay, WeeklySlot
 
 __all__ = [
@@ -31,8 +31,6 @@ __all__ = [
     "Chose",
     "Circuit",
     "ClosedDay",
-    "Concern",
-    "ConcernKind",
     "Consent",
     "ConsentChange",
     "DeliveryReceipt",
@@ -57,6 +55,8 @@ __all__ = [
     "SlotOption",
     "Spending",
     "StaffAct",
+    "Ticket",
+    "TicketKind",
     "WeeklySlot",
     "lock_customer",
 ]

@@ -115,7 +115,7 @@ class BatchEntry(models.Model):
         null=True,
         blank=True,
         related_name="batch_entry",
-        help_text="The question as it stands now: one that is asked afresh takes its place.",
+        help_text="The notification as it stands now: one that is asked afresh takes its place.",
     )
     left_out = models.CharField(max_length=200, blank=True, help_text="Why it was not asked.")
     settled_at = models.DateTimeField(null=True, blank=True)

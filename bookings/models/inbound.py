@@ -18,7 +18,7 @@ class Outcome(models.TextChoices):
     ALREADY = "already", "already so"
     FULL = "full", "slot full"
     TOO_LATE = "too_late", "too late"
-    CLOSED = "closed", "question closed"
+    CLOSED = "closed", "notification closed"
     NOT_UNDERSTOOD = "not_understood", "not understood"
     THANKS = "thanks", "thanks"
     CANCEL_ASKED = "cancel_asked", "cancel asked"

@@ -1,4 +1,4 @@
-"""The question put to a customer about one booking, and the numbered options it offers."""
+"""The notification put to a customer about one booking, and the numbered options it offers."""
 
 import datetime as dt
 
@@ -26,12 +26,12 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         return self.open().filter(closes_at__lte=moment)
 
     def locked(self) -> "NotificationQuerySet":
-        # The key stays as it is: rows that refer to a question may be committed while somebody else holds it.
+        # The key stays as it is: rows that refer to a notification may be committed while somebody else holds it.
         return self.order_by("pk").select_for_update(of=("self",), no_key=True)
 
 
 class Notification(models.Model):
-    """One question to one customer about one booking, with up to three numbered options.
+    """One notification to one customer about one booking, with up to three numbered options.
 
     It stays open until `closes_at`, or until it is withdrawn: an answer does not close it.
     Without options it is a plain notice: all digits were taken.
@@ -97,7 +97,7 @@ class Notification(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"question about {self.booking}"
+        return f"notification about {self.booking}"
 
     def is_open_at(self, moment: dt.datetime) -> bool:
         return self.state == NotificationState.OPEN and moment < self.closes_at
@@ -139,7 +139,7 @@ class SlotOption(models.Model):
     slot = models.ForeignKey(Slot, on_delete=models.PROTECT, related_name="+")
     is_held = models.BooleanField(
         default=True,
-        help_text="The digit is taken for this customer: the question is open, or its digits still rest.",
+        help_text="The digit is taken for this customer: the notification is open, or its digits still rest.",
     )
 
     class Meta:

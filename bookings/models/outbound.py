@@ -33,8 +33,8 @@ class Kind(models.TextChoices):
 ANSWERS = (Kind.ACKNOWLEDGEMENT, Kind.RE_PROMPT, Kind.HELP, Kind.OPT_OUT_CONFIRMATION)
 #: What may be said to somebody who has opted out.
 DESPITE_OPT_OUT = (Kind.HELP, Kind.OPT_OUT_CONFIRMATION)
-#: Ask for an answer: worth nothing shortly before the question closes.
-QUESTIONS = (Kind.NOTIFICATION, Kind.REMINDER)
+#: Ask for an answer: worth nothing shortly before the notification closes.
+ASKING_KINDS = (Kind.NOTIFICATION, Kind.REMINDER)
 #: What has not left us for good: it waits, is being handed over, or nobody knows.
 IN_OUR_HANDS = (MessageState.QUEUED, MessageState.SENDING, MessageState.UNKNOWN)
 #: Sent once more if nobody knows whether the gateway took them.
@@ -42,7 +42,7 @@ SENT_AGAIN = (Kind.NOTIFICATION, Kind.TOLD)
 
 
 def _is_of(batches: Any) -> Q:
-    return Q(kind__in=QUESTIONS, notification__batch_entry__batch__in=batches)
+    return Q(kind__in=ASKING_KINDS, notification__batch_entry__batch__in=batches)
 
 
 class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
@@ -57,7 +57,7 @@ class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
         return self.filter(in_reply_to=inbound, kind__in=ANSWERS)
 
     def of_batches(self, batches: Any) -> "OutboundMessageQuerySet":
-        """The questions and reminders of these batches.
+        """The notifications and reminders of these batches.
 
         What answers a reply to one of them is no batch's: it goes whatever has become of the batch.
         """
@@ -69,14 +69,14 @@ class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
     def with_batch_state(self) -> "OutboundMessageQuerySet":
         """With the `batch_state` of each that is a batch's by that rule, else None."""
         state = F("notification__batch_entry__batch__state")
-        return self.annotate(batch_state=Case(When(kind__in=QUESTIONS, then=state)))
+        return self.annotate(batch_state=Case(When(kind__in=ASKING_KINDS, then=state)))
 
     def cancellable(self) -> "OutboundMessageQuerySet":
         """Those that may still be handed over or tried again: `cancel` changes no others."""
         return self.filter(state__in=IN_OUR_HANDS)
 
-    def repeating_questions(self) -> "OutboundMessageQuerySet":
-        """Answers that name the questions which are open for the customer; their calls have not begun."""
+    def repeating_notifications(self) -> "OutboundMessageQuerySet":
+        """Answers that name the notifications which are open for the customer; their calls have not begun."""
         replies = (Outcome.CLOSED, Outcome.TOO_LATE)
         return self.filter(
             Q(state=MessageState.QUEUED) | Q(state=MessageState.SENDING, call_started_at=None),

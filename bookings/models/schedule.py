@@ -47,7 +47,7 @@ def _utc(wall_clock: dt.datetime) -> dt.datetime:
 class SlotQuerySet(models.QuerySet["Slot"]):
     def locked(self) -> "SlotQuerySet":
         """These slots, locked in the order of their ids until the transaction ends."""
-        # The key stays as it is: a question is committed while somebody else holds a slot that it offers.
+        # The key stays as it is: a notification is committed while somebody else holds a slot that it offers.
         return self.order_by("pk").select_for_update(of=("self",), no_key=True)
 
     def from_day(self, day: dt.date) -> "SlotQuerySet":

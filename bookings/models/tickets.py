@@ -11,7 +11,7 @@ from bookings.models.outbound import OutboundMessage
 from bookings.models.schedule import Booking
 
 
-class ConcernKind(models.TextChoices):
+class TicketKind(models.TextChoices):
     UNCLEAR = "unclear", "unclear reply"
     LATE = "late", "late reply"
     STRANGER = "stranger", "unknown sender"
@@ -33,30 +33,30 @@ class Settlement(models.TextChoices):
     OVERTAKEN = "overtaken", "overtaken by events"
 
 
-class ConcernQuerySet(models.QuerySet["Concern"]):
-    def waiting(self) -> "ConcernQuerySet":
+class TicketQuerySet(models.QuerySet["Ticket"]):
+    def waiting(self) -> "TicketQuerySet":
         return self.filter(settled_at=None)
 
-    def locked(self) -> "ConcernQuerySet":
+    def locked(self) -> "TicketQuerySet":
         return self.order_by("pk").select_for_update(of=("self",))
 
 
-class Concern(models.Model):
+class Ticket(models.Model):
     """One thing that needs a person, who owns it, and how it ended. Raised in the transaction that finds it."""
 
-    kind = models.CharField(max_length=20, choices=ConcernKind)
+    kind = models.CharField(max_length=20, choices=TicketKind)
     reason = models.CharField(max_length=200, help_text="A sentence for staff.")
     msisdn = models.CharField(
         "number", max_length=40, help_text="As it came: usually E.164 digits."
     )
     booking = models.ForeignKey(
-        Booking, on_delete=models.PROTECT, null=True, blank=True, related_name="concerns"
+        Booking, on_delete=models.PROTECT, null=True, blank=True, related_name="tickets"
     )
     inbound = models.OneToOneField(
-        InboundMessage, on_delete=models.PROTECT, null=True, blank=True, related_name="concern"
+        InboundMessage, on_delete=models.PROTECT, null=True, blank=True, related_name="ticket"
     )
     outbound = models.OneToOneField(
-        OutboundMessage, on_delete=models.PROTECT, null=True, blank=True, related_name="concern"
+        OutboundMessage, on_delete=models.PROTECT, null=True, blank=True, related_name="ticket"
     )
     raised_at = models.DateTimeField(default=timezone.now, editable=False)
     owner = models.ForeignKey(
@@ -69,29 +69,29 @@ class Concern(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
 
-    objects = ConcernQuerySet.as_manager()
+    objects = TicketQuerySet.as_manager()
 
     class Meta:
         ordering = ["pk"]
         verbose_name = "thing that needs attention"
         verbose_name_plural = "things that need attention"
         indexes = [
-            models.Index(fields=["raised_at"], name="concern_waits", condition=Q(settled_at=None)),
-            models.Index(fields=["msisdn", "-id"], name="concern_by_customer"),
+            models.Index(fields=["raised_at"], name="ticket_waits", condition=Q(settled_at=None)),
+            models.Index(fields=["msisdn", "-id"], name="ticket_by_customer"),
         ]
         constraints = [
-            is_one_of("kind", ConcernKind, name="concern_kind_is_known"),
+            is_one_of("kind", TicketKind, name="ticket_kind_is_known"),
             models.CheckConstraint(
-                name="concern_settlement_is_known",
+                name="ticket_settlement_is_known",
                 condition=Q(settlement__in=["", *Settlement.values]),
             ),
             models.CheckConstraint(
-                name="concern_settled_says_how",
+                name="ticket_settled_says_how",
                 condition=Q(settlement="", settled_at__isnull=True)
                 | (~Q(settlement="") & Q(settled_at__isnull=False)),
             ),
             models.CheckConstraint(
-                name="concern_is_about_one_text",
+                name="ticket_is_about_one_text",
                 condition=Q(inbound__isnull=False, outbound__isnull=True)
                 | Q(inbound__isnull=True, outbound__isnull=False),
             ),

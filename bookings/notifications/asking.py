@@ -22,7 +22,7 @@ from bookings.models import (
     SlotOption,
     lock_customer,
 )
-from bookings.models.outbound import QUESTIONS
+from bookings.models.outbound import ASKING_KINDS
 from bookings.notifications.drafts import CannotNotify, Plan, PlannedOption, plan
 from bookings.replies import acknowledgements
 from bookings.scheduling import offers as options
@@ -58,7 +58,7 @@ def notify(
     with_reminder: bool = False,
     idempotency_key: str = "",
 ) -> Notification:
-    """Ask the customer about a booking: withdraw the open question, open a new one, queue its SMS.
+    """Ask the customer about a booking: withdraw the open notification, open a new one, queue its SMS.
 
     `is_plain` replaces characters that make the text dearer; `with_reminder` reminds whoever is silent, once.
     Raises CannotNotify, and IntegrityError if the idempotency key was used before.
@@ -89,7 +89,7 @@ def ask(
     """Do what `notify` does, in the transaction of the caller, who holds the locks (`lock_booking`)."""
     lock_texts([booking])
     _close(Notification.objects.past(timezone.now()).filter(msisdn=booking.msisdn))
-    _end_question(booking, "asked again")
+    _end_notification(booking, "asked again")
     texts_of_rules = OutboundMessage.objects.filter(booking=booking).exclude(kind=Kind.STAFF)
     texts_of_rules.cancel("asked again")  # nothing changed: what a person wrote stays true
     planned = plan(booking, slots=slots, sender=sender, is_plain=is_plain, offers=offers)
@@ -133,20 +133,21 @@ def lock_booking(booking: Booking, *msisdns: str) -> Booking:
 
 
 def withdraw(booking: Booking, because: str) -> None:
-    """Withdraw the open question about a booking, and cancel every queued text about it. The caller holds the locks.
+    """Withdraw a booking's open notification and cancel every queued text about the booking.
 
-    What a person had written comes back to the people. An answer about another delivery repeats this question no more.
+    The caller holds the locks. A queued text that staff wrote becomes a ticket again. A queued answer about another
+    delivery no longer repeats this notification.
     """
     lock_texts([booking])
     _withdraw(booking, because)
 
 
 def _withdraw(booking: Booking, because: str) -> None:
-    _end_question(booking, because)
+    _end_notification(booking, because)
     tickets.cancel_texts_about(booking, because)
 
 
-def _end_question(booking: Booking, because: str) -> None:
+def _end_notification(booking: Booking, because: str) -> None:
     now = timezone.now()
     asked = list(Notification.objects.open().filter(booking=booking))
     for notification in asked:
@@ -178,7 +179,7 @@ def lock_texts(bookings: Sequence[Booking], *msisdns: str) -> set[int | None]:
 
 
 def close_past() -> int:
-    """Close the questions whose time is over."""
+    """Close the notifications whose time is over."""
     with transaction.atomic():
         past = list(Notification.objects.past(timezone.now()).locked()[:500])
         _close(past)
@@ -190,14 +191,14 @@ def _close(past: Iterable[Notification]) -> None:
     for notification in closed:
         notification.end(NotificationState.CLOSED, timezone.now())
     if closed:
-        texts = OutboundMessage.objects.filter(notification__in=closed, kind__in=QUESTIONS)
+        texts = OutboundMessage.objects.filter(notification__in=closed, kind__in=ASKING_KINDS)
         texts.cancel("its time was over before it could be sent")
 
 
 def ask_afresh() -> int:
     """Cancel queued texts that are not true any more, and ask anew, with today's dates, where one still can.
 
-    An answer that repeats several questions goes on with those that are open.
+    An answer that repeats several notifications goes on with those that are open.
     """
     stale = OutboundMessage.objects.queued().filter(valid_until__lte=timezone.now(), is_held=False)
     messages = list(stale.select_related("booking").order_by("pk")[:200])

@@ -78,7 +78,7 @@ def word(
     now: dt.datetime,
     is_plain: bool = False,
 ) -> Plan:
-    """The question in words, without a look at the database: these slots, with digits from `first` on."""
+    """The notification in words, without a look at the database: these slots, with digits from `first` on."""
     planned = _numbered(booking, offered, first, timezone.localdate(now))
     text = _text(booking, planned)
     # A wall-clock time in the hour that spring skips would be printed as it is: no clock shows it.

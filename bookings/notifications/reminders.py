@@ -1,4 +1,4 @@
-"""Reminding a customer who is silent: once, half-way between the hand-over and the close of the question."""
+"""Reminding a customer who is silent: once, half-way between the hand-over and the close of the notification."""
 
 from django.conf import settings
 from django.db import transaction
@@ -93,7 +93,7 @@ def _is_silent(notification: Notification) -> bool:
 
 
 def _was_asked(notification: Notification) -> bool:
-    """The question can have been read, on the network that we use today, by somebody whom we may text."""
+    """The notification can have been read, on the network that we use today, by somebody whom we may text."""
     asked = notification.outbound_messages.filter(
         kind=Kind.NOTIFICATION, gateway=settings.SMS_GATEWAY
     ).exclude(state__in=[*LOST, MessageState.CANCELLED])

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 #: So many texts without a receipt, and so long after the last of them: within ten minutes of the cut in all.
 LEAST_TEXTS = 10
 RECEIPT_WITHIN, RECEIPTS_OF = dt.timedelta(minutes=5), dt.timedelta(hours=1)
-#: No reply for so long by day is silence if so many questions went out meanwhile, over half an hour ago.
+#: No reply for so long by day is silence if so many notifications went out meanwhile, over half an hour ago.
 REPLY_WITHIN, REPLIES_OF = dt.timedelta(minutes=30), dt.timedelta(hours=2)
-LEAST_QUESTIONS = 20
+LEAST_NOTIFICATIONS = 20
 #: Silence that comes about by chance less often than this is an alarm.
 CHANCE = 0.01
 QUEUED_WITHIN = dt.timedelta(minutes=10)
@@ -34,8 +34,8 @@ class Facts:
     silent_texts: int = 0  # handed over since the last receipt, and old enough to have one
     daytime: dt.timedelta | None = None  # for how long it has been day; None: it is night
     inbound_ago: dt.timedelta | None = None  # since the last text of a customer
-    questions: int = 0  # handed over lately, and old enough to be answered
-    reply_rate: float | None = None  # the usual share of questions that are answered, 0 to 1
+    notifications: int = 0  # handed over lately, and old enough to be answered
+    reply_rate: float | None = None  # the usual share of notifications that are answered, 0 to 1
     deliveries: int = 0  # handed over in the last quarter of an hour that is over
     slow: int = 0  # of these, not delivered within five minutes
 
@@ -71,8 +71,8 @@ def _no_replies(facts: Facts) -> bool:
         return False
     if facts.inbound_ago is not None and facts.inbound_ago < REPLIES_OF:
         return False
-    is_enough = facts.questions >= LEAST_QUESTIONS
-    return is_enough and (1 - facts.reply_rate) ** facts.questions < CHANCE
+    is_enough = facts.notifications >= LEAST_NOTIFICATIONS
+    return is_enough and (1 - facts.reply_rate) ** facts.notifications < CHANCE
 
 
 def _queue_ages(facts: Facts) -> bool:

@@ -45,7 +45,7 @@ _NIGHT = (dt.time(20), dt.time(8))
 _FRESH = dt.timedelta(hours=1)
 #: How many rows are looked at, at the most.
 _MOST = 500
-#: Fewer questions of the past say nothing about a usual share.
+#: Fewer notifications of the past say nothing about a usual share.
 _LEAST_KNOWN = 50
 _USUAL_OF, _USUAL_UNTIL = dt.timedelta(days=14), dt.timedelta(days=1)
 
@@ -77,7 +77,7 @@ def count_facts(now: dt.datetime, *, is_refusing: bool = False) -> Facts:
     inbound_at = InboundMessage.objects.aggregate(at=Max("received_at"))["at"]
     calls = SendAttempt.objects.filter(verdict=Verdict.ACCEPTED)
     deliveries, slow = _deliveries(calls, now)
-    questions = calls.filter(
+    notifications = calls.filter(
         message__kind=Kind.NOTIFICATION,
         call_started_at__gt=now - alarm_rules.REPLIES_OF,
         call_started_at__lte=now - alarm_rules.REPLY_WITHIN,
@@ -92,7 +92,7 @@ def count_facts(now: dt.datetime, *, is_refusing: bool = False) -> Facts:
         silent_texts=_silent_texts(calls, now),
         daytime=awake,
         inbound_ago=now - inbound_at if inbound_at else None,
-        questions=questions.order_by()[:_MOST].count(),
+        notifications=notifications.order_by()[:_MOST].count(),
         reply_rate=_reply_rate(now),
         deliveries=deliveries,
         slow=slow,
@@ -154,7 +154,7 @@ def _deliveries(calls: "QuerySet[SendAttempt]", now: dt.datetime) -> tuple[int, 
 
 
 def _reply_rate(now: dt.datetime) -> float | None:
-    """The usual share of questions that are answered, from the last ones of two weeks that have had a day."""
+    """The usual share of notifications that are answered, from the last ones of two weeks that have had a day."""
     past = Notification.objects.filter(
         handed_over_at__gt=now - _USUAL_OF, handed_over_at__lte=now - _USUAL_UNTIL
     )

@@ -20,7 +20,6 @@ from django.utils import timezone
 
 from bookings.models import (
     Booking,
-    Concern,
     DeliveryReceipt,
     InboundMessage,
     Manifest,
@@ -29,6 +28,7 @@ from bookings.models import (
     SimulatedPhone,
     SlotOption,
     StaffAct,
+    Ticket,
 )
 from bookings.models.fields import as_msisdn
 from bookings.models.keys import FORGOTTEN, NOBODY
@@ -49,7 +49,7 @@ _PERSONAL: dict[Any, dict[str, Any]] = {
     InboundMessage: {"text": "", "whole": "", "matched": "", "raw": {}},
     DeliveryReceipt: {"raw": {}},
     StaffAct: {},
-    Concern: {"reason": FORGOTTEN},
+    Ticket: {"reason": FORGOTTEN},
 }
 
 
@@ -63,7 +63,7 @@ def forget(days: int, *, dry_run: bool = False) -> dict[str, int]:
             f"At least {LEAST_DAYS} days must have passed: younger texts may still be answered."
         )
     while not dry_run and asking.close_past():
-        pass  # no digit of theirs is held for an open question
+        pass  # no digit of theirs is held for an open notification
     day = timezone.localdate() - dt.timedelta(days=days)
     forgotten = {name: _forget(rows, dry_run=dry_run) for name, rows in _older_than(day)}
     return forgotten | {
@@ -93,7 +93,7 @@ def _older_than(day: dt.date) -> Iterator[tuple[str, QuerySet[Any]]]:
     yield "outbound messages", OutboundMessage.objects.filter(queued_at__lt=moment)
     yield "inbound messages", InboundMessage.objects.filter(received_at__lt=moment)
     yield "delivery receipts", DeliveryReceipt.objects.filter(received_at__lt=moment)
-    yield "concerns", Concern.objects.filter(raised_at__lt=moment)
+    yield "tickets", Ticket.objects.filter(raised_at__lt=moment)
     yield "staff acts", StaffAct.objects.filter(created_at__lt=moment).exclude(msisdn="")
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from bookings.customers import tickets
 from bookings.models import Batch, Consent, Kind, MessageState, OutboundMessage
-from bookings.models.outbound import ANSWERS, DESPITE_OPT_OUT, QUESTIONS, OutboundMessageQuerySet
+from bookings.models.outbound import ANSWERS, ASKING_KINDS, DESPITE_OPT_OUT, OutboundMessageQuerySet
 from bookings.outbox import caps, circuit, spending
 from bookings.outbox.destinations import why_never
 from bookings.outbox.pace import Allowance
@@ -26,7 +26,7 @@ LEASE = dt.timedelta(seconds=60)
 
 _SHORTEST_WAIT = dt.timedelta(milliseconds=20)
 
-#: A question is not sent with less than this to its close.
+#: A notification is not sent with less than this to its close.
 LEAST_TIME_TO_ANSWER = dt.timedelta(minutes=30)
 
 
@@ -126,7 +126,7 @@ def going(now: dt.datetime) -> OutboundMessageQuerySet:
         .filter(Q(valid_until=None) | Q(valid_until__gt=now))
         .filter(Q(kind__in=DESPITE_OPT_OUT) | ~Exists(opted_out))
         .filter(
-            ~Q(kind__in=QUESTIONS)
+            ~Q(kind__in=ASKING_KINDS)
             | Q(notification=None)
             | Q(notification__closes_at__gte=now + LEAST_TIME_TO_ANSWER)
         )

@@ -145,7 +145,7 @@ def drop_orphans(*, dry_run: bool = False) -> int:
 
 
 def _note_handed_over(attempt: SendAttempt) -> None:
-    """The customer can have read the question after all, though the gateway's answer said that it was not taken."""
+    """The customer can have read the notification after all, though the gateway's answer said that it was not taken."""
     Notification.objects.filter(
         outbound_messages=attempt.message_id,
         outbound_messages__kind=Kind.NOTIFICATION,

@@ -65,15 +65,17 @@ def release(keys: Collection[int] | None = None) -> int:
 
 
 def drop(keys: Collection[int] | None = None) -> int:
-    """Cancel these (or all) held texts; returns how many. A question that never left us can be asked again."""
+    """Cancel these (or all) held texts; returns how many. A notification that never left us can be asked again."""
     with transaction.atomic():
         told = _chosen(keys).filter(kind=Kind.NOTIFICATION).values("notification")
         unread = Notification.objects.open().filter(pk__in=told, handed_over_at=None)
-        questions = list(unread.locked())  # everyone locks the notification before its messages
+        notifications = list(unread.locked())  # everyone locks the notification before its messages
         chosen = _locked(keys)
-        for question in questions:
-            if question.outbound_messages.filter(pk__in=chosen, kind=Kind.NOTIFICATION).exists():
-                question.end(NotificationState.WITHDRAWN, timezone.now(), _DROPPED)
+        for notification in notifications:
+            if notification.outbound_messages.filter(
+                pk__in=chosen, kind=Kind.NOTIFICATION
+            ).exists():
+                notification.end(NotificationState.WITHDRAWN, timezone.now(), _DROPPED)
         rows = OutboundMessage.objects.filter(pk__in=chosen)
         dropped = rows.update(is_held=False)
         rows.cancel(_DROPPED)

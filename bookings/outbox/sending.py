@@ -116,17 +116,17 @@ def start_call(message: OutboundMessage) -> SendAttempt | None:
 
 @transaction.atomic
 def _start_call(message: OutboundMessage, now: dt.datetime) -> SendAttempt | None:
-    question = None
+    notification = None
     if message.kind == Kind.NOTIFICATION:  # everyone locks the notification before its messages
-        question = notification_of(message).select_for_update().first()
+        notification = notification_of(message).select_for_update().first()
     ours = _claimed(message).filter(lease_until__gt=Now())
     if not ours.update(call_started_at=now, lease_until=Now() + LEASE):
         logger.info("Message %s: the claim was lost before the call", message.pk)
         return None
     today = timezone.localdate(now)
     attempt = _attempt(message, now, today)
-    if question is not None and question.handed_over_at is None:
-        question.hand_over(now)
+    if notification is not None and notification.handed_over_at is None:
+        notification.hand_over(now)
     spending.count_up(today, attempt.cost)  # comes last: it locks what all share
     return attempt
 

@@ -65,15 +65,17 @@ def say(name: str, inbound: InboundMessage, customer: Customer, about: Printed) 
 
 
 def write_anew(msisdn: str) -> None:
-    """Let the answers that wait for this customer repeat only what is open still: a question was withdrawn, or closed.
+    """Rewrite this customer's queued answers so that they repeat only notifications that are still open.
 
     The caller holds the locks of the customer and of these texts.
     """
-    waiting = list(OutboundMessage.objects.repeating_questions().filter(msisdn=msisdn).locked())
+    waiting = list(OutboundMessage.objects.repeating_notifications().filter(msisdn=msisdn).locked())
     customer = load_customer(msisdn, timezone.now()) if waiting else None
     for message in waiting:
         if customer is None or (message.kind == Kind.RE_PROMPT and not _is_unanswered(customer)):
-            OutboundMessage.objects.filter(pk=message.pk).cancel("no question is left to answer")
+            OutboundMessage.objects.filter(pk=message.pk).cancel(
+                "no notification is left to answer"
+            )
         else:
             _write_anew(message, customer)
 
@@ -124,30 +126,30 @@ def _text(name: str, customer: Customer, about: Printed) -> str:
         is_cancelled=not booking.is_scheduled,
         is_past=booking.slot.ends_at <= now,
     )
-    text = write(questions=lambda: _open_questions(customer, messages.options_text, now))
+    text = write(open_options=lambda: _open_notifications(customer, messages.options_text, now))
     if messages.count_parts(text) <= _MOST_PARTS:
         return text
-    return write(questions=lambda: _open_questions(customer, messages.digits_text, now))
+    return write(open_options=lambda: _open_notifications(customer, messages.digits_text, now))
 
 
-def _open_questions(
+def _open_notifications(
     customer: Customer, list_options: Callable[[list[SlotOption], str], str], now: dt.datetime
 ) -> str:
     """`Parcel AB12: 1 (Tue 24 Nov) or 2 (Thu 26 Nov), before Mon 23 Nov 21:00. Parcel CD34: 4 ...`"""
     return " ".join(
         messages.render(
-            "question",
+            "open_notification",
             customer.language,
             reference=option.booking.reference,
             options=list_options(offers.remaining(option.notification, now), customer.language),
             until=messages.moment(option.closes_at, customer.language),
         )
-        for option in customer.open_questions
+        for option in customer.open_notifications
     )
 
 
 def _valid_until(name: str, customer: Customer, about: Printed) -> dt.datetime:
-    """The first cut-off of the questions that it repeats; without any the end of the delivery.
+    """The first cut-off of the notifications that it repeats; without any the end of the delivery.
 
     "To change it reply 2 before Mon 21:00" is an addition: the news before it stays true, and outlives the offer.
     """

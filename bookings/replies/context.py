@@ -26,7 +26,7 @@ from bookings.models.inbound import CHOSEN
 from bookings.models.outbound import OutboundMessageQuerySet
 from bookings.replies.parser import Choice, Reply, Words
 
-#: Enough for the last questions behind all nine digits; older ones mean nothing to anybody.
+#: Enough for the last notifications behind all nine digits; older ones mean nothing to anybody.
 _LATEST_OPTIONS = 60
 
 
@@ -45,7 +45,7 @@ class Printed:
     option: SlotOption
     standing: Standing
     asked_at: dt.datetime  # when its text left us
-    answered_at: dt.datetime | None = None  # when a valid choice was last made in this question
+    answered_at: dt.datetime | None = None  # when a valid choice was last made in this notification
 
     @property
     def notification(self) -> Notification:
@@ -62,7 +62,7 @@ class Printed:
 
     @property
     def closes_at(self) -> dt.datetime:
-        """Until when the question can be answered: the slot that the booking is in must be left in time, too."""
+        """Until when the notification can be answered: the slot that the booking is in must be left in time, too."""
         return min(self.notification.closes_at, self.booking.slot.cutoff_at)
 
     def fits(self, words: Words, today: dt.date) -> bool:
@@ -92,7 +92,7 @@ class Customer:
     printed: tuple[Printed, ...]  # for each digit the latest one
     newest_booking: Booking
     is_opted_out: bool = False
-    was_prompted: bool = False  # the options were repeated since the latest open question
+    was_prompted: bool = False  # the options were repeated since the latest open notification
     answers_in_a_row: int = 0  # automatic answers in 24 hours since the last valid choice
 
     @property
@@ -105,26 +105,26 @@ class Customer:
 
     @property
     def has_chosen(self) -> bool:
-        """A valid choice came in since the latest open question was asked."""
+        """A valid choice came in since the latest open notification was asked."""
         asked_at = latest_asked_at(self.open_options)
         chosen_at = [option.answered_at for option in self.open_options if option.answered_at]
         return asked_at is not None and bool(chosen_at) and max(chosen_at) >= asked_at
 
     @property
-    def open_questions(self) -> tuple[Printed, ...]:
-        """One option of each open question."""
+    def open_notifications(self) -> tuple[Printed, ...]:
+        """One option of each open notification."""
         return tuple({option.notification.pk: option for option in self.open_options}.values())
 
     @property
     def latest(self) -> Printed | None:
-        """One option of the question that was asked last: an open one, if there is any."""
+        """One option of the notification that was asked last: an open one, if there is any."""
         options = self.open_options or self.printed
         return max(options, key=lambda option: option.notification.pk, default=None)
 
     def find_meant(self, reply: Reply, today: dt.date) -> Printed | None:
         """The option that a reply stands for, or None.
 
-        A digit means the latest question that printed it, open or not. Words must fit one open option, and only one.
+        A digit means the latest notification that printed it, open or not. Words must fit exactly one open option.
         """
         match reply:
             case Choice(number=number, words=words):
@@ -170,7 +170,7 @@ def latest_asked_at(printed: Iterable[Printed]) -> dt.datetime | None:
 
 
 def _latest_options(msisdn: str) -> list[SlotOption]:
-    """For each digit the option of the latest handed-over question that printed it, by digit."""
+    """For each digit the option of the latest handed-over notification that printed it, by digit."""
     read = (
         SlotOption.objects.filter(msisdn=msisdn, notification__handed_over_at__isnull=False)
         .select_related("slot", "notification__slot", "notification__booking__slot")
@@ -196,7 +196,7 @@ def _standing(option: SlotOption, now: dt.datetime) -> Standing:
 
 
 def _answered(options: list[SlotOption]) -> dict[int, dt.datetime]:
-    """When a valid choice was last made in the questions of these options, by the id of the question."""
+    """When a valid choice was last made in the notifications of these options, by the id of the notification."""
     asked = {option.notification_id for option in options}
     chosen = InboundMessage.objects.filter(notification__in=asked, outcome__in=CHOSEN)
     return dict(chosen.values_list("notification").annotate(Max("received_at")))

@@ -19,14 +19,14 @@ _SUSPICIOUS_WITHIN = dt.timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class ReplyFacts:
     """What a reply is measured against: all that this customer was asked, and the one option that is meant."""
 
     customer: Customer
     meant: Printed | None = None
     doubt: Doubt | None = None  # why the text is not read as a choice
     has_room: bool = False  # in the slot that is meant, for this booking
-    has_others: bool = True  # slots of the same question, besides the one that the booking is in
+    has_others: bool = True  # slots of the same facts, besides the one that the booking is in
     is_overtaken: bool = False  # replayed, and the customer has made a newer choice since
     was_told_closed: bool = False  # about this booking
     moves: int = 0  # of this booking by replies, in the last ten minutes
@@ -38,20 +38,20 @@ def measure(
     meant: Printed | None,
     doubt: Doubt | None,
     now: dt.datetime,
-) -> Question:
+) -> ReplyFacts:
     """Look up what the rule may ask about the option that is meant, and lock the slots. The customer is locked."""
     if meant is None:
-        return Question(customer=customer, doubt=doubt)
+        return ReplyFacts(customer=customer, doubt=doubt)
     _lock_slots(meant)
     return replace(
         glance(customer, meant, now), doubt=doubt, is_overtaken=_is_overtaken(inbound, meant)
     )
 
 
-def glance(customer: Customer, meant: Printed, now: dt.datetime) -> Question:
+def glance(customer: Customer, meant: Printed, now: dt.datetime) -> ReplyFacts:
     """The same for a reply that nobody sent: nothing is locked, so nobody may act on it."""
     has_room, has_others = _room(meant, now)
-    return Question(
+    return ReplyFacts(
         customer=customer,
         meant=meant,
         has_room=has_room,
@@ -62,7 +62,7 @@ def glance(customer: Customer, meant: Printed, now: dt.datetime) -> Question:
 
 
 def _is_overtaken(inbound: InboundMessage, meant: Printed) -> bool:
-    """A message on which our rule failed is replayed, and the question has a newer answer."""
+    """A message on which our rule failed is replayed, and the notification has a newer answer."""
     answered_at = meant.answered_at
     has_newer = answered_at is not None and inbound.received_at < answered_at
     return has_newer and inbound.outcome == Outcome.ERROR

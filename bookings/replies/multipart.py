@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from bookings.customers import tickets
-from bookings.models import ConcernKind, InboundMessage, Outcome, lock_customer
+from bookings.models import InboundMessage, Outcome, TicketKind, lock_customer
 from bookings.models.fields import as_msisdn
 from bookings.models.inbound import SAME_TEXT_FOR, InboundMessageQuerySet
 
@@ -69,7 +69,7 @@ def report_incomplete() -> int:
             if part is not None:
                 part.attention = INCOMPLETE
                 part.save(update_fields=["attention"])
-                tickets.raise_for_inbound(part, ConcernKind.UNCLEAR)
+                tickets.raise_for_inbound(part, TicketKind.UNCLEAR)
     return len(found)
 
 

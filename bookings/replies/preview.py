@@ -9,7 +9,7 @@ from django.utils import timezone
 from bookings.language import messages
 from bookings.models import Booking, Notification, Outcome, Place, Slot, SlotOption
 from bookings.replies.context import Customer, Printed, Standing, load_customer
-from bookings.replies.measure import Question, glance
+from bookings.replies.measure import ReplyFacts, glance
 from bookings.replies.parser import Choice, NotUnderstood, Reply, Words, parse_reply
 from bookings.replies.service import Decision, decide, name_of
 
@@ -32,10 +32,10 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question that texts are tried against."""
+    """A notification that texts are tried against."""
 
     customer: Customer
-    look: Callable[[Customer, Printed, dt.datetime], Question]
+    look: Callable[[Customer, Printed, dt.datetime], ReplyFacts]
 
     @property
     def options(self) -> tuple[Printed, ...]:
@@ -49,7 +49,7 @@ def about(booking: Booking) -> Asked | None:
 
 
 def example(language: str) -> Asked:
-    """A made-up question: keep the day after tomorrow, another day two days later, or the post office."""
+    """A made-up notification: keep the day after tomorrow, another day two days later, or the post office."""
     now, today = timezone.now(), timezone.localdate()
     window = {"window_start": dt.time(10), "window_end": dt.time(12)}
     first, later = (today + dt.timedelta(days=days) for days in (2, 4))
@@ -60,11 +60,11 @@ def example(language: str) -> Asked:
         Slot(pk=3, date=first, place=Place.POST_OFFICE, **window),
     ]
     booking = Booking(pk=1, reference="EXAMPLE", slot=booked, language=language)
-    question = Notification(pk=1, booking=booking, slot=booked, closes_at=booked.cutoff_at)
+    notification = Notification(pk=1, booking=booking, slot=booked, closes_at=booked.cutoff_at)
     printed = tuple(
         Printed(
             option=SlotOption(
-                notification=question,
+                notification=notification,
                 digit=digit,
                 slot=slot,
                 words=messages.option_words(slot, booked, language),
@@ -75,7 +75,9 @@ def example(language: str) -> Asked:
         for digit, slot in enumerate(offered, start=1)
     )
     customer = Customer(msisdn="", printed=printed, newest_booking=booking)
-    return Asked(customer, lambda who, meant, _: Question(customer=who, meant=meant, has_room=True))
+    return Asked(
+        customer, lambda who, meant, _: ReplyFacts(customer=who, meant=meant, has_room=True)
+    )
 
 
 def attempt(written: Iterable[str], asked: Asked, language: str) -> list[Tried]:
@@ -84,11 +86,11 @@ def attempt(written: Iterable[str], asked: Asked, language: str) -> list[Tried]:
     In queries that do not grow with the texts: each option is looked up once.
     """
     now = timezone.now()
-    known: dict[int, Question] = {}
+    known: dict[int, ReplyFacts] = {}
 
-    def measure(meant: Printed | None) -> Question:
+    def measure(meant: Printed | None) -> ReplyFacts:
         if meant is None:
-            return Question(customer=asked.customer)
+            return ReplyFacts(customer=asked.customer)
         digit = meant.option.digit
         if digit not in known:
             known[digit] = asked.look(asked.customer, meant, now)
@@ -97,13 +99,13 @@ def attempt(written: Iterable[str], asked: Asked, language: str) -> list[Tried]:
     tried = []
     for text in written:
         reply = parse_reply(text, language)
-        question = measure(asked.customer.find_meant(reply, timezone.localdate(now)))
-        tried.append(_told(text, reply, question, decide(reply, question)))
+        facts = measure(asked.customer.find_meant(reply, timezone.localdate(now)))
+        tried.append(_told(text, reply, facts, decide(reply, facts)))
     return tried
 
 
-def _told(text: str, reply: Reply, question: Question, decision: Decision) -> Tried:
-    meant = question.meant
+def _told(text: str, reply: Reply, facts: ReplyFacts, decision: Decision) -> Tried:
+    meant = facts.meant
     return Tried(
         text=text,
         reading=_reading(reply),
@@ -111,7 +113,7 @@ def _told(text: str, reply: Reply, question: Question, decision: Decision) -> Tr
         matched=reply.matched,
         outcome=decision.outcome,
         stands_for=f"{meant.option.digit} = {meant.option.slot}" if meant else "",
-        why=" ".join(filter(None, [_why_read(reply, question), _why_so(decision, question)])),
+        why=" ".join(filter(None, [_why_read(reply, facts), _why_so(decision, facts)])),
     )
 
 
@@ -136,15 +138,15 @@ _REFUSED = {
 }
 
 
-def _why_read(reply: Reply, question: Question) -> str:
+def _why_read(reply: Reply, facts: ReplyFacts) -> str:
     match reply:
         case NotUnderstood(reason=reason):
             return _REFUSED.get(reason, f"Not read: {reason}.")
-        case Choice(words=Words()) if question.meant is None:
+        case Choice(words=Words()) if facts.meant is None:
             return "Its number and its words fit no option together."
-        case Choice(number=number) if question.meant is None:
-            return f"No option of this question has the number {number}."
-        case Words() if question.meant is None:
+        case Choice(number=number) if facts.meant is None:
+            return f"No option of this notification has the number {number}."
+        case Words() if facts.meant is None:
             return "Its words fit no option, or more than one."
     return ""
 
@@ -155,19 +157,19 @@ _SO = {
     Outcome.ALREADY: "The delivery is on {slot} already, by an answer before.",
     Outcome.FULL: "Nothing would move: {slot} is full.",
     Outcome.TOO_LATE: "Nothing would move: the time to answer is over.",
-    Outcome.CLOSED: "Nothing would move: the question is closed.",
+    Outcome.CLOSED: "Nothing would move: the notification is closed.",
     Outcome.NOT_UNDERSTOOD: "Nothing would move.",
     Outcome.THANKS: "Politeness alone chooses nothing: nothing would move.",
     Outcome.CANCEL_ASKED: "CANCEL could mean the texts or the delivery: nothing would move.",
     Outcome.OPTED_OUT: "The customer would get no more texts.",
     Outcome.OPTED_IN: "The customer would get texts again.",
     Outcome.HELP: "The customer would be told who we are and whom to call.",
-    Outcome.NO_QUESTION: "Nothing would move: no question is open.",
+    Outcome.NO_QUESTION: "Nothing would move: no notification is open.",
 }
 
 
-def _why_so(decision: Decision, question: Question) -> str:
-    slot = question.meant.option.slot if question.meant else ""
+def _why_so(decision: Decision, facts: ReplyFacts) -> str:
+    slot = facts.meant.option.slot if facts.meant else ""
     said = _SO.get(decision.outcome, "").format(slot=slot)
     if decision.attention:
         return f"{said} A person would look at it: {decision.attention}"

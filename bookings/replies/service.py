@@ -17,18 +17,18 @@ from bookings.customers import consent, tickets
 from bookings.language.tokens import DEFAULT_LANGUAGE
 from bookings.models import (
     ChangeCause,
-    ConcernKind,
     InboundMessage,
     Kind,
     OutboundMessage,
     Outcome,
+    TicketKind,
     lock_customer,
 )
 from bookings.models.fields import as_msisdn
 from bookings.models.inbound import CHOSEN
 from bookings.replies import acknowledgements, multipart
 from bookings.replies.context import Customer, Printed, Standing, load_customer
-from bookings.replies.measure import Question, measure
+from bookings.replies.measure import ReplyFacts, measure
 from bookings.replies.parser import (
     Cancel,
     Help,
@@ -80,29 +80,29 @@ class Decision:
     outcome: Outcome
     say: Say = Say.NOTHING
     attention: str = ""  # why a person must look at it
-    concern: ConcernKind | None = None  # as which kind; None: as the outcome says
+    ticket: TicketKind | None = None  # as which kind; None: as the outcome says
 
 
-def decide(reply: Reply, question: Question) -> Decision:
+def decide(reply: Reply, facts: ReplyFacts) -> Decision:
     """The rule. Pure: what a reply comes to, what is said, and whether a person must look at it."""
-    decision = _within_limits(_decide(reply, question), question.customer)
-    return _quiet_in_flood(decision, question.doubt)
+    decision = _within_limits(_decide(reply, facts), facts.customer)
+    return _quiet_in_flood(decision, facts.doubt)
 
 
-def _decide(reply: Reply, question: Question) -> Decision:
-    customer = question.customer
-    if question.doubt and not isinstance(reply, OptOut | OptIn):
-        return Decision(Outcome.NOT_UNDERSTOOD, attention=question.doubt.attention)
+def _decide(reply: Reply, facts: ReplyFacts) -> Decision:
+    customer = facts.customer
+    if facts.doubt and not isinstance(reply, OptOut | OptIn):
+        return Decision(Outcome.NOT_UNDERSTOOD, attention=facts.doubt.attention)
     match reply:
         case OptOut() | OptIn() | Help() | Cancel():
             return _about_texts(reply, customer)
         case NotUnderstood(wants_out=True):
             why = "An opt-out word among others: no more texts?"
-            return Decision(Outcome.NOT_UNDERSTOOD, Say.NOTHING, why, ConcernKind.WANTS_OUT)
+            return Decision(Outcome.NOT_UNDERSTOOD, Say.NOTHING, why, TicketKind.WANTS_OUT)
         case Thanks():
             is_settled = not customer.open_options or customer.has_chosen or customer.was_prompted
             return Decision(Outcome.THANKS, Say.NOTHING if is_settled else Say.OPTIONS_AGAIN)
-    return _choice(question.meant, question) if question.meant else _unclear(customer)
+    return _choice(facts.meant, facts) if facts.meant else _unclear(customer)
 
 
 def _about_texts(reply: OptOut | OptIn | Help | Cancel, customer: Customer) -> Decision:
@@ -119,36 +119,36 @@ def _about_texts(reply: OptOut | OptIn | Help | Cancel, customer: Customer) -> D
     return Decision(Outcome.OPTED_OUT, Say.NOTHING if customer.is_opted_out else Say.OPTED_OUT)
 
 
-def _choice(meant: Printed, question: Question) -> Decision:
+def _choice(meant: Printed, facts: ReplyFacts) -> Decision:
     match meant.standing:
         case Standing.CLOSED:
-            say = Say.NOTHING if question.was_told_closed else Say.CLOSED
-            return Decision(Outcome.CLOSED, say, "Answered a question that was closed.")
+            say = Say.NOTHING if facts.was_told_closed else Say.CLOSED
+            return Decision(Outcome.CLOSED, say, "Answered a notification that was closed.")
         case Standing.LATE:
             return Decision(Outcome.TOO_LATE, Say.TOO_LATE, "Answered too late.")
-    if question.is_overtaken:
+    if facts.is_overtaken:
         return Decision(Outcome.CLOSED, attention="Replayed, but a newer answer stands.")
     if meant.is_present:
         outcome = Outcome.ALREADY if meant.answered_at else Outcome.KEPT
         return Decision(outcome, Say(outcome))
-    if question.has_room:
-        return Decision(Outcome.MOVED, Say.MOVED, *_suspicion(question))
-    nothing_left = "" if question.has_others else "No other slot is free for this customer."
+    if facts.has_room:
+        return Decision(Outcome.MOVED, Say.MOVED, *_suspicion(facts))
+    nothing_left = "" if facts.has_others else "No other slot is free for this customer."
     return Decision(Outcome.FULL, Say.FULL, nothing_left)
 
 
-def _suspicion(question: Question) -> tuple[str, ConcernKind | None]:
+def _suspicion(facts: ReplyFacts) -> tuple[str, TicketKind | None]:
     """The sender of an SMS can be forged, and nothing in it proves who wrote."""
-    if question.moves + 1 < SUSPICIOUS_MOVES:
+    if facts.moves + 1 < SUSPICIOUS_MOVES:
         return "", None
     why = "Moved three times in ten minutes: is it really the customer?"
-    return why, ConcernKind.SUSPICIOUS
+    return why, TicketKind.SUSPICIOUS
 
 
 def _unclear(customer: Customer) -> Decision:
     """One re-prompt, then a person."""
     if not customer.open_options:
-        return Decision(Outcome.NO_QUESTION, attention="Wrote without an open question.")
+        return Decision(Outcome.NO_QUESTION, attention="Wrote without an open notification.")
     if customer.was_prompted:
         return Decision(
             Outcome.NOT_UNDERSTOOD, attention="Not understood, after the options were repeated."
@@ -158,16 +158,16 @@ def _unclear(customer: Customer) -> Decision:
 
 def _within_limits(decision: Decision, customer: Customer) -> Decision:
     """Nothing about deliveries to who opted out, and to nobody more than so many answers in a day."""
-    outcome, concern = decision.outcome, None
+    outcome, ticket = decision.outcome, None
     if not decision.say or outcome in ABOUT_TEXTS:
         return decision
     if customer.is_opted_out:
-        why, concern = f"Opted out, so not told: {outcome.label}.", ConcernKind.OPTED_OUT
+        why, ticket = f"Opted out, so not told: {outcome.label}.", TicketKind.OPTED_OUT
     elif outcome not in CHOSEN and customer.answers_in_a_row >= MOST_ANSWERS:
         why = f"Not answered: {MOST_ANSWERS} automatic answers in a day."
     else:
         return decision
-    return Decision(outcome, Say.NOTHING, "" if outcome == Outcome.THANKS else why, concern)
+    return Decision(outcome, Say.NOTHING, "" if outcome == Outcome.THANKS else why, ticket)
 
 
 def _quiet_in_flood(decision: Decision, doubt: Doubt | None) -> Decision:
@@ -175,7 +175,7 @@ def _quiet_in_flood(decision: Decision, doubt: Doubt | None) -> Decision:
     if doubt is None or not doubt.is_flood:
         return decision
     attention = decision.attention and doubt.attention
-    return replace(decision, say=Say.NOTHING, attention=attention, concern=ConcernKind.SUSPICIOUS)
+    return replace(decision, say=Say.NOTHING, attention=attention, ticket=TicketKind.SUSPICIOUS)
 
 
 def answer(inbound: InboundMessage) -> None:
@@ -209,8 +209,8 @@ def _answer(inbound: InboundMessage, now: dt.datetime) -> None:
         reply = _read(inbound, customer.language if customer else DEFAULT_LANGUAGE, doubt)
         if customer is not None and _is_to_us(inbound):
             meant = customer.find_meant(reply, timezone.localdate(now))
-            question = measure(inbound, customer, meant, doubt, now)
-            _carry_out(inbound, decide(reply, question), question)
+            facts = measure(inbound, customer, meant, doubt, now)
+            _carry_out(inbound, decide(reply, facts), facts)
             return
         kept = _never_answered(inbound, reply, customer, msisdn)
     _close(inbound, _quiet_in_flood(kept, doubt))
@@ -264,8 +264,8 @@ def _never_answered(
     return Decision(Outcome.UNKNOWN_SENDER, attention="We know no delivery for this number.")
 
 
-def _carry_out(inbound: InboundMessage, decision: Decision, question: Question) -> None:
-    customer, meant = question.customer, question.meant
+def _carry_out(inbound: InboundMessage, decision: Decision, facts: ReplyFacts) -> None:
+    customer, meant = facts.customer, facts.meant
     if decision.outcome in ABOUT_TEXTS:
         _carry_out_about_texts(inbound, decision, customer)
         return
@@ -302,7 +302,7 @@ def _close(inbound: InboundMessage, decision: Decision) -> None:
     inbound.outcome, inbound.attention = decision.outcome, decision.attention
     inbound.save()
     if decision.attention or was_closed:
-        kind = decision.concern or tickets.kind_of(decision.outcome)
+        kind = decision.ticket or tickets.kind_of(decision.outcome)
         tickets.raise_for_inbound(inbound, kind)
     _drop_reminders(inbound)
     logger.info("Inbound SMS %s: %s", inbound.pk, decision.outcome)

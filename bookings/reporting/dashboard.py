@@ -17,7 +17,6 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 from bookings.models import (
     Booking,
     ChangeCause,
-    Concern,
     InboundMessage,
     Kind,
     MessageState,
@@ -26,6 +25,7 @@ from bookings.models import (
     Slot,
     SlotChange,
     Spending,
+    Ticket,
 )
 from bookings.models.message_states import LOST
 
@@ -41,7 +41,7 @@ STAGES: Mapping[str, Exists] = {
     ),
     "answered": Exists(InboundMessage.objects.filter(**_OF_BOOKING)),
     "moved": Exists(SlotChange.objects.filter(cause=ChangeCause.REPLY, **_OF_BOOKING)),
-    "waiting": Exists(Concern.objects.waiting().filter(**_OF_BOOKING)),
+    "waiting": Exists(Ticket.objects.waiting().filter(**_OF_BOOKING)),
 }
 
 _LISTED = 8  # reasons and countries; more are told as "others"
@@ -90,7 +90,7 @@ def of_days(days: Collection[dt.date]) -> dict[dt.date, OfDay]:
         counted[slots[row.pop("slot")]].update(row)
     oldest: dict[dt.date, dt.datetime] = {}
     # The few that wait lead to their deliveries sooner than all deliveries to them.
-    waiting = Concern.objects.waiting().filter(booking__in=deliveries).order_by()
+    waiting = Ticket.objects.waiting().filter(booking__in=deliveries).order_by()
     by_day = waiting.values_list("booking__slot__date")
     for day, count, since in by_day.annotate(Count("booking", distinct=True), Min("raised_at")):
         counted[day]["waiting"], oldest[day] = count, since

@@ -228,7 +228,7 @@ def saved(slot: Slot) -> Slot:
 
 
 def resting(msisdn: str, now: dt.datetime) -> Q:
-    """Which held options of a customer must keep their digits: the question is open, or ended not long ago."""
+    """Which held options of a customer must keep their digits: the notification is open, or ended not long ago."""
     return Q(msisdn=msisdn, is_held=True) & _still_mean_something(now)
 
 
@@ -253,7 +253,7 @@ def _still_mean_something(now: dt.datetime) -> Q:
 def free_block(booking: Booking, now: dt.datetime) -> int | None:
     """The first digit of the first block that means nothing to this customer, or None.
 
-    Digits of this booking's own question are free if it never left us, since asking again withdraws it.
+    Digits of this booking's own notification are free if it never left us, since asking again withdraws it.
     """
     own = Q(notification__booking_id=booking.pk, notification__handed_over_at=None)
     taken = set(
@@ -283,7 +283,7 @@ def of(notification: Notification) -> list[SlotOption]:
 
 
 def remaining(notification: Notification, now: dt.datetime) -> list[SlotOption]:
-    """The options of a question that can still be had. The slot that the booking is in needs no room."""
+    """The options of a notification that can still be had. The slot that the booking is in needs no room."""
     booking = notification.booking
     in_time = [option for option in of(notification) if option.slot.cutoff_at > now]
     others = [option.slot for option in in_time if option.slot_id != booking.slot_id]

@@ -13,20 +13,20 @@ from django.views.decorators.http import require_POST
 from bookings.models import (
     ActKind,
     Booking,
-    Concern,
     ConsentChange,
     DeliveryReceipt,
     InboundMessage,
     Notification,
     OutboundMessage,
     StaffAct,
+    Ticket,
 )
 from bookings.models.fields import as_msisdn, show_msisdn
 from bookings.web.accounts.access import StaffRequest, is_fetch, staff_only
 
 _MODELS: tuple[type[Model], ...] = (
     *(Booking, Notification, OutboundMessage, InboundMessage),
-    *(DeliveryReceipt, ConsentChange, StaffAct, Concern),
+    *(DeliveryReceipt, ConsentChange, StaffAct, Ticket),
 )
 #: The tables whose pages show a customer's number, by their names in addresses and permissions.
 TABLES: dict[str, Any] = {model.__name__.lower(): model for model in _MODELS}

@@ -15,21 +15,21 @@ from bookings.models import (
     Batch,
     Booking,
     ClosedDay,
-    Concern,
     InboundMessage,
     Manifest,
     Notification,
     Outcome,
     Slot,
+    Ticket,
     WeeklySlot,
 )
 from bookings.notifications import batches
 from tests.factories import (
     BookingFactory,
-    ConcernFactory,
     InboundMessageFactory,
     NotificationFactory,
     SlotFactory,
+    TicketFactory,
     in_days,
 )
 from tests.flow.admin.pages import OURS, STAFF, make_story, url
@@ -66,7 +66,7 @@ def fill_tables(user: User) -> None:
     inbound = InboundMessageFactory.create(
         notification=notification, text=LONG_WORDS, outcome=Outcome.NOT_UNDERSTOOD
     )
-    ConcernFactory.create(inbound=inbound)
+    TicketFactory.create(inbound=inbound)
     InboundMessageFactory.create(text="2", outcome=Outcome.ERROR, attention="Our software failed.")
     batches.start(
         Booking.objects.all(), nonce="a" * 16, user=user, sender=VIRTUAL_NUMBER, name="tomorrow"
@@ -140,8 +140,8 @@ def _of_deliveries() -> Iterator[tuple[str, StaffPage]]:
 
 def _of_the_conversation() -> Iterator[tuple[str, StaffPage]]:
     notification = Notification.objects.order_by("-pk")[0]
-    concern = Concern.objects.get(inbound__text=LONG_WORDS)
-    yield "concern-unclear", StaffPage(url(Concern, "change", concern.pk))
+    ticket = Ticket.objects.get(inbound__text=LONG_WORDS)
+    yield "ticket-unclear", StaffPage(url(Ticket, "change", ticket.pk))
     yield "try", StaffPage(reverse("admin:bookings_inboundmessage_try"), _try_some)
     yield "costs", StaffPage(reverse("admin:bookings_outboundmessage_costs"))
     of_booking = "admin:bookings_consentchange_of_booking"

@@ -27,7 +27,7 @@ def desk(page, picture, settings, time_machine):
     return Desk(page, lambda text: time_machine.move_to(wall(text)), picture)
 
 
-def test_the_day_of_a_dispatcher_and_the_questions_of_ops(desk, complaints, tmp_path):
+def test_the_day_of_a_dispatcher_and_the_notifications_of_ops(desk, complaints, tmp_path):
     desk.log_in("Dana", "2026-10-27 07:30")
     the_manifest_arrives(desk)
     its_customers_are_to_be_asked(desk)
@@ -119,7 +119,7 @@ def one_unclear_reply_means_an_option(desk: Desk) -> None:
     desk.read("please stop texting me", "I said is after six possible?", "I said my dog is ill")
     desk.picture("0930-needs-attention")
     desk.open("after six")
-    desk.read("Open question about V", "is after six possible?")
+    desk.read("Open notification about V", "is after six possible?")
     desk.picture("0931-unclear")
     page.get_by_role("button", name="Apply 2").click()
     desk.read("The customer is told by SMS.", "my dog is ill")

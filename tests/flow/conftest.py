@@ -58,7 +58,7 @@ def drain(network) -> Callable[[], list[dict[str, str]]]:
 
 @pytest.fixture
 def queued() -> Callable[..., OutboundMessage]:
-    """Queue one SMS for Vonage: an acknowledgement, or what is named. A notification has its question."""
+    """Queue one SMS for Vonage: an acknowledgement, or what is named. A notification has its notification."""
 
     def make(kind: Kind = Kind.ACKNOWLEDGEMENT, **fields: object) -> OutboundMessage:
         if kind == Kind.NOTIFICATION and "notification" not in fields:

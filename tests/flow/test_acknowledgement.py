@@ -194,7 +194,9 @@ def test_an_answer_that_offers_something_is_not_sent_when_the_offer_is_over(
     assert drain() == []
 
 
-def test_an_answer_to_a_closed_question_offers_the_open_one_in_time(booking, reply, drain, clock):
+def test_an_answer_to_a_closed_notification_offers_the_open_one_in_time(
+    booking, reply, drain, clock
+):
     """It said at 22:00 "you can still answer, before 21:00" (campaign `states`)."""
     notify(booking)
     drain()

@@ -151,7 +151,7 @@ def test_what_a_sender_has_in_its_hands_is_counted(network, queued, settings, cl
     assert claim(8).messages == []
 
 
-def test_a_question_that_is_not_true_any_more_when_its_number_may_get_it_is_asked_afresh(
+def test_a_notification_that_is_not_true_any_more_when_its_number_may_get_it_is_asked_afresh(
     queued, drain, settings, clock
 ):
     settings.SMS_PER_NUMBER_DAY = 1

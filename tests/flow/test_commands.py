@@ -169,7 +169,7 @@ def test_nobody_is_asked_twice():
     assert code == 0
 
 
-def test_whose_question_is_over_is_not_asked_again():
+def test_whose_notification_is_over_is_not_asked_again():
     booking = tomorrow(reference="A1")
     NotificationFactory.create(
         booking=booking, state=NotificationState.CLOSED, closed_at=booking.created_at
@@ -178,7 +178,7 @@ def test_whose_question_is_over_is_not_asked_again():
     assert asked() == []
 
 
-def test_whose_question_was_withdrawn_is_asked_again():
+def test_whose_notification_was_withdrawn_is_asked_again():
     booking = tomorrow(reference="A1")
     notify(booking)
     dispatch.change_phone(booking, "447700900009")

@@ -53,7 +53,7 @@ def test_the_first_booking_can_be_changed_at_whatever_hour(settings, day, hour, 
 
 
 @pytest.mark.parametrize("hour", range(24))
-def test_there_is_one_question_to_be_too_late_for(hour):
+def test_there_is_one_notification_to_be_too_late_for(hour):
     with time_machine.travel(f"2026-11-23T{hour:02}:10:00Z", tick=False):
         demo()
         notification = Notification.objects.get(msisdn=LATE)

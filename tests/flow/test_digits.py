@@ -108,7 +108,7 @@ def test_a_fourth_parcel_goes_out_as_a_plain_notice_with_our_phone_number(drain,
     [*_, text] = [form["text"] for form in drain()]
     assert says_in_order(text, "Acme", "GH78", "Tue 24 Nov 09:00-12:00", "+44 20 7946 0000")
     assert "(" not in text
-    # Dispatch finds it as the open question without options, and operations in the log.
+    # Dispatch finds it as the open notification without options, and operations in the log.
     assert list(Notification.objects.open().filter(options=None)) == [notice]
     assert f"Notification {notice.pk}: booking" in caplog.text
     assert "all digits are taken" in caplog.text
@@ -141,7 +141,7 @@ def test_a_daily_customer_is_asked_with_1_to_3_every_day(clock, reply, drain):
 def test_a_daily_customer_asked_before_the_digits_have_rested_gets_blocks_in_turn(clock, drain):
     asked = []
     for day in range(7):
-        clock(f"2026-11-{23 + day} 08:30")  # the last question closed at 21:00
+        clock(f"2026-11-{23 + day} 08:30")  # the last notification closed at 21:00
         asked.append(digits(notify(parcel(f"DAY-{day}", dt.date(2026, 11, 24 + day))))[0])
         drain()
     assert asked == [1, 4, 1, 4, 1, 4, 1]
@@ -174,7 +174,7 @@ def test_how_long_digits_rest_is_a_setting(settings, clock, drain):
     assert digits(notify(parcel("EF56", FRI)))[0] == 1
 
 
-def test_digits_rest_from_the_moment_a_question_was_withdrawn(clock, drain):
+def test_digits_rest_from_the_moment_a_notification_was_withdrawn(clock, drain):
     first = parcel("AB12", FRI)
     notify(first)
     drain()
@@ -194,7 +194,7 @@ def test_digits_never_handed_over_are_free_at_once(drain):
     assert ["CD34" in form["text"] for form in drain()] == [True]
 
 
-def test_digits_of_a_question_that_closed_before_its_text_left_are_free_at_once(clock):
+def test_digits_of_a_notification_that_closed_before_its_text_left_are_free_at_once(clock):
     notify(parcel("AB12"))
     clock("2026-11-23 21:30")
     second = parcel("CD34", THU)
@@ -202,7 +202,7 @@ def test_digits_of_a_question_that_closed_before_its_text_left_are_free_at_once(
     assert digits(notify(second)) == [1, 2, 3]
 
 
-def test_digits_refused_after_their_question_was_withdrawn_are_free_at_once(network):
+def test_digits_refused_after_their_notification_was_withdrawn_are_free_at_once(network):
     first = parcel("AB12")
     notify(first)
     [message] = claim(8).messages
@@ -287,7 +287,7 @@ def test_a_late_answer_moves_nothing_and_gets_the_bookings_truth(clock, reply, d
     assert "2 (" not in answer_to(late)
 
 
-def test_a_late_answer_gets_the_truth_then_the_open_questions_options(clock, reply, drain):
+def test_a_late_answer_gets_the_truth_then_the_open_notifications_options(clock, reply, drain):
     first, second = parcel("AB12"), parcel("CD34", THU)
     notify(first)
     notify(second)
@@ -298,11 +298,11 @@ def test_a_late_answer_gets_the_truth_then_the_open_questions_options(clock, rep
     assert place_and_day(first) == (Place.DOOR, TUE)
     assert place_and_day(second) == (Place.DOOR, THU)
     truth = ("AB12", "Tue 24 Nov 09:00-12:00")
-    open_question = ("CD34", "4 (Thu 26 Nov), 5 (Fri 27 Nov) or 6 (post office)")
-    assert says_in_order(answer_to(late), *truth, *open_question)
+    open_notification = ("CD34", "4 (Thu 26 Nov), 5 (Fri 27 Nov) or 6 (post office)")
+    assert says_in_order(answer_to(late), *truth, *open_notification)
 
 
-def test_an_answer_to_a_withdrawn_question_gets_the_truth_then_the_new_options(reply, drain):
+def test_an_answer_to_a_withdrawn_notification_gets_the_truth_then_the_new_options(reply, drain):
     booking = parcel("AB12")
     notify(booking)
     drain()
@@ -311,8 +311,8 @@ def test_an_answer_to_a_withdrawn_question_gets_the_truth_then_the_new_options(r
     old = reply(PHONE, "2")
     assert old.outcome == Outcome.CLOSED
     assert place_and_day(booking) == (Place.DOOR, TUE)
-    open_question = "4 (Tue 24 Nov), 5 (Wed 25 Nov) or 6 (post office)"
-    assert says_in_order(answer_to(old), "AB12", "Tue 24 Nov 09:00-12:00", open_question)
+    open_notification = "4 (Tue 24 Nov), 5 (Wed 25 Nov) or 6 (post office)"
+    assert says_in_order(answer_to(old), "AB12", "Tue 24 Nov 09:00-12:00", open_notification)
     assert reply(PHONE, "5").outcome == Outcome.MOVED
     assert place_and_day(booking) == (Place.DOOR, WED)
 

@@ -154,7 +154,7 @@ def test_moves_by_staff_and_answers_that_move_nothing_are_not_suspicious(asked, 
 # --- what an answer costs ------------------------------------------------------------------------
 
 
-def test_that_a_question_is_closed_is_said_once_for_each_booking(clock, drain, reply):
+def test_that_a_notification_is_closed_is_said_once_for_each_booking(clock, drain, reply):
     one = NotificationFactory.create()
     other = NotificationFactory.create()
     dispatch.cancel(one.booking)

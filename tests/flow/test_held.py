@@ -115,7 +115,7 @@ def test_a_clock_of_ours_that_is_wrong_holds_nothing(network, queued, drain, tim
     assert len(drain()) == 1
 
 
-def test_a_held_question_is_not_asked_afresh(network, queued, drain):
+def test_a_held_notification_is_not_asked_afresh(network, queued, drain):
     stale = queued(Kind.NOTIFICATION, valid_until=timezone.now())
     last_sender(minutes(31))
     drain()
@@ -156,7 +156,7 @@ def test_a_released_text_whose_outcome_nobody_knows_is_sent_once_more(
     assert [form["to"] for form in drain()] == [old_backup["called"].msisdn]
 
 
-def test_a_released_question_that_is_not_true_any_more_is_asked_afresh(network, drain):
+def test_a_released_notification_that_is_not_true_any_more_is_asked_afresh(network, drain):
     booking = BookingFactory.create()
     stale = notify(booking)
     OutboundMessage.objects.update(gateway="vonage", valid_until=timezone.now())
@@ -196,17 +196,17 @@ def test_dropped_texts_are_never_sent(network, old_backup, drain, time_machine):
     )
 
 
-def test_a_question_whose_text_is_dropped_can_be_asked_again(network, old_backup, drain):
+def test_a_notification_whose_text_is_dropped_can_be_asked_again(network, old_backup, drain):
     drain()
-    question = Notification.objects.get(pk=old_backup["waiting"].notification_id)
+    notification = Notification.objects.get(pk=old_backup["waiting"].notification_id)
     holding.drop()
-    question.refresh_from_db()
-    assert question.state == NotificationState.WITHDRAWN
-    assert not question.options.filter(is_held=True).exists()
-    assert notify(question.booking).state == NotificationState.OPEN
+    notification.refresh_from_db()
+    assert notification.state == NotificationState.WITHDRAWN
+    assert not notification.options.filter(is_held=True).exists()
+    assert notify(notification.booking).state == NotificationState.OPEN
 
 
-def test_a_question_that_may_have_been_read_stays_open_when_its_text_is_dropped(
+def test_a_notification_that_may_have_been_read_stays_open_when_its_text_is_dropped(
     network, queued, drain
 ):
     message = queued(Kind.NOTIFICATION)

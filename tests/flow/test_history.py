@@ -33,7 +33,7 @@ def ago(minutes: float) -> dt.datetime:
 
 
 def ask(booking, *, minutes_ago: float = 50, user=None, text: str = "Acme: reply 1, 2 or 3"):
-    """A question that was asked, handed over and delivered."""
+    """A notification that was asked, handed over and delivered."""
     at = ago(minutes_ago)
     notification = NotificationFactory.create(booking=booking, created_at=at, asked_by=user)
     message = OutboundMessageFactory.create(
@@ -137,21 +137,21 @@ def test_a_move_by_an_import_says_so():
     assert dict(moved[0].details)["Because of"] == "import"
 
 
-def test_a_withdrawn_question_says_because_of_what():
+def test_a_withdrawn_notification_says_because_of_what():
     booking = BookingFactory.create()
     ask(booking)
     dispatch.move(booking, SlotFactory.create(date=in_days(9)))
 
     ended = told(timeline.timeline(booking), "ended")
 
-    assert ended[0].title.startswith("Question withdrawn: moved to")
+    assert ended[0].title.startswith("Notification withdrawn: moved to")
 
 
-def test_a_closed_question_says_that_its_time_was_over():
+def test_a_closed_notification_says_that_its_time_was_over():
     closed = {"state": NotificationState.CLOSED, "closed_at": timezone.now()}
     notification = NotificationFactory.create(**closed)
     ended = told(timeline.timeline(notification.booking), "ended")
-    assert ended[0].title == "Question closed: its time to answer was over"
+    assert ended[0].title == "Notification closed: its time to answer was over"
 
 
 def test_a_cancellation_has_a_name_and_is_told_once():
@@ -205,7 +205,7 @@ def test_every_try_is_told_with_what_came_back():
 def test_what_a_customer_wrote_about_no_delivery_stands_in_the_story_too():
     booking = BookingFactory.create()
     stray = {"msisdn": booking.msisdn, "text": "hello?", "outcome": Outcome.NO_QUESTION}
-    InboundMessageFactory.create(**stray, attention="Wrote without an open question.")
+    InboundMessageFactory.create(**stray, attention="Wrote without an open notification.")
     InboundMessageFactory.create(text="somebody else")
     ConsentChangeFactory.create(msisdn=booking.msisdn)
 
@@ -213,7 +213,7 @@ def test_what_a_customer_wrote_about_no_delivery_stands_in_the_story_too():
 
     (words,) = told(steps, "reply")
     assert words.text == "hello?"
-    assert dict(words.details)["Needs attention"] == "Wrote without an open question."
+    assert dict(words.details)["Needs attention"] == "Wrote without an open notification."
     assert told(steps, "consent")[0].title == "Opted out of all our texts"
 
 

@@ -55,7 +55,7 @@ class History:
     """One customer was asked, chose another day, and was told so; all of it was delivered."""
 
     booking: Booking
-    question: Notification
+    notification: Notification
     choice: InboundMessage
     asked: OutboundMessage
     told: OutboundMessage
@@ -76,7 +76,7 @@ def deliver(message):
 @pytest.fixture
 def history(drain, reply):
     booking = BookingFactory.create()
-    question = notify(booking)
+    notification = notify(booking)
     drain()
     choice = reply(booking.msisdn, "2")
     drain()
@@ -85,7 +85,7 @@ def history(drain, reply):
     deliver(asked)
     deliver(told)
     assert set(OutboundMessage.objects.values_list("state", flat=True)) == {"delivered"}
-    return History(booking, question, choice, asked, told)
+    return History(booking, notification, choice, asked, told)
 
 
 def test_an_honest_history_contradicts_nothing(history, reply, drain):
@@ -108,7 +108,7 @@ def test_an_honest_history_contradicts_nothing(history, reply, drain):
     assert contradictions() == []
 
 
-def test_a_question_sent_once_more_after_silence_contradicts_nothing(drain):
+def test_a_notification_sent_once_more_after_silence_contradicts_nothing(drain):
     first = notify(BookingFactory.create())
     SendAttemptFactory.create(
         message=first.outbound_messages.get(),
@@ -147,7 +147,7 @@ def a_choice_about_another_booking(history):
 
 
 @finds("I1 inbound message {choice}: moved, but booking, notification and option")
-def a_choice_of_another_question(history):
+def a_choice_of_another_notification(history):
     other = notify(BookingFactory.create())
     InboundMessage.objects.update(notification=other)
 
@@ -192,18 +192,18 @@ def a_gap_in_the_history(history):
     )
 
 
-@finds("I2 notification {question} about {reference} is open: its booking is cancelled")
-def a_question_about_a_cancelled_delivery(history):
+@finds("I2 notification {notification} about {reference} is open: its booking is cancelled")
+def a_notification_about_a_cancelled_delivery(history):
     Booking.objects.update(state=BookingState.CANCELLED, cancelled_at=timezone.now())
 
 
-@finds("I2 notification {question} about {reference} is open: its booking has another phone")
-def a_question_to_a_former_number(history):
+@finds("I2 notification {notification} about {reference} is open: its booking has another phone")
+def a_notification_to_a_former_number(history):
     Booking.objects.update(msisdn="447700900009")
 
 
-@finds("I2 notification {question} about {reference} is open: its booking was moved by others")
-def a_question_about_a_former_slot(history):
+@finds("I2 notification {notification} about {reference} is open: its booking was moved by others")
+def a_notification_about_a_former_slot(history):
     history.booking.move_to(SlotFactory.create(date=in_days(9)), ChangeCause.STAFF)
 
 
@@ -212,7 +212,7 @@ def an_option_of_another_customer(history):
     SlotOption.objects.filter(digit=1).update(msisdn="447700900009")
 
 
-@finds("I2 option {option}: its question is open, its digit is free")
+@finds("I2 option {option}: its notification is open, its digit is free")
 def a_digit_that_could_mean_two_things(history):
     SlotOption.objects.filter(digit=1).update(is_held=False)
 
@@ -244,8 +244,8 @@ def a_waiting_text_that_a_move_overtook(history):
     )
 
 
-@finds("I3 outbound message {queued} waits to be sent: its question is not open")
-def a_waiting_question_that_was_withdrawn(history):
+@finds("I3 outbound message {queued} waits to be sent: its notification is not open")
+def a_waiting_notification_that_was_withdrawn(history):
     other = notify(BookingFactory.create())
     Notification.objects.filter(pk=other.pk).update(
         state=NotificationState.WITHDRAWN, closed_at=timezone.now()
@@ -286,8 +286,8 @@ def a_state_out_of_nowhere(history):
     OutboundMessageFactory.create(state=MessageState.ACCEPTED)
 
 
-@finds("I5 notification {question}: its text left us, and its digits do not count")
-def a_question_that_left_unseen(history):
+@finds("I5 notification {notification}: its text left us, and its digits do not count")
+def a_notification_that_left_unseen(history):
     Notification.objects.update(handed_over_at=None)
 
 
@@ -368,7 +368,7 @@ def test_a_contradiction_is_found(name, history):
     waiting = list(OutboundMessage.objects.exclude(pk__in=[history.asked.pk, history.told.pk]))
     expected = line.format(
         reference=history.booking.reference,
-        question=history.question.pk,
+        notification=history.notification.pk,
         choice=history.choice.pk,
         asked=history.asked.pk,
         told=history.told.pk,

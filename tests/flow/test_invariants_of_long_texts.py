@@ -8,9 +8,9 @@ from bookings.notifications.asking import notify
 from bookings.operations.invariants import find_contradictions
 from tests.factories import (
     BookingFactory,
-    ConcernFactory,
     InboundMessageFactory,
     OutboundMessageFactory,
+    TicketFactory,
 )
 
 pytestmark = pytest.mark.django_db
@@ -56,7 +56,7 @@ def test_a_long_reply_in_parts_contradicts_nothing(drain, reply):
 
 def test_a_long_text_that_was_read_once_contradicts_nothing(whole):
     lacking = part(1, part_ref="8", attention="did not become whole")
-    ConcernFactory.create(inbound=lacking)
+    TicketFactory.create(inbound=lacking)
     OutboundMessageFactory.create(
         booking=None, kind=Kind.HELP, in_reply_to=whole, state=MessageState.CANCELLED
     )

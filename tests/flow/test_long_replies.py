@@ -10,12 +10,12 @@ from django.core.management import call_command
 from bookings.dispatch import ticket_actions
 from bookings.models import (
     Booking,
-    Concern,
     InboundMessage,
     MessageState,
     OutboundMessage,
     Outcome,
     SlotChange,
+    Ticket,
 )
 from bookings.operations import maintenance
 from bookings.replies import acknowledgements, multipart
@@ -173,7 +173,7 @@ def test_the_parts_of_a_text_that_lacks_one_are_one_thing_to_see_to(asked, clock
     clock.shift(dt.timedelta(minutes=9))
     maintenance.sweep()
     assert InboundMessage.objects.exclude(attention="").count() == 3
-    assert Concern.objects.get().inbound == InboundMessage.objects.get(part_number=1)
+    assert Ticket.objects.get().inbound == InboundMessage.objects.get(part_number=1)
     call_command("check_invariants")
 
 
@@ -183,10 +183,10 @@ def test_a_part_that_comes_after_a_person_saw_to_the_others_is_shown_to_one_agai
     send_part(1, "option ")
     clock.shift(dt.timedelta(minutes=11))
     maintenance.sweep()
-    ticket_actions.set_aside(Concern.objects.get(), UserFactory.create())
+    ticket_actions.set_aside(Ticket.objects.get(), UserFactory.create())
     clock.shift(dt.timedelta(minutes=1))
     late = send_part(2, "2")
-    assert Concern.objects.waiting().get().inbound == late
+    assert Ticket.objects.waiting().get().inbound == late
     call_command("check_invariants")
 
 
@@ -195,7 +195,7 @@ def test_each_of_two_texts_that_lack_a_part_is_seen_to(asked, clock, send_part):
     send_part(1, "number ", ref="8")
     clock.shift(dt.timedelta(minutes=11))
     maintenance.sweep()
-    assert Concern.objects.waiting().count() == 2
+    assert Ticket.objects.waiting().count() == 2
 
 
 def test_a_part_that_comes_later_acts_no_more_and_is_for_a_person(asked, clock, send_part):

@@ -164,7 +164,7 @@ def test_a_file_of_yesterday_is_not_refused_for_what_it_brought():
         pytest.param({"phone": "07700900009"}, id="phone"),
     ],
 )
-def test_a_row_whose_own_words_changed_is_carried_out_and_withdraws_the_question(changed):
+def test_a_row_whose_own_words_changed_is_carried_out_and_withdraws_the_notification(changed):
     load(row("A1"))
     notification = notify(Booking.objects.get())
     assert counts(load(row("A1", **changed))) == (0, 1, 0, 0, 0)

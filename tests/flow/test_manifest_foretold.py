@@ -101,11 +101,11 @@ def test_many_moved_rows_take_few_queries():
 
 
 def test_of_many_moved_rows_those_with_something_open_lose_it():
-    """As if each had been moved by hand: an open question, a text that waits, one that is being handed over."""
+    """As if each had been moved by hand: an open notification, a text that waits, one that is being handed over."""
     numbers = range(6)
     load(*[row(f"A{number}", phone=f"+4477009{number:05d}") for number in numbers])
     bookings = {booking.reference: booking for booking in Booking.objects.all()}
-    question, past = notify(bookings["A1"]), notify(bookings["A2"])
+    notification, past = notify(bookings["A1"]), notify(bookings["A2"])
     Notification.objects.filter(pk=past.pk).update(closes_at=timezone.now())
     texts = {
         name: OutboundMessageFactory.create(booking=bookings[name], kind="told", state=state)
@@ -116,11 +116,14 @@ def test_of_many_moved_rows_those_with_something_open_lose_it():
     other = notify(Booking.objects.get(reference="B1"))
     assert stays.created == 6
     load(*[row(f"A{n}", phone=f"+4477009{n:05d}", date=NEXT_DAY) for n in numbers])
-    for row_ in (question, past, other, *texts.values()):
+    for row_ in (notification, past, other, *texts.values()):
         row_.refresh_from_db()
     because = f"moved to {Slot.objects.get(date=NEXT_DAY)}"
-    assert (question.state, question.withdrawn_because) == (NotificationState.WITHDRAWN, because)
-    assert not question.options.filter(is_held=True).exists()
+    assert (notification.state, notification.withdrawn_because) == (
+        NotificationState.WITHDRAWN,
+        because,
+    )
+    assert not notification.options.filter(is_held=True).exists()
     assert (past.state, other.state) == (NotificationState.CLOSED, NotificationState.OPEN)
     told = [(text.state, text.reason, text.never_again) for text in texts.values()]
     assert told == [("cancelled", because, ""), ("unknown", "", because), ("delivered", "", "")]

@@ -149,7 +149,7 @@ def test_a_number_is_taken_in_any_usual_formatting(staff, fields, typed, msisdn)
     assert OutboundMessage.objects.get().msisdn == msisdn
 
 
-def test_one_form_makes_the_booking_its_question_and_its_sms(staff, dispatcher, fields, slot):
+def test_one_form_makes_the_booking_its_notification_and_its_sms(staff, dispatcher, fields, slot):
     response = staff.post("/notify", fields | {"name": "Ana Torres", "reference": "P-77"})
     notification = Notification.objects.get()
     assert response.url == f"/notifications/{notification.pk}/"

@@ -1,4 +1,4 @@
-"""How long a question is open, what withdraws it, and who is never asked."""
+"""How long a notification is open, what withdraws it, and who is never asked."""
 
 import datetime as dt
 import io
@@ -91,7 +91,9 @@ def test_the_moment_the_customer_wrote_does_not_count(booking, clock, reply, dra
     assert late.outcome == Outcome.TOO_LATE
 
 
-def test_a_move_to_a_later_slot_does_not_open_the_question_for_longer(booking, clock, reply, drain):
+def test_a_move_to_a_later_slot_does_not_open_the_notification_for_longer(
+    booking, clock, reply, drain
+):
     notify(booking)
     drain()
     reply(booking.msisdn, "2")
@@ -184,7 +186,7 @@ def change_phone(booking):
         pytest.param(notify, "asked again", id="asked again"),
     ],
 )
-def test_what_withdraws_an_open_question(booking, reply, drain, act, because):
+def test_what_withdraws_an_open_notification(booking, reply, drain, act, because):
     notification, phone = notify(booking), booking.msisdn
     drain()
     act(booking)
@@ -212,13 +214,13 @@ def test_moving_it_to_where_it_is_withdraws_nothing(booking):
     assert state(notification) == NotificationState.OPEN
 
 
-def test_asking_again_leaves_one_open_question(booking):
+def test_asking_again_leaves_one_open_notification(booking):
     first, second = notify(booking), notify(booking)
     assert state(first) == NotificationState.WITHDRAWN
     assert list(Notification.objects.open()) == [second]
 
 
-def test_the_database_allows_one_open_question_for_a_booking(booking):
+def test_the_database_allows_one_open_notification_for_a_booking(booking):
     notification = notify(booking)
     with pytest.raises(IntegrityError), transaction.atomic():
         Notification.objects.create(
@@ -230,7 +232,7 @@ def test_the_database_allows_one_open_question_for_a_booking(booking):
         )
 
 
-def test_if_it_cannot_be_asked_again_the_open_question_stays(booking, clock):
+def test_if_it_cannot_be_asked_again_the_open_notification_stays(booking, clock):
     notification = notify(booking)
     clock("2026-11-23 20:45")
     with pytest.raises(CannotNotify):

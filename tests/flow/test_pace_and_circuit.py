@@ -184,7 +184,9 @@ def test_one_refusal_of_the_whole_account_opens_the_circuit_and_burns_nothing(
     assert set(OutboundMessage.objects.values_list("claims", flat=True)) == {0}
 
 
-def test_a_question_that_was_refused_with_the_account_was_never_handed_over(network, queued, drain):
+def test_a_notification_that_was_refused_with_the_account_was_never_handed_over(
+    network, queued, drain
+):
     message = queued(Kind.NOTIFICATION)
     network.set_mode("status:9")
     drain()

@@ -87,7 +87,7 @@ def test_a_sender_that_stopped_during_the_call_leaves_an_unknown_outcome(
 
 
 @pytest.mark.parametrize("kind", BULK)
-def test_questions_and_dispatchs_words_are_sent_once_more_after_15_minutes_and_never_a_third_time(
+def test_notifications_and_dispatchs_words_are_sent_once_more_after_15_minutes_and_never_a_third_time(
     network, queued, drain, kind
 ):
     message = queued(kind)
@@ -163,7 +163,7 @@ def test_nothing_is_sent_once_more_that_has_had_a_word_or_is_not_true(
         assert drain() == []
 
 
-def test_a_question_whose_second_try_was_throttled_still_gets_it(network, queued, drain):
+def test_a_notification_whose_second_try_was_throttled_still_gets_it(network, queued, drain):
     message = queued(Kind.NOTIFICATION)
     network.set_mode("status:1", times=1)
     network.set_mode("accept_then_close", times=1)
@@ -265,9 +265,9 @@ def test_the_leases_of_many_messages_run_out_at_once(network, queued):
 
 
 def test_a_chore_that_fails_does_not_stop_the_sending(network, queued, drain, caplog):
-    question = queued(Kind.NOTIFICATION, valid_until=timezone.now())
-    Notification.objects.filter(pk=question.notification_id).update(msisdn="447700900998")
-    OutboundMessageFactory.create(idempotency_key=f"afresh:{question.pk}", gateway="simulator")
+    notification = queued(Kind.NOTIFICATION, valid_until=timezone.now())
+    Notification.objects.filter(pk=notification.notification_id).update(msisdn="447700900998")
+    OutboundMessageFactory.create(idempotency_key=f"afresh:{notification.pk}", gateway="simulator")
     queued()
     assert len(drain()) == 1
     assert "Chore ask_afresh failed" in caplog.text
@@ -283,7 +283,7 @@ def test_what_was_cancelled_during_its_call_is_not_tried_again(network, queued, 
     assert message.reason == "cancelled"
 
 
-def test_a_question_that_is_withdrawn_is_not_sent_once_more(network, queued, drain):
+def test_a_notification_that_is_withdrawn_is_not_sent_once_more(network, queued, drain):
     message = queued(Kind.NOTIFICATION)
     network.set_mode("accept_then_close", times=1)
     drain()
@@ -293,17 +293,17 @@ def test_a_question_that_is_withdrawn_is_not_sent_once_more(network, queued, dra
         assert drain() == []
 
 
-def test_a_receipt_that_contradicts_the_answer_makes_the_question_readable_again(
+def test_a_receipt_that_contradicts_the_answer_makes_the_notification_readable_again(
     network, queued, drain, report
 ):
     message = queued(Kind.NOTIFICATION)
     network.set_mode("500", times=1)
     drain()
-    question = Notification.objects.get(pk=message.notification_id)
-    assert question.handed_over_at is None
+    notification = Notification.objects.get(pk=message.notification_id)
+    assert notification.handed_over_at is None
     report(network.posts[0])
-    question.refresh_from_db()
-    assert question.handed_over_at == message.attempts.get().call_started_at
+    notification.refresh_from_db()
+    assert notification.handed_over_at == message.attempts.get().call_started_at
     assert state_of(message) == MessageState.DELIVERED
     with minutes_later(5):
         assert drain() == []

@@ -7,17 +7,17 @@ import pytest
 from bookings.dispatch import bookings as dispatch
 from bookings.dispatch import ticket_actions
 from bookings.language.messages import count_parts
-from bookings.models import Booking, ConcernKind, Kind, MessageState, Notification, OutboundMessage
+from bookings.models import Booking, Kind, MessageState, Notification, OutboundMessage, TicketKind
 from bookings.notifications import batches
 from bookings.notifications.reminders import remind
 from bookings.operations.invariants import find_contradictions
-from tests.factories import BookingFactory, ConcernFactory, SlotFactory, UserFactory
+from tests.factories import BookingFactory, SlotFactory, TicketFactory, UserFactory
 from tests.flow.clock import clock_at
 from tests.processes import VIRTUAL_NUMBER
 
 pytestmark = pytest.mark.django_db
 
-THU = dt.date(2026, 11, 26)  # its questions close on Wed 25 Nov 21:00
+THU = dt.date(2026, 11, 26)  # its notifications close on Wed 25 Nov 21:00
 
 
 @pytest.fixture(autouse=True)
@@ -104,8 +104,8 @@ def test_a_reminder_that_waits_is_dropped_when_somebody_speaks_to_the_customer(
 def test_a_call_about_no_certain_delivery_drops_the_reminders_of_that_number(booking, clock, drain):
     clock("2026-11-24 15:31")
     remind()
-    concern = ConcernFactory.create(msisdn=booking.msisdn, booking=None)
-    ticket_actions.told_by_phone(concern, UserFactory.create())
+    ticket = TicketFactory.create(msisdn=booking.msisdn, booking=None)
+    ticket_actions.told_by_phone(ticket, UserFactory.create())
     assert drain() == []
 
 
@@ -113,12 +113,12 @@ def test_a_call_about_no_certain_delivery_drops_the_reminders_of_that_number(boo
 def test_nobody_is_reminded_for_whom_staff_kept_the_slot(is_late, booking, clock, drain):
     asked = OutboundMessage.objects.get()
     about = {"inbound": None, "outbound": asked, "booking": booking, "msisdn": booking.msisdn}
-    concern = ConcernFactory.create(kind=ConcernKind.NO_RECEIPT, **about)
+    ticket = TicketFactory.create(kind=TicketKind.NO_RECEIPT, **about)
     if is_late:
         clock("2026-11-24 15:31")
         remind()
     option = Notification.objects.get().options.get(digit=1)
-    assert ticket_actions.apply(concern, option, UserFactory.create())
+    assert ticket_actions.apply(ticket, option, UserFactory.create())
     (told,) = drain()
     assert "stays" in told["text"]
     clock("2026-11-24 15:32")

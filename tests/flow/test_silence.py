@@ -124,27 +124,27 @@ def test_one_receipt_of_any_text_ends_the_silence(clock):
 
 
 def ask(count: int, minutes: float, *, answered: int = 0):
-    """Questions handed over so many minutes ago."""
+    """Notifications handed over so many minutes ago."""
     for number in range(count):
         moment = timezone.now() - minutes * M
-        question = NotificationFactory.create(handed_over_at=moment, options=0)
-        message = {"kind": Kind.NOTIFICATION, "notification": question}
+        notification = NotificationFactory.create(handed_over_at=moment, options=0)
+        message = {"kind": Kind.NOTIFICATION, "notification": notification}
         attempt = SendAttemptFactory.create(
             message=OutboundMessageFactory.create(state="delivered", **message),
             call_started_at=moment,
         )
         DeliveryReceiptFactory.create(attempt=attempt, received_at=moment + 0.1 * M)
         if number < answered:
-            InboundMessageFactory.create(notification=question, received_at=moment + 5 * M)
+            InboundMessageFactory.create(notification=notification, received_at=moment + 5 * M)
 
 
-def test_questions_that_nobody_answers_for_two_hours_are_an_alarm(clock):
+def test_notifications_that_nobody_answers_for_two_hours_are_an_alarm(clock):
     ask(50, 2 * 24 * 60, answered=20)
     ask(19, 60)
     assert "no_replies" not in names()
     ask(1, 60)
     assert facts().reply_rate == 0.4
-    assert facts().questions == 20
+    assert facts().notifications == 20
     assert "no_replies" in names()
     InboundMessageFactory.create(received_at=timezone.now() - 119 * M)
     assert "no_replies" not in names()

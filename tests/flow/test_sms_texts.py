@@ -19,9 +19,9 @@ pytestmark = pytest.mark.django_db
 FOLDERS = sorted((Path(django_settings.BASE_DIR) / "templates" / "sms").iterdir())
 LANGUAGES = [folder.name for folder in FOLDERS]
 
-#: The questions, and the pieces that other texts are made of.
-QUESTIONS = {"notification", "notice"}
-PIECES = {"option", "options", "place", "question", "day"}
+#: The notifications, and the pieces that other texts are made of.
+ASKING_KINDS = {"notification", "notice"}
+PIECES = {"option", "options", "place", "open_notification", "day"}
 
 COMPANY, REFERENCE, PHONE = "Swift & Sure Parcels", "REF-2026-WWW-MMM", "+44 (0)20 7946-00000"
 WEDNESDAY = dt.date(2026, 9, 23)  # "Wed 23 Sep": no date is longer in English
@@ -121,7 +121,7 @@ def test_an_answer_fits_its_parts(clock, asked, reply, say, before, moment, word
 
 
 @pytest.mark.parametrize("words", ["2", "eh?"])
-def test_an_answer_that_names_another_open_question_fits_two_parts(
+def test_an_answer_that_names_another_open_notification_fits_two_parts(
     clock, asked, drain, reply, words
 ):
     other = BookingFactory.create(
@@ -138,7 +138,7 @@ def test_an_answer_that_names_another_open_question_fits_two_parts(
     assert answer.parts <= 2, answer.text
 
 
-def test_the_question_fits_two_parts(booking, asked):
+def test_the_notification_fits_two_parts(booking, asked):
     text = asked.outbound_messages.get().text
     assert_is_ours(text)
     assert messages.count_parts(text) <= 2, f"{len(text)}: {text}"
@@ -187,7 +187,7 @@ def test_each_language_has_the_texts_of_english(folder):
 
 def test_english_has_a_text_for_everything_we_answer():
     names = {path.stem for path in (FOLDERS[0].parent / "en").iterdir()}
-    assert {say.value for say in Say if say} | QUESTIONS | PIECES <= names
+    assert {say.value for say in Say if say} | ASKING_KINDS | PIECES <= names
 
 
 def test_an_outcome_that_is_answered_has_a_text_of_its_own_name():

@@ -211,16 +211,20 @@ def test_a_raised_cap_lets_the_texts_flow(network, queued, drain, settings):
 
 def test_a_claim_that_the_cap_overtakes_goes_back_as_if_it_had_not_been(network, queued, settings):
     settings.SMS_DAILY_SPEND_CAP = PRICE
-    question = queued(Kind.NOTIFICATION)
+    notification = queued(Kind.NOTIFICATION)
     queued(priority=1)
     first, second = claim(2).messages
     assert start_call(first) is not None
     assert start_call(second) is None
-    question.refresh_from_db()
-    question.notification.refresh_from_db()
-    assert (question.state, question.token, question.claims) == (MessageState.QUEUED, "", 0)
-    assert (question.call_started_at, question.lease_until) == (None, None)
-    assert question.notification.handed_over_at is None
+    notification.refresh_from_db()
+    notification.notification.refresh_from_db()
+    assert (notification.state, notification.token, notification.claims) == (
+        MessageState.QUEUED,
+        "",
+        0,
+    )
+    assert (notification.call_started_at, notification.lease_until) == (None, None)
+    assert notification.notification.handed_over_at is None
     assert SendAttempt.objects.count() == 1
     assert spent() == PRICE
 

@@ -55,7 +55,7 @@ def test_a_text_is_true_until_the_end_of_the_day_it_calls_today(clock):
     assert text_of(booking.notifications.get()).valid_until == wall("2026-11-24 00:00")
 
 
-def test_a_text_that_calls_no_day_today_is_true_until_its_question_closes():
+def test_a_text_that_calls_no_day_today_is_true_until_its_notification_closes():
     notification = notify(parcel(FRI))
     assert "tomorrow" not in text_of(notification).text
     assert text_of(notification).valid_until == notification.closes_at == wall("2026-11-26 21:00")
@@ -67,7 +67,7 @@ def test_a_text_is_true_until_the_first_cutoff_that_it_offers():
     assert text_of(notification).valid_until == wall("2026-11-24 21:00")
 
 
-def test_a_text_is_true_until_its_question_closes_at_the_latest():
+def test_a_text_is_true_until_its_notification_closes_at_the_latest():
     booking = parcel(TUE)
     notification = notify(booking, slots=[SlotFactory.create(date=FRI)])
     assert text_of(notification).valid_until == notification.closes_at == wall("2026-11-23 21:00")
@@ -184,7 +184,7 @@ def change_phone(booking):
 
 
 @pytest.mark.parametrize("act", [move, move_by_import, dispatch.cancel, change_phone])
-def test_whatever_changes_a_booking_cancels_its_queued_question(drain, act):
+def test_whatever_changes_a_booking_cancels_its_queued_notification(drain, act):
     booking = parcel()
     notification = notify(booking)
     act(booking)
@@ -297,7 +297,7 @@ def test_a_newer_acknowledgement_cancels_a_queued_older_one(reply, drain):
     assert "post office" in form["text"]
 
 
-def test_the_new_question_replaces_the_queued_old_one(drain):
+def test_the_new_notification_replaces_the_queued_old_one(drain):
     booking = parcel()
     notify(booking)
     second = notify(booking)
@@ -305,7 +305,7 @@ def test_the_new_question_replaces_the_queued_old_one(drain):
     assert form["text"] == text_of(second).text
 
 
-def test_a_question_asked_after_a_move_says_where_it_is_now(drain):
+def test_a_notification_asked_after_a_move_says_where_it_is_now(drain):
     booking = parcel()
     notify(booking)
     move(booking)

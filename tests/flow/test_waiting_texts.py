@@ -7,7 +7,7 @@ import pytest
 from bookings.dispatch import bookings as dispatch
 from bookings.dispatch import ticket_actions
 from bookings.gateways import SendResult, Verdict
-from bookings.models import Booking, Concern, Kind, MessageState, OutboundMessage
+from bookings.models import Booking, Kind, MessageState, OutboundMessage, Ticket
 from bookings.notifications.asking import ask_afresh, notify
 from bookings.operations.invariants import find_contradictions
 from bookings.outbox.claiming import claim
@@ -47,15 +47,15 @@ def test_what_a_person_wrote_comes_back_to_them_when_the_delivery_changes_meanwh
         reply(booking.msisdn, text)
     drain()
     ticket_actions.answer(
-        Concern.objects.get(), "Yes: Friday at 9.", UserFactory.create(), nonce="n"
+        Ticket.objects.get(), "Yes: Friday at 9.", UserFactory.create(), nonce="n"
     )
     act(booking, reply)
     assert list(find_contradictions()) == []
     assert not [form for form in drain() if "Friday at 9" in form["text"]]
-    concern = Concern.objects.waiting().get()
-    assert concern.reason == f"What staff wrote was not sent: {because}."
-    assert concern.outbound
-    assert concern.outbound.text.endswith("Yes: Friday at 9.")
+    ticket = Ticket.objects.waiting().get()
+    assert ticket.reason == f"What staff wrote was not sent: {because}."
+    assert ticket.outbound
+    assert ticket.outbound.text.endswith("Yes: Friday at 9.")
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def written(reply, drain):
     booking = parcel(FRI)
     reply(booking.msisdn, "can you leave it with number 7?")
     ticket_actions.answer(
-        Concern.objects.get(), "Yes, with number 7.", UserFactory.create(), nonce="n"
+        Ticket.objects.get(), "Yes, with number 7.", UserFactory.create(), nonce="n"
     )
     return OutboundMessage.objects.get(kind=Kind.STAFF)
 
@@ -80,22 +80,22 @@ def test_what_a_person_wrote_comes_back_when_it_was_cancelled_in_a_call_that_fai
     attempt = start_call(claimed)
     assert attempt
     dispatch.cancel(written.booking)
-    assert not Concern.objects.waiting().exists()
+    assert not Ticket.objects.waiting().exists()
     settle(attempt, SendResult(verdict=Verdict.NOT_SENT, reason="no way", code="x"))
-    assert Concern.objects.waiting().get().reason == "What staff wrote was not sent: cancelled."
+    assert Ticket.objects.waiting().get().reason == "What staff wrote was not sent: cancelled."
 
 
 def test_what_a_person_wrote_comes_back_when_its_time_is_over(written, clock):
     clock("2026-11-28 10:00")
     ask_afresh()
-    concern = Concern.objects.waiting().get()
-    assert concern.outbound == written
-    assert concern.reason.startswith("What staff wrote was not sent: no longer true")
+    ticket = Ticket.objects.waiting().get()
+    assert ticket.outbound == written
+    assert ticket.reason.startswith("What staff wrote was not sent: no longer true")
 
 
 @pytest.fixture
 def closed(reply, drain):
-    """An answer that waits: it says that a question was closed, and repeats the open one about another delivery."""
+    """An answer that waits: it says that a notification was closed, and repeats the open one about another delivery."""
     first, second = parcel(), parcel(FRI)
     Booking.objects.filter(pk=second.pk).update(msisdn=first.msisdn)
     second.refresh_from_db()
@@ -108,7 +108,7 @@ def closed(reply, drain):
     return answer, first, second
 
 
-def test_an_answer_repeats_no_question_that_was_withdrawn_while_it_waited(closed, drain):
+def test_an_answer_repeats_no_notification_that_was_withdrawn_while_it_waited(closed, drain):
     """It was offered all the same (campaign `states`)."""
     answer, first, second = closed
     dispatch.cancel(second)
@@ -137,7 +137,9 @@ def test_it_counts_as_no_claim_that_ended_without_a_word(closed):
     assert (answer.state, answer.claims) == (MessageState.QUEUED, 0)
 
 
-def test_an_answer_goes_on_with_what_is_open_when_the_first_question_closes(closed, clock, drain):
+def test_an_answer_goes_on_with_what_is_open_when_the_first_notification_closes(
+    closed, clock, drain
+):
     answer, _, second = closed
     clock("2026-11-23 21:01")
     ask_afresh()
@@ -163,7 +165,7 @@ def test_nothing_is_repeated_to_whoever_has_chosen_meanwhile(reply, drain):
     assert list(find_contradictions()) == []
 
 
-def test_options_are_repeated_of_the_questions_that_are_left(closed, reply, drain):
+def test_options_are_repeated_of_the_notifications_that_are_left(closed, reply, drain):
     _, first, second = closed
     drain()
     again = reply(first.msisdn, "what?").answers.get()

@@ -1,4 +1,4 @@
-"""The whole loop, with real processes: a manifest in, 200 questions out, 200 replies back, and every answer right.
+"""The whole loop, with real processes: a manifest in, 200 notifications out, 200 replies back, and every answer right.
 
 What must come of each reply is written down here by hand, and counted at the network: nothing of the rule is asked.
 """

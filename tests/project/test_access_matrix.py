@@ -85,14 +85,14 @@ TABLE = """
 /admin/bookings/closedday/<id>/delete/        login/login 403/403     200/200     403/403     403/403     200/200
 /admin/bookings/closedday/<id>/history/       login/login 403/403     200/200     200/200     200/200     200/200
 /admin/bookings/closedday/add/                login/login 403/403     200/200     403/403     403/403     200/200
-/admin/bookings/concern/                      login/login 403/403     200/200     200/200     200/200     200/200
-/admin/bookings/concern/<id>/                 login/login 302/302     302/302     302/302     302/302     302/302
-/admin/bookings/concern/<id>/act/             login/login 405/403     405/302     405/403     405/403     405/302
-/admin/bookings/concern/<id>/change/          login/login 403/403     200/403     200/403     200/403     200/403
-/admin/bookings/concern/<id>/delete/          login/login 403/403     403/403     403/403     403/403     403/403
-/admin/bookings/concern/<id>/history/         login/login 403/403     200/200     200/200     200/200     200/200
-/admin/bookings/concern/<id>/parts/           login/login 405/403     405/200     405/403     405/403     405/200
-/admin/bookings/concern/add/                  login/login 403/403     403/403     403/403     403/403     403/403
+/admin/bookings/ticket/                      login/login 403/403     200/200     200/200     200/200     200/200
+/admin/bookings/ticket/<id>/                 login/login 302/302     302/302     302/302     302/302     302/302
+/admin/bookings/ticket/<id>/act/             login/login 405/403     405/302     405/403     405/403     405/302
+/admin/bookings/ticket/<id>/change/          login/login 403/403     200/403     200/403     200/403     200/403
+/admin/bookings/ticket/<id>/delete/          login/login 403/403     403/403     403/403     403/403     403/403
+/admin/bookings/ticket/<id>/history/         login/login 403/403     200/200     200/200     200/200     200/200
+/admin/bookings/ticket/<id>/parts/           login/login 405/403     405/200     405/403     405/403     405/200
+/admin/bookings/ticket/add/                  login/login 403/403     403/403     403/403     403/403     403/403
 /admin/bookings/consentchange/                login/login 403/403     200/200     200/200     200/200     200/200
 /admin/bookings/consentchange/<id>/           login/login 302/302     302/302     302/302     302/302     302/302
 /admin/bookings/consentchange/<id>/change/    login/login 403/403     200/403     200/403     200/403     200/403
@@ -100,7 +100,7 @@ TABLE = """
 /admin/bookings/consentchange/<id>/history/   login/login 403/403     200/200     200/200     200/200     200/200
 /admin/bookings/consentchange/<id>/number/    login/login 403/403     200/200     200/200     200/403     200/200
 /admin/bookings/consentchange/booking/<id>/   login/login 403/403     200/200     200/200     200/403     200/200
-/admin/bookings/consentchange/concern/<id>/   login/login 403/403     200/200     200/200     200/403     200/200
+/admin/bookings/consentchange/ticket/<id>/   login/login 403/403     200/200     200/200     200/403     200/200
 /admin/bookings/consentchange/record/         login/login 403/403     200/200     200/200     403/403     200/200
 /admin/bookings/consentchange/add/            login/login 403/403     403/403     403/403     403/403     403/403
 /admin/bookings/deliveryreceipt/              login/login 403/403     403/403     200/200     200/200     200/200
@@ -215,7 +215,7 @@ ACTIONS = {
 VIEWED_BY_DISPATCH = {
     *("booking", "slot", "slotchange", "notification", "slotoption"),
     *("outboundmessage", "inboundmessage", "consent", "consentchange"),
-    *("concern", "batch", "batchentry", "manifest", "weeklyslot", "closedday"),
+    *("ticket", "batch", "batchentry", "manifest", "weeklyslot", "closedday"),
 }
 #: What a group may do, beside viewing.
 MAY = {
@@ -224,7 +224,7 @@ MAY = {
         *("add_weeklyslot", "change_weeklyslot", "delete_weeklyslot"),
         *("add_closedday", "change_closedday", "delete_closedday"),
         *("notify_booking", "reveal_number"),
-        *("change_concern", "add_manifest", "add_consentchange"),
+        *("change_ticket", "add_manifest", "add_consentchange"),
     },
     "Ops": {"export_history", "change_circuit", "add_consentchange"},
     "Auditor": {"export_history"},

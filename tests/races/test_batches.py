@@ -139,9 +139,9 @@ def test_a_text_is_handed_over_or_withdrawn_when_its_batch_is_cancelled(attempt,
     (message,) = claim(1).messages
     at_once(lambda: start_call(message), lambda: batches.cancel(batch, user))
     message.refresh_from_db()
-    question = Notification.objects.get()
+    notification = Notification.objects.get()
     was_called = message.call_started_at is not None
-    assert was_called == (question.handed_over_at is not None) == (question.state == "open")
+    assert was_called == (notification.handed_over_at is not None) == (notification.state == "open")
     assert was_called == (message.state != MessageState.CANCELLED)
 
 
@@ -152,8 +152,8 @@ def test_a_batch_is_cancelled_while_an_import_withdraws_its_reminders_in_another
     OutboundMessage.objects.update(state=MessageState.DELIVERED)
     Notification.objects.update(handed_over_at=timezone.now())
     first, second = Booking.objects.order_by("pk")
-    for question in Notification.objects.order_by("pk"):
-        OutboundMessageFactory.create(kind=Kind.REMINDER, notification=question)
+    for notification in Notification.objects.order_by("pk"):
+        OutboundMessageFactory.create(kind=Kind.REMINDER, notification=notification)
     has_begun = Event()
 
     def withdraw_both() -> None:
@@ -177,10 +177,10 @@ def test_two_senders_at_once_remind_once(attempt, settings):
     settings.QUIET_HOURS = None
     batch = start(1, with_reminder=True)
     ask_waiting()
-    question = batch.entries.get().notification
-    assert question is not None
-    question.handed_over_at = question.remind_at = question.created_at
-    question.save()
+    notification = batch.entries.get().notification
+    assert notification is not None
+    notification.handed_over_at = notification.remind_at = notification.created_at
+    notification.save()
     found = at_once(remind, remind)
     assert not [each for each in found if isinstance(each, Exception)], found
     assert OutboundMessage.objects.filter(kind="reminder").count() == 1

@@ -21,10 +21,10 @@ ROUNDS = range(5)
 
 @pytest.fixture
 def asked():
-    """A question whose second option has one place left."""
-    question = NotificationFactory.create()
-    Slot.objects.filter(pk=question.options.get(digit=2).slot_id).update(capacity=1)
-    return question
+    """A notification whose second option has one place left."""
+    notification = NotificationFactory.create()
+    Slot.objects.filter(pk=notification.options.get(digit=2).slot_id).update(capacity=1)
+    return notification
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def staff():
     return client
 
 
-def was_moved(question) -> bool:
-    return InboundMessage.objects.get(booking=question.booking).outcome == Outcome.MOVED
+def was_moved(notification) -> bool:
+    return InboundMessage.objects.get(booking=notification.booking).outcome == Outcome.MOVED
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
@@ -48,7 +48,7 @@ def test_of_dispatchers_and_customers_one_gets_the_last_place(wanted, round_):
     asked = NotificationFactory.create_batch(3)
     others = BookingFactory.create_batch(3)
     moves = [lambda other=other: dispatch.move(other, wanted) for other in others]
-    said = at_once(*moves, *[reply(question.msisdn, "2") for question in asked])
+    said = at_once(*moves, *[reply(notification.msisdn, "2") for notification in asked])
     assert said[3:] == [200] * 3
     assert wanted.bookings.count() == 1
     moved = [not isinstance(each, CannotBook) for each in said[:3]]

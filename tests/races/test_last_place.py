@@ -15,11 +15,11 @@ ROUNDS = range(5)
 @pytest.mark.parametrize("customers", [2, 6])
 @pytest.mark.parametrize("round_", ROUNDS)
 def test_the_last_place_in_a_slot_is_given_once(at_once, round_, customers):
-    questions = [NotificationFactory.create() for _ in range(customers)]
-    wanted = questions[0].options.get(digit=2).slot
+    notifications = [NotificationFactory.create() for _ in range(customers)]
+    wanted = notifications[0].options.get(digit=2).slot
     wanted.capacity = 1
     wanted.save()
-    requests = [signed(question.msisdn, "2") for question in questions]
+    requests = [signed(notification.msisdn, "2") for notification in notifications]
     assert at_once(requests) == [200] * customers
     assert wanted.bookings.count() == 1
     assert InboundMessage.objects.filter(outcome=Outcome.MOVED).count() == 1
@@ -39,7 +39,7 @@ def test_two_customers_can_change_places_at_once(at_once, round_):
     other.booking.slot = other.options.get(digit=2).slot
     other.booking.save()
     assert at_once([signed(one.msisdn, "2"), signed(other.msisdn, "1")]) == [200, 200]
-    for question in (one, other):
-        question.booking.refresh_from_db()
+    for notification in (one, other):
+        notification.booking.refresh_from_db()
     assert one.booking.slot == one.options.get(digit=2).slot
     assert other.booking.slot == one.slot

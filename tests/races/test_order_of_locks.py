@@ -16,13 +16,13 @@ from bookings.dispatch import bookings as dispatch
 from bookings.dispatch.imports import import_rows
 from bookings.models import (
     Booking,
-    Concern,
     Consent,
     Kind,
     MessageState,
     Notification,
     OutboundMessage,
     Slot,
+    Ticket,
 )
 from bookings.notifications import batches
 from bookings.notifications.asking import ask_afresh, close_past, notify
@@ -31,10 +31,10 @@ from bookings.outbox import holding
 from bookings.outbox.recovery import cancel_for_opted_out
 from tests.factories import (
     BookingFactory,
-    ConcernFactory,
     NotificationFactory,
     OutboundMessageFactory,
     SlotFactory,
+    TicketFactory,
     UserFactory,
     in_days,
 )
@@ -103,10 +103,10 @@ def test_a_batch_is_cancelled_while_an_import_changes_its_deliveries(change):
     )
     ask_waiting()
     OutboundMessage.objects.update(state=MessageState.DELIVERED)
-    for question in Notification.objects.order_by("-booking__reference"):
-        question.hand_over(question.created_at)
+    for notification in Notification.objects.order_by("-booking__reference"):
+        notification.hand_over(notification.created_at)
         OutboundMessageFactory.create(
-            kind=Kind.REMINDER, booking=question.booking, notification=question
+            kind=Kind.REMINDER, booking=notification.booking, notification=notification
         )
     reminders = OutboundMessage.objects.filter(kind=Kind.REMINDER).order_by("pk")
     changed = entries(
@@ -169,21 +169,21 @@ def test_a_new_number_is_asked_from_the_page_while_ops_release_what_was_held():
     assert response.status_code == 302
 
 
-def test_a_question_is_asked_afresh_while_texts_to_its_number_are_cancelled():
-    question = NotificationFactory.create(handed_over_at=None)
-    other = BookingFactory.create(msisdn=question.msisdn)
+def test_a_notification_is_asked_afresh_while_texts_to_its_number_are_cancelled():
+    notification = NotificationFactory.create(handed_over_at=None)
+    other = BookingFactory.create(msisdn=notification.msisdn)
     OutboundMessageFactory.create(booking=other, kind=Kind.TOLD)
     last = OutboundMessageFactory.create(
-        notification=question, valid_until=timezone.now() - dt.timedelta(minutes=1)
+        notification=notification, valid_until=timezone.now() - dt.timedelta(minutes=1)
     )
     with transaction.atomic():
-        Consent.objects.record(question.msisdn, is_opted_out=True, words="STOP")
+        Consent.objects.record(notification.msisdn, is_opted_out=True, words="STOP")
     meet_at(OutboundMessage.objects.filter(pk=last.pk), ask_afresh, cancel_for_opted_out)
     assert not OutboundMessage.objects.queued().exists()
 
 
-def test_questions_close_while_ops_release_what_was_held():
-    """The question that was made first has the later text."""
+def test_notifications_close_while_ops_release_what_was_held():
+    """The notification that was made first has the later text."""
     past = timezone.now() - dt.timedelta(minutes=1)
     first, second = NotificationFactory.create_batch(2, handed_over_at=None, closes_at=past)
     OutboundMessageFactory.create(notification=second, is_held=True)
@@ -201,31 +201,31 @@ def test_a_customer_is_asked_while_a_delivery_moves_between_the_slots_that_are_o
     booked = SlotFactory.create(date=in_days(4), capacity=None)
     asked, moved = BookingFactory.create_batch(2, slot=booked)
 
-    question, change = meet_at(
+    notification, change = meet_at(
         Slot.objects.filter(pk=booked.pk),
         lambda: notify(asked),
         lambda: dispatch.move(moved, later),
     )
 
-    assert {option.slot for option in question.options.all()} >= {booked, later}
+    assert {option.slot for option in notification.options.all()} >= {booked, later}
     assert change.to_slot == later
 
 
-def test_an_option_is_applied_while_the_other_delivery_of_its_concern_gets_that_number_back():
-    """The concern is about a delivery that has another number since; a second one has the number."""
+def test_an_option_is_applied_while_the_other_delivery_of_its_ticket_gets_that_number_back():
+    """The ticket is about a delivery that has another number since; a second one has the number."""
     number = "447700900001"
     about = BookingFactory.create(msisdn="447700900002")
     NotificationFactory.create(booking=about)
     second = BookingFactory.create(msisdn=number)
     option = NotificationFactory.create(booking=second).options.get(digit=2)
-    concern = ConcernFactory.create(inbound__booking=about, inbound__msisdn=number)
-    Concern.objects.filter(pk=concern.pk).update(msisdn=number, booking=about)
+    ticket = TicketFactory.create(inbound__booking=about, inbound__msisdn=number)
+    Ticket.objects.filter(pk=ticket.pk).update(msisdn=number, booking=about)
     client = login("superuser")
-    fields = {"act": "apply", "option": option.pk, "seen": concern.pk, "shown": seen_word(second)}
+    fields = {"act": "apply", "option": option.pk, "seen": ticket.pk, "shown": seen_word(second)}
 
     page, _ = meet_at(
         Booking.objects.filter(pk=second.pk),
-        lambda: client.post(url(Concern, "act", concern.pk), fields),
+        lambda: client.post(url(Ticket, "act", ticket.pk), fields),
         lambda: dispatch.change_phone(about, number),
     )
 

@@ -4,8 +4,8 @@ import pytest
 
 from bookings.dispatch import ticket_actions
 from bookings.dispatch.ticket_actions import CannotAct
-from bookings.models import Concern, OutboundMessage, SlotChange, StaffAct
-from tests.factories import ConcernFactory, NotificationFactory, UserFactory
+from bookings.models import OutboundMessage, SlotChange, StaffAct, Ticket
+from tests.factories import NotificationFactory, TicketFactory, UserFactory
 from tests.races.together import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -19,24 +19,24 @@ def asked():
 
 
 @pytest.fixture
-def concerns(asked):
+def tickets(asked):
     """Two that wait of the same number."""
-    return ConcernFactory.create_batch(2, inbound__notification=asked)
+    return TicketFactory.create_batch(2, inbound__notification=asked)
 
 
-def fresh(concern):
-    return Concern.objects.select_related("booking").get(pk=concern.pk)
+def fresh(ticket):
+    return Ticket.objects.select_related("booking").get(pk=ticket.pk)
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
-def test_one_customer_gets_one_answer(round_, concerns):
-    def answer(concern, user, nonce):
+def test_one_customer_gets_one_answer(round_, tickets):
+    def answer(ticket, user, nonce):
         return lambda: ticket_actions.answer(
-            fresh(concern), "Hello", user, nonce=nonce, seen=concern.pk
+            fresh(ticket), "Hello", user, nonce=nonce, seen=ticket.pk
         )
 
     users = UserFactory.create_batch(4)
-    acts = [answer(concerns[n % 2], user, f"nonce-{n}") for n, user in enumerate(users)]
+    acts = [answer(tickets[n % 2], user, f"nonce-{n}") for n, user in enumerate(users)]
     said = at_once(*acts)
     sent = [each for each in said if isinstance(each, OutboundMessage)]
     refused = [each for each in said if isinstance(each, CannotAct)]
@@ -47,11 +47,11 @@ def test_one_customer_gets_one_answer(round_, concerns):
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
-def test_a_double_click_sends_one_answer(round_, concerns):
+def test_a_double_click_sends_one_answer(round_, tickets):
     user = UserFactory.create()
 
     def click():
-        return ticket_actions.answer(fresh(concerns[0]), "Hello", user, nonce="same")
+        return ticket_actions.answer(fresh(tickets[0]), "Hello", user, nonce="same")
 
     said = at_once(*[click] * 4)
     assert sum(each is None for each in said) == 3, said
@@ -59,13 +59,13 @@ def test_a_double_click_sends_one_answer(round_, concerns):
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
-def test_of_two_who_choose_for_a_customer_one_does(round_, concerns, asked):
+def test_of_two_who_choose_for_a_customer_one_does(round_, tickets, asked):
     options = {option.digit: option for option in asked.options.select_related("slot")}
     users = UserFactory.create_batch(2)
     said = at_once(
         *[
             lambda user=user, digit=digit: ticket_actions.apply(
-                fresh(concerns[0]), options[digit], user
+                fresh(tickets[0]), options[digit], user
             )
             for user, digit in zip(users, (2, 3), strict=True)
         ]
@@ -76,12 +76,12 @@ def test_of_two_who_choose_for_a_customer_one_does(round_, concerns, asked):
 
 @pytest.mark.parametrize("round_", ROUNDS)
 def test_a_stranger_of_whom_no_booking_is_locked_gets_one_answer_too(round_):
-    concern = ConcernFactory.create()
+    ticket = TicketFactory.create()
     users = UserFactory.create_batch(3)
     said = at_once(
         *[
             lambda user=user: ticket_actions.answer(
-                fresh(concern), "Hello", user, nonce=f"n-{user.pk}"
+                fresh(ticket), "Hello", user, nonce=f"n-{user.pk}"
             )
             for user in users
         ]

@@ -36,7 +36,7 @@ def test_two_parcels_asked_about_at_once_get_different_digits(attempt):
 
 
 @pytest.mark.parametrize("attempt", range(ROUNDS))
-def test_one_parcel_asked_about_twice_at_once_has_one_open_question(attempt):
+def test_one_parcel_asked_about_twice_at_once_has_one_open_notification(attempt):
     booking = BookingFactory.create(msisdn=PHONE, slot=slot())
     asked = at_once(lambda: notify(booking), lambda: notify(booking))
     assert {type(each) for each in asked} == {Notification}, asked
@@ -61,7 +61,7 @@ def test_a_parcel_that_gets_the_phone_of_another_at_that_moment_gets_other_digit
 
 
 @pytest.mark.parametrize("attempt", range(ROUNDS))
-def test_a_question_and_a_cancellation_at_once_leave_nothing_open(attempt):
+def test_a_notification_and_a_cancellation_at_once_leave_nothing_open(attempt):
     booking = BookingFactory.create(msisdn=PHONE, slot=slot())
     at_once(lambda: notify(booking), lambda: dispatch.cancel(booking))
     booking.refresh_from_db()

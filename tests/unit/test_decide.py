@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bookings.models import Booking, ConcernKind, Notification, Outcome, Slot, SlotOption
+from bookings.models import Booking, Notification, Outcome, Slot, SlotOption, TicketKind
 from bookings.replies.context import Customer, Printed, Standing
-from bookings.replies.measure import Question
+from bookings.replies.measure import ReplyFacts
 from bookings.replies.parser import (
     Cancel,
     Choice,
@@ -50,11 +50,11 @@ OUT = replace(ASKED, is_opted_out=True)
 TOLD_OFTEN = replace(ASKED, answers_in_a_row=MOST_ANSWERS)
 
 
-def about(meant: Printed | None, customer: Customer = ASKED, **facts: Any) -> Question:
-    return Question(customer=customer, meant=meant, **facts)
+def about(meant: Printed | None, customer: Customer = ASKED, **facts: Any) -> ReplyFacts:
+    return ReplyFacts(customer=customer, meant=meant, **facts)
 
 
-def nothing(customer: Customer = ASKED) -> Question:
+def nothing(customer: Customer = ASKED) -> ReplyFacts:
     return about(None, customer)
 
 
@@ -221,9 +221,11 @@ RULE = {
 }
 
 
-@pytest.mark.parametrize(("reply", "question", "outcome", "say", "work"), RULE.values(), ids=RULE)
-def test_the_rule(reply, question, outcome, say, work):
-    decision = decide(reply, question)
+@pytest.mark.parametrize(
+    ("reply", "notification", "outcome", "say", "work"), RULE.values(), ids=RULE
+)
+def test_the_rule(reply, notification, outcome, say, work):
+    decision = decide(reply, notification)
     assert (decision.outcome, decision.say, bool(decision.attention)) == (outcome, say, work)
 
 
@@ -241,10 +243,10 @@ def test_the_table_holds_everything_that_can_be_said_and_every_outcome_of_a_cust
 def test_who_is_told_nothing_is_shown_to_staff_with_the_reason():
     moved = decide(TWO, about(MOVE, OUT, has_room=True))
     why = "Opted out, so not told: moved."
-    assert moved == Decision(Outcome.MOVED, Say.NOTHING, why, ConcernKind.OPTED_OUT)
+    assert moved == Decision(Outcome.MOVED, Say.NOTHING, why, TicketKind.OPTED_OUT)
 
 
-def test_thanks_for_an_older_choice_is_no_answer_to_a_newer_question():
+def test_thanks_for_an_older_choice_is_no_answer_to_a_newer_notification():
     newer = replace(MOVE, asked_at=LATER + dt.timedelta(hours=1))
     customer = replace(ASKED, printed=(ANSWERED, newer))
     assert decide(THANKS, nothing(customer)).say == Say.OPTIONS_AGAIN
@@ -285,7 +287,7 @@ def test_tomorrow_is_read_only_on_the_day_of_the_text(reply):
     assert ASKED.find_meant(reply, dt.date(2026, 11, 25)) is None
 
 
-def test_a_digit_of_a_closed_question_is_still_known_but_its_words_are_not():
+def test_a_digit_of_a_closed_notification_is_still_known_but_its_words_are_not():
     customer = replace(ASKED, printed=(GONE,))
     assert customer.find_meant(Choice(2), TODAY) == GONE
     assert customer.find_meant(Words(weekday=3), TODAY) is None

@@ -8,7 +8,7 @@ from bookings.operations.alarm_rules import ALARMS, Facts, ringing
 
 H, M = td(hours=1), td(minutes=1)
 #: A day on which customers were asked and usually answer.
-ASKED = {"daytime": 4 * H, "questions": 20, "reply_rate": 0.4, "inbound_ago": 3 * H}
+ASKED = {"daytime": 4 * H, "notifications": 20, "reply_rate": 0.4, "inbound_ago": 3 * H}
 
 TABLE = [
     ({}, []),
@@ -28,13 +28,13 @@ TABLE = [
     (ASKED | {"inbound_ago": td(minutes=119)}, []),
     (ASKED | {"daytime": td(minutes=119)}, []),
     (ASKED | {"daytime": None}, []),
-    (ASKED | {"questions": 19}, []),
+    (ASKED | {"notifications": 19}, []),
     (ASKED | {"reply_rate": None}, []),
     (ASKED | {"reply_rate": 0.0}, []),
     (ASKED | {"reply_rate": 1.0}, ["no_replies"]),
-    # With one answer in twenty, twenty questions without any are no wonder; two hundred are.
+    # With one answer in twenty, twenty notifications without any are no wonder; two hundred are.
     (ASKED | {"reply_rate": 0.05}, []),
-    (ASKED | {"reply_rate": 0.05, "questions": 200}, ["no_replies"]),
+    (ASKED | {"reply_rate": 0.05, "notifications": 200}, ["no_replies"]),
     # The queue
     ({"sender_away": M, "oldest_due": 10 * M}, []),
     ({"sender_away": M, "oldest_due": 11 * M}, ["queue_ageing"]),

@@ -40,7 +40,7 @@ class BookingForm(forms.ModelForm):
     cancelled = forms.BooleanField(
         required=False,
         widget=UnfoldBooleanSwitchWidget,
-        help_text="Withdraws the open question and cancels texts that still wait."
+        help_text="Withdraws the open notification and cancels texts that still wait."
         " Choose below how the customer learns of it.",
     )
     told = forms.ChoiceField(

@@ -25,12 +25,12 @@ from bookings.admin.shared.pages import OwnPages
 from bookings.customers import consent as consents
 from bookings.models import (
     Booking,
-    Concern,
     Consent,
     ConsentChange,
     DeliveryReceipt,
     InboundMessage,
     OutboundMessage,
+    Ticket,
 )
 from bookings.models.fields import as_msisdn, parse_msisdn
 from bookings.outbox.delivery_receipts import OPTED_OUT as OPTED_OUT_BY_RECEIPT
@@ -116,7 +116,7 @@ class ConsentChangeAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
         return [
             self.own_path("record/", self.record_view, "record"),
             self.own_path("booking/<int:pk>/", self.of_booking, "of_booking"),
-            self.own_path("concern/<int:pk>/", self.of_concern, "of_concern"),
+            self.own_path("ticket/<int:pk>/", self.of_ticket, "of_ticket"),
             self.own_path("<int:pk>/number/", self.of_change, "number"),
             *super().get_urls(),
         ]
@@ -127,8 +127,8 @@ class ConsentChangeAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     def of_change(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self._of(request, ConsentChange, pk)
 
-    def of_concern(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self._of(request, Concern, pk)
+    def of_ticket(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self._of(request, Ticket, pk)
 
     def record_view(self, request: HttpRequest) -> HttpResponse:
         """A wish of somebody whose number stands on no page yet."""
@@ -147,12 +147,12 @@ class ConsentChangeAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
             raise PermissionDenied
         row = get_object_or_404(model, pk=pk)
         msisdn = as_msisdn(row.msisdn)
-        may_reveal = self.has_reveal_permission(request) and model is not Concern
+        may_reveal = self.has_reveal_permission(request) and model is not Ticket
         number = number_of(row, may_reveal=may_reveal)
         return self._wish(request, msisdn, "Consent of one number", number=number, **_story(msisdn))
 
     def _wish(self, request: HttpRequest, msisdn: str, title: str, **context: Any) -> HttpResponse:
-        """The page, then the question whether to record it, then its recording."""
+        """The page, then the notification whether to record it, then its recording."""
         if request.method not in {"GET", "HEAD", "POST"}:
             return HttpResponseNotAllowed(["GET", "POST"])
         form = WishForm(request.POST if request.method == "POST" else None, msisdn=msisdn)

@@ -10,12 +10,12 @@ from django.db.models.functions import Now
 from bookings.admin.dashboard.bars import Figure, age, how_long, list_of
 from bookings.models import (
     Circuit,
-    Concern,
     DeliveryReceipt,
     InboundMessage,
     MessageState,
     OutboundMessage,
     Sender,
+    Ticket,
 )
 from bookings.operations.alarm_rules import SENDER_WITHIN
 from bookings.outbox import holding
@@ -24,10 +24,10 @@ from bookings.reporting.timeline import moment, visible
 _SENDERS = 5  # named, the latest first
 
 
-def _concerns(now: dt.datetime) -> list[Figure]:
-    waiting = Concern.objects.waiting().aggregate(count=Count("*"), since=Min("raised_at"))
+def _tickets(now: dt.datetime) -> list[Figure]:
+    waiting = Ticket.objects.waiting().aggregate(count=Count("*"), since=Min("raised_at"))
     count, oldest = waiting["count"], age("oldest", waiting["since"], now)
-    return [Figure("Waiting for a person", count, list_of(Concern), oldest, is_bad=count > 0)]
+    return [Figure("Waiting for a person", count, list_of(Ticket), oldest, is_bad=count > 0)]
 
 
 def _outbox(now: dt.datetime) -> list[Figure]:
@@ -86,7 +86,7 @@ def _last(label: str, model: type[Any], now: dt.datetime) -> Figure:
 
 #: By the table that one must be allowed to view.
 _PARTS: Mapping[str, Callable[[dt.datetime], list[Figure]]] = {
-    "concern": _concerns,
+    "ticket": _tickets,
     "outboundmessage": _outbox,
     "circuit": _circuit,
     "sender": _senders,

@@ -53,7 +53,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 _TABLES = (
-    *("booking", "inboundmessage", "outboundmessage", "concern", "deliveryreceipt"),
+    *("booking", "inboundmessage", "outboundmessage", "ticket", "deliveryreceipt"),
     *("circuit", "sender", "spending"),
 )
 

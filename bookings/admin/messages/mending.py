@@ -45,7 +45,7 @@ class HeldTexts(Mending):
             rows,
             action="release_held",
             act=ActKind.RELEASED,
-            question="Send these texts after all?",
+            notification="Send these texts after all?",
             button="Release and send them",
             carry_out=holding.release,
             done="Released: {}. They are sent as far as they are still true.",
@@ -58,7 +58,7 @@ class HeldTexts(Mending):
             rows,
             action="drop_held",
             act=ActKind.DROPPED,
-            question="Cancel these texts?",
+            notification="Cancel these texts?",
             button="Cancel them",
             carry_out=holding.drop,
             done="Cancelled: {}. Nobody gets them.",
@@ -71,7 +71,7 @@ class HeldTexts(Mending):
         *,
         action: str,
         act: ActKind,
-        question: str,
+        notification: str,
         button: str,
         carry_out: Callable[[list[int]], int],
         done: str,
@@ -79,7 +79,7 @@ class HeldTexts(Mending):
         held = rows.filter(pk__in=holding.held().values("pk"))
         with transaction.atomic():
             page = confirmation.page(
-                self, request, held, action=action, question=question, button=button
+                self, request, held, action=action, notification=notification, button=button
             )
             if page is not None:
                 return page
@@ -96,11 +96,11 @@ class UndecidedTexts(Mending):
     @admin.action(description="Run the rule again …", permissions=["mend"])
     def run_again(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:
         failed = rows.filter(outcome=Outcome.ERROR)
-        question = "Run the rule again over these texts? Their customers are answered."
+        notification = "Run the rule again over these texts? Their customers are answered."
         button = "Run the rule again"
         with transaction.atomic():
             page = confirmation.page(
-                self, request, failed, action="run_again", question=question, button=button
+                self, request, failed, action="run_again", notification=notification, button=button
             )
             if page is not None:
                 return page

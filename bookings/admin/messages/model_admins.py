@@ -170,7 +170,7 @@ class InboundMessageAdmin(
         *("received", "customer", "words", "how_read", "outcome_shown", "moved", "answered"),
     ]
     list_display_links = ["received"]
-    list_select_related = ["booking", "concern"]
+    list_select_related = ["booking", "ticket"]
     actions = ["run_again", "export_csv", "export_xlsx"]
     phone_fields = ("msisdn",)
     search_fields = [

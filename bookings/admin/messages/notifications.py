@@ -1,4 +1,4 @@
-"""The questions put to customers."""
+"""The notifications put to customers."""
 
 from typing import Any
 

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 
 from bookings.admin.shared.guard import is_key
 from bookings.language import messages
-from bookings.models import Concern, MessageState, OutboundMessage, SlotChange
+from bookings.models import MessageState, OutboundMessage, SlotChange, Ticket
 from bookings.replies import screening
 from bookings.replies.parser import RULES
 from bookings.reporting.timeline.steps import full_name
@@ -162,7 +162,7 @@ class PersonFilter(_Folded):
             raise ValueError("Nobody has such a key.")
         key = int(self.value() or "")
         acted = [
-            Concern.objects.filter(Q(owner=key) | Q(settled_by=key), inbound=OuterRef("pk")),
+            Ticket.objects.filter(Q(owner=key) | Q(settled_by=key), inbound=OuterRef("pk")),
             SlotChange.objects.filter(inbound=OuterRef("pk"), user=key),
             OutboundMessage.objects.filter(in_reply_to=OuterRef("pk"), user=key),
         ]

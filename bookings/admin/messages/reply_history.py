@@ -84,14 +84,14 @@ class ReplyHistory(ModelAdmin):
     def words(self, inbound: Any) -> str:
         """The beginning of them, and why a person must look at it, or had to.
 
-        Of the parts of a text that did not become whole, one has the concern of all and says so.
+        Of the parts of a text that did not become whole, one has the ticket of all and says so.
         """
         said = show_text(Truncator(inbound.said).chars(_LISTED_WORDS))
-        concern = getattr(inbound, "concern", None)
-        if not inbound.attention or concern is None:
+        ticket = getattr(inbound, "ticket", None)
+        if not inbound.attention or ticket is None:
             return said
         why = show_text(inbound.attention)
-        if concern.settled_at is not None:
+        if ticket.settled_at is not None:
             return format_html('{}<div class="detail">Seen to: {}</div>', said, why)
         return format_html('{}<div class="detail needs">Needs attention: {}</div>', said, why)
 

@@ -18,7 +18,7 @@ _LONGEST = 200_000
 
 
 class TryForm(forms.Form):
-    """Texts, and the question that they are tried against."""
+    """Texts, and the notification that they are tried against."""
 
     messages = forms.CharField(
         label="Texts",
@@ -34,7 +34,7 @@ class TryForm(forms.Form):
         required=False,
         max_length=40,
         help_text="Its reference: the texts are tried against what its customer was asked."
-        " Empty: against a made-up question.",
+        " Empty: against a made-up notification.",
     )
     language = forms.ChoiceField(label="Language")
 
@@ -67,7 +67,7 @@ class TryForm(forms.Form):
             self.add_error(
                 "reference",
                 "The customer of this booking has not been asked anything yet."
-                " Leave it empty to try a made-up question.",
+                " Leave it empty to try a made-up notification.",
             )
         return cleaned
 

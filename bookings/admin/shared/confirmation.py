@@ -24,10 +24,10 @@ def page(
     rows: QuerySet[Any],
     *,
     action: str,
-    question: str,
+    notification: str,
     button: str,
 ) -> HttpResponse | None:
-    """What to answer instead of doing it: the question, or a sentence. None once it was confirmed.
+    """What to answer instead of doing it: the notification, or a sentence. None once it was confirmed.
 
     Then the caller writes the act down in the same transaction: of two who confirm at once, one waits here and is old.
     """
@@ -47,7 +47,7 @@ def page(
         return None
     context = {
         **model_admin.admin_site.each_context(request),
-        "title": question,
+        "title": notification,
         "is_old": is_confirmed,
         "seen": last,
         "opts": model_admin.opts,

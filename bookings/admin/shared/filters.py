@@ -14,7 +14,6 @@ from bookings.admin.shared.guard import is_key
 from bookings.models import (
     BatchState,
     Booking,
-    Concern,
     InboundMessage,
     Kind,
     Manifest,
@@ -22,6 +21,7 @@ from bookings.models import (
     MessageState,
     Notification,
     OutboundMessage,
+    Ticket,
 )
 from bookings.models.fields import can_get_sms
 from bookings.models.message_states import LOST
@@ -101,9 +101,9 @@ class AskedFilter(admin.SimpleListFilter):
             case "not_reached":
                 return queryset.filter(Exists(lost) | Q(msisdn__in=_deaf_numbers()))
             case "attention":
-                # A question without options is a plain notice: its customer can only call.
+                # A notification without options is a plain notice: its customer can only call.
                 notices = Notification.objects.open().filter(options=None, **of_booking)
-                waiting = Concern.objects.waiting().filter(**of_booking)
+                waiting = Ticket.objects.waiting().filter(**of_booking)
                 return queryset.filter(Exists(waiting) | Exists(notices))
         return queryset
 
@@ -128,7 +128,7 @@ class AttentionFilter(admin.SimpleListFilter):
         return [("yes", "waits for a person"), ("no", "waits for nobody")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        waiting = Concern.objects.waiting().filter(inbound__isnull=False).values("inbound")
+        waiting = Ticket.objects.waiting().filter(inbound__isnull=False).values("inbound")
         match self.value():
             case "yes":
                 return queryset.filter(pk__in=waiting)

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 
-from bookings.models import Circuit, Concern
+from bookings.models import Circuit, Ticket
 
 #: More are not counted.
 _MOST_COUNTED = 99
@@ -21,7 +21,7 @@ _LISTS = {
         ("Closed days", "event_busy", "bookings.closedday"),
     ],
     "Conversation": [
-        ("Needs attention", "priority_high", "bookings.concern"),
+        ("Needs attention", "priority_high", "bookings.ticket"),
         ("Batches", "campaign", "bookings.batch"),
         ("Notifications", "contact_support", "bookings.notification"),
         ("Outbound messages", "outbox", "bookings.outboundmessage"),
@@ -66,14 +66,14 @@ def _list(request: HttpRequest, title: str, icon: str, model: str) -> dict[str, 
     item = _item(title, icon, address, is_shown=may_see)
     if name == "circuit" and Circuit.current().opened_at:
         item |= {"badge": "open", "badge_variant": "danger"}
-    if name == "concern" and may_see and (waiting := _waiting()):
+    if name == "ticket" and may_see and (waiting := _waiting()):
         item |= {"badge": waiting, "badge_variant": "warning"}
     return item
 
 
 def _waiting() -> str:
     """How many things wait for a person, as `7` or `99+`; "" if there is none."""
-    count = Concern.objects.waiting().order_by()[: _MOST_COUNTED + 1].count()
+    count = Ticket.objects.waiting().order_by()[: _MOST_COUNTED + 1].count()
     if count > _MOST_COUNTED:
         return f"{_MOST_COUNTED}+"
     return str(count or "")

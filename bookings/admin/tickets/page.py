@@ -1,4 +1,4 @@
-"""The page of one concern: what was said, what is open, and what a person can do about it."""
+"""The page of one ticket: what was said, what is open, and what a person can do about it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ from bookings.dispatch.ticket_actions import CannotAct
 from bookings.language import messages as texts
 from bookings.models import (
     Booking,
-    Concern,
-    ConcernKind,
     Notification,
     Slot,
     SlotOption,
+    Ticket,
+    TicketKind,
     lock_customer,
 )
 from bookings.outbox import claiming, spending
@@ -56,16 +56,16 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A question that the customer was asked, with its options."""
+    """A notification that the customer was asked, with its options."""
 
-    question: Notification
+    notification: Notification
     offers: list[Offered]
     is_open: bool
     shown: str  # how the delivery stands, as `changed_since` knows it
 
 
 class Attending(OwnPages):
-    """Mixed into the admin of concerns: its page, and the acts on it."""
+    """Mixed into the admin of tickets: its page, and the acts on it."""
 
     def get_urls(self) -> list[URLPattern]:
         return [
@@ -76,7 +76,7 @@ class Attending(OwnPages):
 
     def may_act(self, request: HttpRequest) -> bool:
         user: Any = request.user
-        return bool(user.has_perms(["bookings.view_concern", "bookings.change_concern"]))
+        return bool(user.has_perms(["bookings.view_ticket", "bookings.change_ticket"]))
 
     def may_opt_out(self, request: HttpRequest) -> bool:
         user: Any = request.user
@@ -87,7 +87,7 @@ class Attending(OwnPages):
         if request.method == "POST" or not self.has_view_permission(request):
             raise PermissionDenied
         if not is_key(object_id):
-            raise Http404("There is no such concern.")
+            raise Http404("There is no such ticket.")
         return self._page(request, _find(int(object_id)))
 
     def parts_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -96,11 +96,11 @@ class Attending(OwnPages):
             return HttpResponseNotAllowed(["POST"])
         if not self.may_act(request):
             raise PermissionDenied
-        words, concern = request.POST.get("words", "")[:_LONGEST], _find(pk)
+        words, ticket = request.POST.get("words", "")[:_LONGEST], _find(pk)
         if request.headers.get("X-Requested-With") == "fetch":
-            cost = _cost(words, concern.msisdn)
-            return render(request, "admin/bookings/concern/parts.html", cost)
-        return self._page(request, concern, words)
+            cost = _cost(words, ticket.msisdn)
+            return render(request, "admin/bookings/ticket/parts.html", cost)
+        return self._page(request, ticket, words)
 
     def act_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Do what was chosen; what cannot be done is said, and nothing that was typed is lost."""
@@ -109,83 +109,88 @@ class Attending(OwnPages):
         act = request.POST.get("act", "")
         if not self.may_act(request) or (act == "opt_out" and not self.may_opt_out(request)):
             raise PermissionDenied
-        concern = _find(pk)
+        ticket = _find(pk)
         try:
             with transaction.atomic():
-                level, sentence, is_done = _ACTS.get(act, _nothing)(request, concern)
+                level, sentence, is_done = _ACTS.get(act, _nothing)(request, ticket)
         except CannotAct as error:
             return self._refuse(request, pk, str(error))
         self.message_user(request, sentence, level)
         if is_done:
-            return redirect("admin:bookings_concern_changelist")
-        return redirect("admin:bookings_concern_change", pk)
+            return redirect("admin:bookings_ticket_changelist")
+        return redirect("admin:bookings_ticket_change", pk)
 
     def _refuse(self, request: HttpRequest, pk: int, sentence: str) -> HttpResponse:
         self.message_user(request, sentence, messages.ERROR)
         words = request.POST.get("words", "")
         if words:
             return self._page(request, _find(pk), words[:_LONGEST], status=409)
-        return redirect("admin:bookings_concern_change", pk)
+        return redirect("admin:bookings_ticket_change", pk)
 
     def _page(
-        self, request: HttpRequest, concern: Concern, words: str = "", *, status: int = 200
+        self, request: HttpRequest, ticket: Ticket, words: str = "", *, status: int = 200
     ) -> HttpResponse:
         user: Any = request.user
-        waiting = Concern.objects.waiting().filter(msisdn=concern.msisdn)
-        beside = list(waiting.exclude(pk=concern.pk).order_by("pk")[:20])
-        questions = ticket_actions.offers(concern)
-        shown = seen_words(filter(None, [concern.booking, *(each.booking for each in questions)]))
+        waiting = Ticket.objects.waiting().filter(msisdn=ticket.msisdn)
+        beside = list(waiting.exclude(pk=ticket.pk).order_by("pk")[:20])
+        notifications = ticket_actions.offers(ticket)
+        shown = seen_words(
+            filter(None, [ticket.booking, *(each.booking for each in notifications)])
+        )
         return self.own_page(
             request,
-            "concern/page.html",
-            f"Needs attention: {concern.get_kind_display()}",
+            "ticket/page.html",
+            f"Needs attention: {ticket.get_kind_display()}",
             status=status,
-            **_cost(words, concern.msisdn),
-            concern=concern,
-            original=concern,
-            owner=full_name(concern.owner),
+            **_cost(words, ticket.msisdn),
+            ticket=ticket,
+            original=ticket,
+            owner=full_name(ticket.owner),
             beside=beside,
-            seen=max([concern.pk, *(row.pk for row in beside)]),
-            thread=thread(concern),
-            shown=shown.get(concern.booking_id or 0, ""),
-            offers=[_offer(question, shown[question.booking_id]) for question in questions],
+            seen=max([ticket.pk, *(row.pk for row in beside)]),
+            thread=thread(ticket),
+            shown=shown.get(ticket.booking_id or 0, ""),
+            offers=[
+                _offer(notification, shown[notification.booking_id])
+                for notification in notifications
+            ],
             may_act=self.may_act(request),
-            obstacle=ticket_actions.why_not_mine(concern, user),
-            may_take=ticket_actions.may_take_over(concern, user),
-            is_mine=concern.settled_at is None and concern.owner_id == user.pk,
-            why_not_answered=ticket_actions.why_not_answered(concern),
+            obstacle=ticket_actions.why_not_mine(ticket, user),
+            may_take=ticket_actions.may_take_over(ticket, user),
+            is_mine=ticket.settled_at is None and ticket.owner_id == user.pk,
+            why_not_answered=ticket_actions.why_not_answered(ticket),
             is_quiet=claiming.is_quiet(timezone.now()),
-            wants_out=concern.kind == ConcernKind.WANTS_OUT and self.may_opt_out(request),
+            wants_out=ticket.kind == TicketKind.WANTS_OUT and self.may_opt_out(request),
             nonce=new_nonce(),
             words=words,
             longest=_LONGEST,
         )
 
 
-def _find(pk: int) -> Concern:
-    concern = Concern.objects.select_related(*ticket_actions.RELATED).filter(pk=pk).first()
-    if concern is None:
-        raise Http404("There is no such concern.")
-    return concern
+def _find(pk: int) -> Ticket:
+    ticket = Ticket.objects.select_related(*ticket_actions.RELATED).filter(pk=pk).first()
+    if ticket is None:
+        raise Http404("There is no such ticket.")
+    return ticket
 
 
-def _offer(question: Notification, shown: str) -> Offer:
-    now, booking = timezone.now(), question.booking
+def _offer(notification: Notification, shown: str) -> Offer:
+    now, booking = timezone.now(), notification.booking
     offered = [
         Offered(
             option,
-            _obstacle(option.slot, question),
+            _obstacle(option.slot, notification),
             "cut-off passed" if option.slot.cutoff_at <= now else "",
         )
-        for option in offers.of(question)
+        for option in offers.of(notification)
     ]
-    is_open = question.is_open_at(now) and booking.is_scheduled
-    return Offer(question, offered, is_open, shown)
+    is_open = notification.is_open_at(now) and booking.is_scheduled
+    return Offer(notification, offered, is_open, shown)
 
 
-def _obstacle(slot: Slot, question: Notification) -> str:
+def _obstacle(slot: Slot, notification: Notification) -> str:
     """Why the delivery cannot be put there now: only a look, the move itself decides."""
-    booking = question.booking
+    booking = notification.booking
     if not booking.is_scheduled:
         return "the delivery is cancelled"
     if slot.ends_at <= timezone.now():
@@ -211,72 +216,70 @@ def _cost(words: str, msisdn: str) -> dict[str, Any]:
     }
 
 
-# What can be done: each returns how to say what it came to, and whether the concern is settled.
+# What can be done: each returns how to say what it came to, and whether the ticket is settled.
 
 Done = tuple[int, str, bool]
 
 
-def _nothing(request: HttpRequest, concern: Concern) -> Done:
+def _nothing(request: HttpRequest, ticket: Ticket) -> Done:
     raise CannotAct("Choose what to do about it.")
 
 
-def _take(request: HttpRequest, concern: Concern) -> Done:
-    ticket_actions.take(concern, _user(request))
+def _take(request: HttpRequest, ticket: Ticket) -> Done:
+    ticket_actions.take(ticket, _user(request))
     return messages.SUCCESS, "It is yours now, with all that waits of this number.", False
 
 
-def _let_go(request: HttpRequest, concern: Concern) -> Done:
-    ticket_actions.let_go(concern, _user(request))
+def _let_go(request: HttpRequest, ticket: Ticket) -> Done:
+    ticket_actions.let_go(ticket, _user(request))
     return messages.SUCCESS, "It is nobody's now: a colleague can take it.", True
 
 
-def _apply(request: HttpRequest, concern: Concern) -> Done:
+def _apply(request: HttpRequest, ticket: Ticket) -> Done:
     key = request.POST.get("option", "")
     option = _option(key)
     if option is None:
         raise CannotAct("Choose one of the options.")
-    _check_unchanged(request, option.notification.booking, concern)
-    is_told = ticket_actions.apply(concern, option, _user(request), seen=_seen(request))
+    _check_unchanged(request, option.notification.booking, ticket)
+    is_told = ticket_actions.apply(ticket, option, _user(request), seen=_seen(request))
     where = f"{option.notification.booking} is on {option.slot}"
     if is_told:
         return messages.SUCCESS, f"{where}. The customer is told by SMS.", True
-    why = ticket_actions.why_not_answered(concern)
+    why = ticket_actions.why_not_answered(ticket)
     sentence = f"{where}, and the customer does not know: {why} Call, then choose “Told by phone”."
     return messages.WARNING, sentence, False
 
 
-def _answer(request: HttpRequest, concern: Concern) -> Done:
+def _answer(request: HttpRequest, ticket: Ticket) -> Done:
     form = AnswerForm(request.POST)
     if not form.is_valid():
         is_long = len(request.POST.get("words", "")) > _LONGEST
         raise CannotAct("Make it shorter." if is_long else "Write something first, then send it.")
     words, nonce = form.cleaned_data["words"], form.cleaned_data["nonce"]
-    message = ticket_actions.answer(
-        concern, words, _user(request), nonce=nonce, seen=_seen(request)
-    )
+    message = ticket_actions.answer(ticket, words, _user(request), nonce=nonce, seen=_seen(request))
     if message is None:
         return messages.INFO, "This answer was sent before, so nothing more was sent.", True
     later = " It leaves when the quiet hours are over." if claiming.is_quiet(timezone.now()) else ""
     return messages.SUCCESS, f"Your answer is on its way.{later}", True
 
 
-def _told_by_phone(request: HttpRequest, concern: Concern) -> Done:
-    _check_unchanged(request, concern.booking, concern)
-    ticket_actions.told_by_phone(concern, _user(request), seen=_seen(request))
+def _told_by_phone(request: HttpRequest, ticket: Ticket) -> Done:
+    _check_unchanged(request, ticket.booking, ticket)
+    ticket_actions.told_by_phone(ticket, _user(request), seen=_seen(request))
     return messages.SUCCESS, "Written down: told by phone.", True
 
 
-def _set_aside(request: HttpRequest, concern: Concern) -> Done:
-    ticket_actions.set_aside(concern, _user(request))
+def _set_aside(request: HttpRequest, ticket: Ticket) -> Done:
+    ticket_actions.set_aside(ticket, _user(request))
     return messages.SUCCESS, "Set aside: not for us.", True
 
 
-def _opt_out(request: HttpRequest, concern: Concern) -> Done:
-    ticket_actions.opt_out(concern, _user(request))
+def _opt_out(request: HttpRequest, ticket: Ticket) -> Done:
+    ticket_actions.opt_out(ticket, _user(request))
     return messages.SUCCESS, "Recorded: this number gets no more texts.", True
 
 
-_ACTS: dict[str, Callable[[HttpRequest, Concern], Done]] = {
+_ACTS: dict[str, Callable[[HttpRequest, Ticket], Done]] = {
     "take": _take,
     "let_go": _let_go,
     "apply": _apply,
@@ -291,18 +294,18 @@ def _user(request: HttpRequest) -> Any:
     return request.user
 
 
-def _check_unchanged(request: HttpRequest, booking: Booking | None, concern: Concern) -> None:
+def _check_unchanged(request: HttpRequest, booking: Booking | None, ticket: Ticket) -> None:
     """Raise CannotAct if the delivery is not as the page showed it: the customer was told of another slot."""
-    if booking is None or booking.msisdn != concern.msisdn or concern.settled_at is not None:
+    if booking is None or booking.msisdn != ticket.msisdn or ticket.settled_at is not None:
         return
     # At once all that the act locks too: the booking's number alone, and then others, could be a deadlock.
-    lock_customer(concern.msisdn, *([concern.booking.msisdn] if concern.booking else []))
+    lock_customer(ticket.msisdn, *([ticket.booking.msisdn] if ticket.booking else []))
     if now := changed_since(request.POST.get("shown", ""), booking):
         raise CannotAct(f"{now} Nothing was done.")
 
 
 def _seen(request: HttpRequest) -> int:
-    """The last concern of this number that the page showed."""
+    """The last ticket of this number that the page showed."""
     key = request.POST.get("seen", "")
     return int(key) if is_key(key) else 0
 

@@ -14,15 +14,15 @@ from bookings.admin.shared.columns import booking_link, number_column, show_slot
 from bookings.admin.shared.filters import DayFilter
 from bookings.admin.shared.model_admins import HistoryAdminMixin, KeptAdmin
 from bookings.admin.tickets.page import Attending
-from bookings.models import Concern, ConcernKind
+from bookings.models import Ticket, TicketKind
 from bookings.reporting.timeline import moment, visible
 from bookings.reporting.timeline.steps import full_name
 
 _LISTED = 160
 KIND_LABELS = {
-    **dict.fromkeys(ConcernKind, "warning"),
-    **dict.fromkeys([ConcernKind.BROKEN, ConcernKind.SUSPICIOUS, ConcernKind.NOT_SENT], "danger"),
-    **dict.fromkeys([ConcernKind.UNKNOWN, ConcernKind.NO_RECEIPT], "info"),
+    **dict.fromkeys(TicketKind, "warning"),
+    **dict.fromkeys([TicketKind.BROKEN, TicketKind.SUSPICIOUS, TicketKind.NOT_SENT], "danger"),
+    **dict.fromkeys([TicketKind.UNKNOWN, TicketKind.NO_RECEIPT], "info"),
 }
 
 
@@ -61,8 +61,8 @@ class OwnerFilter(admin.SimpleListFilter):
         return queryset.filter(wanted.get(self.value() or "", Q()))
 
 
-@admin.register(Concern)
-class ConcernAdmin(Attending, HistoryAdminMixin, KeptAdmin):
+@admin.register(Ticket)
+class TicketAdmin(Attending, HistoryAdminMixin, KeptAdmin):
     empty_says = (
         "Nothing waits for a person. What the machine must not guess appears here:"
         " unclear or late replies, and texts that did not arrive."
@@ -79,47 +79,47 @@ class ConcernAdmin(Attending, HistoryAdminMixin, KeptAdmin):
     phone = number_column("phone number")
 
     class Media:
-        css = {"all": ["bookings/concerns.css"]}
+        css = {"all": ["bookings/tickets.css"]}
 
     @display(description="what", ordering="kind")
-    def what(self, concern: Concern) -> str:
+    def what(self, ticket: Ticket) -> str:
         return format_html(
             '<span class="kind kind-{}">{}</span><div class="detail">{}</div>',
-            KIND_LABELS[ConcernKind(concern.kind)],
-            concern.get_kind_display(),
-            visible(concern.reason),
+            KIND_LABELS[TicketKind(ticket.kind)],
+            ticket.get_kind_display(),
+            visible(ticket.reason),
         )
 
     @display(description="customer's words")
-    def words(self, concern: Concern) -> str | None:
-        if concern.inbound is not None:
-            return show_text(Truncator(concern.inbound.said).chars(_LISTED) or "(empty)")
-        if concern.outbound is not None:
-            text = Truncator(concern.outbound.text).chars(_LISTED)
+    def words(self, ticket: Ticket) -> str | None:
+        if ticket.inbound is not None:
+            return show_text(Truncator(ticket.inbound.said).chars(_LISTED) or "(empty)")
+        if ticket.outbound is not None:
+            text = Truncator(ticket.outbound.text).chars(_LISTED)
             return format_html('<div class="detail">Our text: {}</div>', show_text(text))
         return None
 
     @display(description="delivery", ordering="booking__slot__date")
-    def delivery(self, concern: Concern) -> str:
-        booking = concern.booking
+    def delivery(self, ticket: Ticket) -> str:
+        booking = ticket.booking
         if booking is None:
             return "none that we know"
         state = "" if booking.is_scheduled else format_html('<div class="detail">cancelled</div>')
-        return format_html("{}{}{}", booking_link(self, concern), show_slot(booking.slot), state)
+        return format_html("{}{}{}", booking_link(self, ticket), show_slot(booking.slot), state)
 
     @display(description="waits for", ordering="raised_at")
-    def age(self, concern: Concern) -> str:
+    def age(self, ticket: Ticket) -> str:
         return format_html(
             '<span class="moment">{}</span><div class="detail">{}</div>',
-            timesince(concern.raised_at, concern.settled_at, depth=1),
-            moment(concern.raised_at),
+            timesince(ticket.raised_at, ticket.settled_at, depth=1),
+            moment(ticket.raised_at),
         )
 
     @display(description="owner", ordering="owner__username")
-    def owner_shown(self, concern: Concern) -> str:
-        if concern.settled_at is not None:
-            by = full_name(concern.settled_by)
+    def owner_shown(self, ticket: Ticket) -> str:
+        if ticket.settled_at is not None:
+            by = full_name(ticket.settled_by)
             return format_html(
-                '{}<div class="detail">{}</div>', by or "nobody", concern.get_settlement_display()
+                '{}<div class="detail">{}</div>', by or "nobody", ticket.get_settlement_display()
             )
-        return full_name(concern.owner) or "nobody yet"
+        return full_name(ticket.owner) or "nobody yet"

@@ -16,7 +16,7 @@ from bookings.notifications.asking import CannotNotify, notify, plan
 class Command(BaseCommand):
     help = (
         "Asks the customers of tomorrow's deliveries, or of another day's, by SMS. Nobody is asked"
-        " twice about a delivery, unless the question was withdrawn."
+        " twice about a delivery, unless the notification was withdrawn."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -31,7 +31,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         bookings = self.bookings(options["date"], options["reference"])
         ask = self.show if options["dry_run"] else self.ask
-        asked = sum(ask(booking, last) for booking, last in with_last_question(bookings))
+        asked = sum(ask(booking, last) for booking, last in with_last_notification(bookings))
         self.stdout.write(f"{asked} {'would be ' * options['dry_run']}asked")
 
     def bookings(self, day: dt.date | None, reference: str | None) -> list[Booking]:
@@ -77,12 +77,12 @@ def date(text: str) -> dt.date:
 
 
 def check_not_asked(last: Notification | None) -> None:
-    """Raise CannotNotify if the last question about a booking was not withdrawn."""
+    """Raise CannotNotify if the last notification about a booking was not withdrawn."""
     if last is not None and last.state != NotificationState.WITHDRAWN:
         raise CannotNotify("Asked already.")
 
 
-def with_last_question(bookings: list[Booking]) -> list[tuple[Booking, Notification | None]]:
+def with_last_notification(bookings: list[Booking]) -> list[tuple[Booking, Notification | None]]:
     later = Notification.objects.filter(booking=OuterRef("booking")).order_by("-pk")
     last = Notification.objects.filter(booking__in=bookings, pk=Subquery(later.values("pk")[:1]))
     by_booking = {notification.booking_id: notification for notification in last}

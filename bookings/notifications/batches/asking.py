@@ -64,7 +64,7 @@ def _notify(booking: Booking, batch: Batch, offers: Offers) -> Notification:
 
 
 def _check_not_waiting(booking: Booking) -> None:
-    """Asking again would withdraw a question that can still be answered."""
+    """Asking again would withdraw a notification that can still be answered."""
     still_open = Notification.objects.open().filter(booking=booking, closes_at__gt=timezone.now())
     if still_open.exists():
         raise CannotNotify(ASKED_ALREADY)

@@ -106,9 +106,11 @@ def _reasons(
         .filter(msisdn__in=mine.values("msisdn"))
         .values_list("msisdn", flat=True)
     )
-    questions = Notification.objects.open().filter(closes_at__gt=now, booking__in=mine.values("pk"))
+    notifications = Notification.objects.open().filter(
+        closes_at__gt=now, booking__in=mine.values("pk")
+    )
     reasons = dict.fromkeys(_in_other_batches(bookings), _ASKED_BY_ANOTHER)
-    reasons |= dict.fromkeys(questions.values_list("booking", flat=True), ASKED_ALREADY)
+    reasons |= dict.fromkeys(notifications.values_list("booking", flat=True), ASKED_ALREADY)
     found = {}
     for booking in rows:
         reason = reasons.get(booking.pk, "")

@@ -89,10 +89,10 @@ def of(batch: Any) -> Progress:
     progress.handed_over = sum(n for state, n in states.items() if state not in _WAITS)
     progress.delivered = states[MessageState.DELIVERED]
     progress.failed = sum(states[state] for state in LOST)
-    of_question = Count("notification", distinct=True)
+    of_notification = Count("notification", distinct=True)
     replies = InboundMessage.objects.filter(notification__batch_entry__batch=batch)
     replied = replies.filter(outcome__in=CHOSEN).aggregate(
-        answered=of_question,
+        answered=of_notification,
         moved=Count("notification", distinct=True, filter=Q(outcome=Outcome.MOVED)),
     )
     progress.answered, progress.moved = replied["answered"], replied["moved"]
@@ -103,7 +103,7 @@ def of(batch: Any) -> Progress:
 
 
 def _texts(batch: Any) -> tuple[Counter[str], dt.datetime | None]:
-    """Its questions by state, and when the last text of it, question or reminder, began to leave us."""
+    """Its notifications by state, and when the last text of it, notification or reminder, began to leave us."""
     texts = OutboundMessage.objects.of_batches([batch])
     rows = texts.order_by().values_list("kind", "state")
     states: Counter[str] = Counter()

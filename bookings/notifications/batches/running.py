@@ -93,8 +93,8 @@ def withdraw_cancelled() -> int:
 def _withdraw(batch: Batch) -> int:
     """Everyone locks the notification before its messages: so no call can begin for those that are locked here."""
     now = timezone.now()
-    questions = Notification.objects.open().filter(batch_entry__batch=batch).locked()
-    rows = list(questions.values_list("pk", "handed_over_at", "closes_at"))
+    notifications = Notification.objects.open().filter(batch_entry__batch=batch).locked()
+    rows = list(notifications.values_list("pk", "handed_over_at", "closes_at"))
     ours = OutboundMessage.objects.of_batches([batch])
     ours.filter(notification__in=[pk for pk, *_ in rows]).cancel(_CANCELLED)
     unread = [pk for pk, left_at, closes_at in rows if left_at is None and closes_at > now]

@@ -17,7 +17,7 @@ from bookings.outbox.claiming import going
 _MOST_DAYS = 30
 #: More are not counted: by then it takes the better part of an hour anyway.
 _MOST_COUNTED = 50_000
-#: What a question takes that is not worded yet.
+#: What a notification takes that is not worded yet.
 _USUAL_PARTS = 2
 
 

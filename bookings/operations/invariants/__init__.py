@@ -6,15 +6,15 @@ Each check yields a line for each contradiction it finds. Most are one query; no
 from collections.abc import Iterator
 
 from bookings.operations.invariants.batches import CHECKS as BATCHES
-from bookings.operations.invariants.concerns import CHECKS as CONCERNS
 from bookings.operations.invariants.limits import CHECKS as LIMITS
 from bookings.operations.invariants.replies import CHECKS as REPLIES
 from bookings.operations.invariants.schedule import CHECKS as SCHEDULE
 from bookings.operations.invariants.sending import CHECKS as SENDING
+from bookings.operations.invariants.tickets import CHECKS as TICKETS
 
 __all__ = ["CHECKS", "find_contradictions"]
 
-CHECKS = (*SCHEDULE, *REPLIES, *SENDING, *LIMITS, *BATCHES, *CONCERNS)
+CHECKS = (*SCHEDULE, *REPLIES, *SENDING, *LIMITS, *BATCHES, *TICKETS)
 
 
 def find_contradictions() -> Iterator[str]:

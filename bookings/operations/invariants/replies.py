@@ -129,7 +129,7 @@ def waiting_texts_are_true() -> Iterator[str]:
     )
     faults = {
         "its booking was moved since": ~Q(kind=Kind.TOLD) & Exists(moved),
-        "its question is not open": Q(kind=Kind.NOTIFICATION)
+        "its notification is not open": Q(kind=Kind.NOTIFICATION)
         & ~Q(notification__state=NotificationState.OPEN),
         "a newer answer waits": Q(in_reply_to__isnull=False) & Exists(newer),
     }

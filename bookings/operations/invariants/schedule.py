@@ -1,4 +1,4 @@
-"""Bookings are where their history says, slots hold no more than they can, questions fit bookings."""
+"""Bookings are where their history says, slots hold no more than they can, notifications fit bookings."""
 
 from collections.abc import Iterator
 
@@ -53,8 +53,8 @@ def slots_hold_no_more_than_their_capacity() -> Iterator[str]:
         yield f"I9 slot {slot}: it holds {load} bookings and has room for {capacity}"
 
 
-def open_questions_fit_their_bookings() -> Iterator[str]:
-    """What makes a question untrue withdraws it: a cancellation, another phone, a move by others."""
+def open_notifications_fit_their_bookings() -> Iterator[str]:
+    """What makes a notification untrue withdraws it: a cancellation, another phone, a move by others."""
     asked = Notification.objects.open().select_related("booking").order_by("pk")
     moved = SlotChange.objects.exclude(cause=ChangeCause.REPLY).filter(
         booking=OuterRef("booking"), created_at__gt=OuterRef("created_at")
@@ -75,7 +75,7 @@ def digits_belong_to_who_was_asked() -> Iterator[str]:
         yield f"I2 option {option.pk}: it is another customer's than its notification"
     free = SlotOption.objects.filter(is_held=False, notification__in=Notification.objects.open())
     for option in free.order_by("pk"):
-        yield f"I2 option {option.pk}: its question is open, its digit is free for another"
+        yield f"I2 option {option.pk}: its notification is open, its digit is free for another"
 
 
 CHECKS = (
@@ -83,6 +83,6 @@ CHECKS = (
     bookings_know_since_when_they_are_there,
     changes_follow_one_another,
     slots_hold_no_more_than_their_capacity,
-    open_questions_fit_their_bookings,
+    open_notifications_fit_their_bookings,
     digits_belong_to_who_was_asked,
 )

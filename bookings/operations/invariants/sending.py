@@ -65,7 +65,7 @@ def states_come_from_attempts() -> Iterator[str]:
         yield f"I5 outbound message {message.pk}: {message.state}, and never handed over"
 
 
-def questions_handed_over_say_so() -> Iterator[str]:
+def notifications_handed_over_say_so() -> Iterator[str]:
     left = SendAttempt.objects.filter(
         message__notification=OuterRef("pk"),
         message__kind=Kind.NOTIFICATION,
@@ -182,7 +182,7 @@ def what_waits_is_true_or_cancelled() -> Iterator[str]:
 CHECKS = (
     messages_left_no_more_often_than_they_may,
     states_come_from_attempts,
-    questions_handed_over_say_so,
+    notifications_handed_over_say_so,
     states_and_counts_are_what_the_facts_say,
     receipts_are_with_their_attempt,
     claims_are_alive,

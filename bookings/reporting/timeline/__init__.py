@@ -44,7 +44,7 @@ def timeline(booking: Booking) -> list[Step]:
 def why(steps: Sequence[Step]) -> list[Step]:
     """Why a booking is in its slot, from its timeline: its last move, back to the customer's words.
 
-    Five lines at the most: the move, what the customer was told of it, the question, its receipt, the reply.
+    Five lines at the most: the move, what the customer was told of it, the notification, its receipt, the reply.
     Empty if it was never moved.
     """
     moves = [step for step in steps if step.kind in {StepKind.MOVED, StepKind.MOVED_BY_STAFF}]
@@ -53,13 +53,13 @@ def why(steps: Sequence[Step]) -> list[Step]:
     reply = _reply_behind(moves[-1], steps)
     if reply is None:
         return moves[-1:]
-    question = [
+    notification = [
         step
         for step in steps
         if step.notification == reply.notification is not None and step.at <= reply.at
     ]
-    asked = [step for step in question if step.kind == StepKind.ASKED][-1:]
-    arrived = [step for step in question if step.kind == StepKind.RECEIPT][-1:]
+    asked = [step for step in notification if step.kind == StepKind.ASKED][-1:]
+    arrived = [step for step in notification if step.kind == StepKind.RECEIPT][-1:]
     told = [step for step in steps if step.kind == StepKind.TOLD and step.inbound == reply.inbound]
     return [moves[-1], *told[:1], *asked, *arrived, reply]
 

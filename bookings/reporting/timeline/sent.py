@@ -1,4 +1,4 @@
-"""What we asked and said: questions, their SMS, each try to hand one over, and its receipts."""
+"""What we asked and said: notifications, their SMS, each try to hand one over, and its receipts."""
 
 from collections.abc import Iterable, Iterator
 
@@ -27,19 +27,19 @@ from bookings.reporting.timeline.steps import (
 
 
 def ends(booking: Booking) -> Iterator[Step]:
-    """How its questions ended: closed when their time was over, or withdrawn."""
+    """How its notifications ended: closed when their time was over, or withdrawn."""
     for notification in booking.notifications.exclude(closed_at=None).order_by("pk"):
         is_withdrawn = notification.state == NotificationState.WITHDRAWN
         reason = notification.withdrawn_because or "its time to answer was over"
         yield Step(
             at=notification.closed_at or notification.closes_at,
             kind=StepKind.ENDED,
-            title=f"Question {'withdrawn' if is_withdrawn else 'closed'}: {visible(reason)}",
+            title=f"Notification {'withdrawn' if is_withdrawn else 'closed'}: {visible(reason)}",
             notification=notification.pk,
         )
 
 
-def _question(notification: Notification) -> tuple[tuple[str, str], ...]:
+def _notification(notification: Notification) -> tuple[tuple[str, str], ...]:
     options = [f"{option.digit} = {option.slot}" for option in notification.options.all()]
     return details(
         ("Booked then", notification.slot),
@@ -74,17 +74,17 @@ def _tone(state: str) -> Tone:
 
 def steps(message: OutboundMessage) -> Iterator[Step]:
     """A text as it was queued, each try to hand it over, and what receipts said of it."""
-    is_question = message.kind == Kind.NOTIFICATION
-    notification = message.notification if is_question else None
+    is_notification = message.kind == Kind.NOTIFICATION
+    notification = message.notification if is_notification else None
     state = MessageState(message.state).label
     yield Step(
         at=message.queued_at,
-        kind=StepKind.ASKED if is_question else StepKind.TOLD,
+        kind=StepKind.ASKED if is_notification else StepKind.TOLD,
         title=_SAYS[Kind(message.kind)],
         text=visible(message.text),
         details=details(
             ("From", show_msisdn(message.sender)),
-            *(_question(notification) if notification else ()),
+            *(_notification(notification) if notification else ()),
             ("SMS parts", message.parts),
             ("Now", f"{state}: {message.reason}" if message.reason else state),
         ),

@@ -50,7 +50,7 @@ class Step:
     who: str = ""  # a member of staff
     tone: Tone = Tone.PLAIN
     inbound: int | None = None  # the reply that it belongs to
-    notification: int | None = None  # the question that it belongs to
+    notification: int | None = None  # the notification that it belongs to
     number: tuple[str, Any] | None = None  # a label, and the row whose `msisdn` is shown masked
 
 

@@ -3,7 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from bookings.models import Concern, InboundMessage, Kind, MessageState, OutboundMessage, Outcome
+from bookings.models import InboundMessage, Kind, MessageState, OutboundMessage, Outcome, Ticket
 from bookings.models.message_states import LOST
 from bookings.reporting.timeline.steps import full_name, visible
 
@@ -25,13 +25,13 @@ class Said:
     is_bad: bool = False
 
 
-def thread(concern: Concern) -> list[Said]:
-    """The texts with the number of a concern, oldest first; the pieces of a long one as one."""
-    numbers = {concern.msisdn}
-    if concern.inbound is not None:
-        numbers.add(concern.inbound.msisdn)  # as it came, maybe with a plus
+def thread(ticket: Ticket) -> list[Said]:
+    """The texts with the number of a ticket, oldest first; the pieces of a long one as one."""
+    numbers = {ticket.msisdn}
+    if ticket.inbound is not None:
+        numbers.add(ticket.inbound.msisdn)  # as it came, maybe with a plus
     theirs = InboundMessage.objects.filter(msisdn__in=numbers, joined_in=None)
-    ours = OutboundMessage.objects.filter(msisdn=concern.msisdn)
+    ours = OutboundMessage.objects.filter(msisdn=ticket.msisdn)
     said = [
         *map(_theirs, theirs.select_related("booking").order_by("-pk")[:MOST]),
         *map(_ours, ours.select_related("booking", "user").order_by("-pk")[:MOST]),

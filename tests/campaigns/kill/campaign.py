@@ -81,7 +81,7 @@ def _create_user_and_slot() -> None:
 
 
 def _queue_texts(environment: Environment, how_many: int) -> None:
-    """Questions, answers, and what dispatch tells, each to a number of its own."""
+    """Notifications, answers, and what dispatch tells, each to a number of its own."""
     from django.db import OperationalError
 
     for _ in range(how_many):

@@ -1,4 +1,4 @@
-"""`race`: the same instant, again and again. One effect, one place, one question, one claim; and no errors."""
+"""`race`: the same instant, again and again. One effect, one place, one notification, one claim; and no errors."""
 
 import logging
 from collections.abc import Callable, Iterator

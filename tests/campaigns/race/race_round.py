@@ -108,7 +108,7 @@ class RaceRound:
         return [self.booked] * 5 + [self.tight]
 
     def run(self) -> None:
-        """Questions go out; replies, dispatch and the last place; clicks, parts, asking again; answers go out."""
+        """Notifications go out; replies, dispatch and the last place; clicks, parts, asking again; answers go out."""
         self._send_all()
         self._replies()
         self._clicks()
@@ -193,7 +193,7 @@ class RaceRound:
         asked = Notification.objects.filter(msisdn=msisdn).count()
         queued = OutboundMessage.objects.filter(msisdn=msisdn).count()
         if (asked, queued) != (1, 1):
-            yield f"three clicks made {asked} questions and {queued} texts"
+            yield f"three clicks made {asked} notifications and {queued} texts"
 
     def _wrong_with_the_parts(self) -> Iterator[str]:
         from bookings.models import InboundMessage, Place
@@ -216,9 +216,9 @@ def _wrong_with(booking: Any) -> Iterator[str]:
         yield f"{booking}: a change began in a slot that it was not in"
     if ends and ends[-1] != booking.slot_id:
         yield f"{booking} is not where its last change led"
-    questions = booking.notifications.open().count()
-    if questions > 1:
-        yield f"{booking} has {questions} open questions"
+    notifications = booking.notifications.open().count()
+    if notifications > 1:
+        yield f"{booking} has {notifications} open notifications"
     for inbound in booking.inbound_messages.all():
         effects = (inbound.slot_changes.count(), inbound.answers.count())
         if max(effects) > 1 or inbound.outcome == "error":

@@ -24,7 +24,7 @@ class Customer:
 
 
 def create_customers(count: int) -> list[Customer]:
-    """So many customers, each with one booking and one open question that has been handed over."""
+    """So many customers, each with one booking and one open notification that has been handed over."""
     from bookings.models import Booking
 
     offers = list(islice(cycle(_offers()), count))

@@ -25,7 +25,7 @@ _MESSAGES = """SELECT id, ref, kind, state, msisdn, in_reply_to_id, queued_at
     FROM bookings_outboundmessage ORDER BY id"""
 _ATTEMPTS = "SELECT client_ref, state FROM bookings_sendattempt ORDER BY id"
 _OPTED_OUT = "SELECT msisdn FROM bookings_consent WHERE is_opted_out ORDER BY msisdn"
-_CONCERNS = "SELECT id, msisdn, owner_id, settlement FROM bookings_concern ORDER BY id"
+_TICKETS = "SELECT id, msisdn, owner_id, settlement FROM bookings_ticket ORDER BY id"
 _RECEIPTS = "SELECT count(*) FROM bookings_deliveryreceipt"
 
 
@@ -38,12 +38,12 @@ class DatabaseSnapshot:
     messages: list[tuple[int, str, str, str, str, int | None, dt.datetime]]
     attempts: list[tuple[str, str]]
     opted_out: list[tuple[str]]
-    concerns: list[tuple[int, str, int | None, str]]
+    tickets: list[tuple[int, str, int | None, str]]
     receipts: list[tuple[int]]
 
     @classmethod
     def take(cls) -> Self:
-        queries = (_BOOKINGS, _INBOUND, _MESSAGES, _ATTEMPTS, _OPTED_OUT, _CONCERNS, _RECEIPTS)
+        queries = (_BOOKINGS, _INBOUND, _MESSAGES, _ATTEMPTS, _OPTED_OUT, _TICKETS, _RECEIPTS)
         with connection.cursor() as cursor:
             return cls(*(_all(cursor, query) for query in queries))
 
@@ -132,7 +132,7 @@ def _check_answers(rows: DatabaseSnapshot) -> None:
 def _check_owners(rows: DatabaseSnapshot) -> None:
     """One customer, one person."""
     owners: dict[str, set[int]] = {}
-    for _, msisdn, owner, settlement in rows.concerns:
+    for _, msisdn, owner, settlement in rows.tickets:
         if owner is not None and not settlement:
             owners.setdefault(msisdn, set()).add(owner)
     require(all(len(found) == 1 for found in owners.values()), "two people have one customer")

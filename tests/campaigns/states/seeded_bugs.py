@@ -108,7 +108,7 @@ def _an_open_digit_is_printed_again() -> AbstractContextManager[Any]:
     return patch.object(offers, "resting", lambda msisdn, now: Q(pk__in=[]))
 
 
-def _closed_questions_are_answered() -> AbstractContextManager[Any]:
+def _closed_notifications_are_answered() -> AbstractContextManager[Any]:
     return patch.object(context, "_standing", lambda option, now: context.Standing.OPEN)
 
 
@@ -172,7 +172,9 @@ BUGS: dict[str, SeededBug] = {
     "a digit in use is printed again": SeededBug(
         _an_open_digit_is_printed_again, f"book change_phone {_ASKING}"
     ),
-    "closed notifications are answered": SeededBug(_closed_questions_are_answered, "cancel reply"),
+    "closed notifications are answered": SeededBug(
+        _closed_notifications_are_answered, "cancel reply"
+    ),
     "capacity is not looked at": _replaced(
         Slot, "has_room", lambda self, **_: True, "book reply move"
     ),
@@ -190,7 +192,7 @@ BUGS: dict[str, SeededBug] = {
         _an_answer_is_a_text_of_the_batch, "a_new_day_is_asked texts_go_out reply reply turn_batch"
     ),
     "two people see to one customer": _replaced(
-        ticket_actions, "why_not_mine", lambda concern, user: "", "write_oddly see_to answer"
+        ticket_actions, "why_not_mine", lambda ticket, user: "", "write_oddly see_to answer"
     ),
     "a row that says nothing new undoes a choice": SeededBug(
         _a_row_is_always_news, "a_spreadsheet_comes it_comes_again an_import_goes_on move"

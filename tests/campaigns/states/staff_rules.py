@@ -20,11 +20,11 @@ from bookings.models import (
     Batch,
     BatchEntry,
     Booking,
-    Concern,
     Manifest,
     Notification,
     Slot,
     SlotOption,
+    Ticket,
 )
 from bookings.notifications import batches
 from bookings.outbox.claiming import sendable
@@ -156,26 +156,26 @@ class StaffRules(BookingAndReplyRules):
         found = self._waiting(which, who)
         if found is None:
             return
-        concern, is_anothers = found
+        ticket, is_anothers = found
         try:
-            getattr(ticket_actions, act)(concern, self._clerk(who))
+            getattr(ticket_actions, act)(ticket, self._clerk(who))
         except ticket_actions.CannotAct:
             return
         require(act == "take" or not is_anothers, "two people saw to one customer")
         self.tally["acts at the desk"] += 1
         if act == "opt_out":
-            self.model.opted_out[concern.msisdn] = "sms"
+            self.model.opted_out[ticket.msisdn] = "sms"
 
     @rule(which=pick, who=clerk)
     def answer(self, which: int, who: int) -> None:
         found = self._waiting(which, who)
         if found is None:
             return
-        concern, is_anothers = found
+        ticket, is_anothers = found
         nonce = f"form-{self.steps}"
         try:
             ticket_actions.answer(
-                concern, "We call you in the morning.", self._clerk(who), nonce=nonce
+                ticket, "We call you in the morning.", self._clerk(who), nonce=nonce
             )
         except ticket_actions.CannotAct:
             return
@@ -192,10 +192,10 @@ class StaffRules(BookingAndReplyRules):
         )
         if found is None or not offered:
             return
-        concern, is_anothers = found
+        ticket, is_anothers = found
         option = offered[of % len(offered)]
         try:
-            ticket_actions.apply(concern, option, self._clerk(who))
+            ticket_actions.apply(ticket, option, self._clerk(who))
         except ticket_actions.CannotAct:
             return
         require(not is_anothers, "two people saw to one customer")
@@ -208,14 +208,14 @@ class StaffRules(BookingAndReplyRules):
         if self.model.deliveries[reference].slot != slot:
             self.model.change(reference, self.simulation.now, slot=slot)
 
-    def _waiting(self, which: int, who: int) -> tuple[Concern, bool] | None:
+    def _waiting(self, which: int, who: int) -> tuple[Ticket, bool] | None:
         """One that waits, and whether somebody else has this customer."""
-        waiting = list(Concern.objects.waiting().order_by("pk"))
+        waiting = list(Ticket.objects.waiting().order_by("pk"))
         if not waiting:
             return None
-        concern = waiting[which % len(waiting)]
-        others = {row.owner_id for row in waiting if row.msisdn == concern.msisdn}
-        return concern, bool(others - {None, self._clerk(who).pk})
+        ticket = waiting[which % len(waiting)]
+        others = {row.owner_id for row in waiting if row.msisdn == ticket.msisdn}
+        return ticket, bool(others - {None, self._clerk(who).pk})
 
     @rule(msisdn=phone, is_out=st.booleans())
     def a_wish_by_phone(self, msisdn: str, *, is_out: bool) -> None:

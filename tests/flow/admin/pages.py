@@ -16,8 +16,6 @@ from bookings.models import (
     Booking,
     Circuit,
     ClosedDay,
-    Concern,
-    ConcernKind,
     DeliveryReceipt,
     Kind,
     Manifest,
@@ -25,6 +23,8 @@ from bookings.models import (
     Notification,
     Slot,
     StaffAct,
+    Ticket,
+    TicketKind,
     WeeklySlot,
 )
 from tests.factories import (
@@ -73,7 +73,7 @@ def url(model, page: str, *args) -> str:
 
 
 def make_story(count: int = 1) -> None:
-    """Rows in every table: questions, replies, answers, moves, receipts, refusals."""
+    """Rows in every table: notifications, replies, answers, moves, receipts, refusals."""
     for _ in range(count):
         notification = NotificationFactory.create(asked_by=UserFactory.create())
         _was_sent(notification)
@@ -94,8 +94,8 @@ def _was_sent(notification: Notification) -> None:
     attempt = SendAttemptFactory.create(message=message)
     SentPartFactory.create(attempt=attempt)
     DeliveryReceiptFactory.create(attempt=attempt)
-    Concern.objects.create(
-        kind=ConcernKind.NO_RECEIPT,
+    Ticket.objects.create(
+        kind=TicketKind.NO_RECEIPT,
         reason="No receipt says that it arrived.",
         msisdn=booking.msisdn,
         booking=booking,

@@ -7,12 +7,12 @@ from bookings.customers import consent
 from bookings.models import (
     ActKind,
     Booking,
-    Concern,
-    ConcernKind,
     Consent,
     ConsentChange,
     MessageState,
     StaffAct,
+    Ticket,
+    TicketKind,
 )
 from bookings.notifications.asking import notify
 from tests.factories import BookingFactory, ConsentChangeFactory, OutboundMessageFactory
@@ -118,15 +118,15 @@ def test_what_is_missing_is_said_and_nothing_is_recorded(missing, sentence):
     assert not Consent.objects.exists()
 
 
-def test_a_concern_leads_to_its_number(asked, reply):
+def test_a_ticket_leads_to_its_number(asked, reply):
     inbound = reply(asked.msisdn, "stop")
-    concern = Concern.objects.create(
-        kind=ConcernKind.WANTS_OUT, reason="Wants out?", msisdn=asked.msisdn, inbound=inbound
+    ticket = Ticket.objects.create(
+        kind=TicketKind.WANTS_OUT, reason="Wants out?", msisdn=asked.msisdn, inbound=inbound
     )
-    page = login("Dispatch").get(url(ConsentChange, "of_concern", concern.pk))
+    page = login("Dispatch").get(url(ConsentChange, "of_ticket", ticket.pk))
     assert len(page.context["changes"]) == 1
-    Concern.objects.filter(pk=concern.pk).update(msisdn="MTN")
-    page = login("Dispatch").get(url(ConsentChange, "of_concern", concern.pk))
+    Ticket.objects.filter(pk=ticket.pk).update(msisdn="MTN")
+    page = login("Dispatch").get(url(ConsentChange, "of_ticket", ticket.pk))
     assert "Record a wish" not in page.content.decode()
 
 

@@ -16,8 +16,6 @@ from django.utils import timezone
 
 from bookings.models import (
     Circuit,
-    Concern,
-    ConcernKind,
     InboundMessage,
     Kind,
     MessageState,
@@ -26,6 +24,8 @@ from bookings.models import (
     Place,
     Sender,
     Spending,
+    Ticket,
+    TicketKind,
 )
 from bookings.reporting import dashboard
 from tests.factories import (
@@ -84,15 +84,15 @@ def fill(days: int) -> None:
     BookingFactory.create(slot=slot, state="cancelled", cancelled_at=timezone.now())
     BookingFactory.create(slot=slot, msisdn=f"4420794600{days:02}")  # a fixed line
     asked = NotificationFactory.create_batch(9, booking__slot=slot)
-    for number, question in enumerate(asked):
-        text_of(question, is_lost=number == 0)
+    for number, notification in enumerate(asked):
+        text_of(notification, is_lost=number == 0)
     digits = {4: 1, 5: 2, 6: 3, 7: None, 8: None}
     replies = [
         answered(asked[number], digit, hours_ago=number + 20 * days, seconds=number)
         for number, digit in digits.items()
     ]
-    Concern.objects.create(
-        kind=ConcernKind.UNCLEAR,
+    Ticket.objects.create(
+        kind=TicketKind.UNCLEAR,
         reason="Unclear.",
         msisdn=replies[-1].msisdn,
         booking=replies[-1].booking,
@@ -101,10 +101,10 @@ def fill(days: int) -> None:
     )
 
 
-def text_of(question: Notification, *, is_lost: bool) -> None:
+def text_of(notification: Notification, *, is_lost: bool) -> None:
     """Two parts, handed over, with a receipt."""
     text = OutboundMessageFactory.create(
-        notification=question,
+        notification=notification,
         state=MessageState.FAILED if is_lost else MessageState.DELIVERED,
         reason="The number is not in use." if is_lost else "",
         parts=2,
@@ -115,13 +115,13 @@ def text_of(question: Notification, *, is_lost: bool) -> None:
 
 
 def answered(
-    question: Notification, digit: int | None, *, hours_ago: int, seconds: int
+    notification: Notification, digit: int | None, *, hours_ago: int, seconds: int
 ) -> InboundMessage:
     """A reply and what came of it, with an answer that left after so many seconds."""
-    booking = question.booking
+    booking = notification.booking
     reply = InboundMessageFactory.create(
-        notification=question,
-        option=question.options.get(digit=digit) if digit else None,
+        notification=notification,
+        option=notification.options.get(digit=digit) if digit else None,
         outcome=Outcome.MOVED if digit else Outcome.NOT_UNDERSTOOD,
         received_at=timezone.now() - dt.timedelta(hours=hours_ago),
     )
@@ -240,7 +240,7 @@ def test_every_number_leads_to_a_list_of_exactly_that_many_rows(group, period):
 def test_every_number_that_counts_rows_has_its_list():
     """Senders have none: they stand there by name."""
     html = page(login("superuser"))
-    has_page = admin.site.is_registered(Concern)
+    has_page = admin.site.is_registered(Ticket)
     without = re.findall(r"<(?:span|td class=\"number\")>\s*(\d+)\s*</", html.split("costs")[0])
     assert len(without) == (1 if has_page else 2)
 
@@ -375,6 +375,8 @@ def test_it_takes_as_many_queries_with_many_rows(superuser):
 def test_the_post_office_slot_of_a_delivery_that_is_there_is_no_move():
     """Kept is what was booked, also at the post office."""
     slot = SlotFactory.create(place=Place.POST_OFFICE, capacity=None)
-    question = NotificationFactory.create(booking__slot=slot)
-    InboundMessageFactory.create(notification=question, option=question.options.get(digit=1))
+    notification = NotificationFactory.create(booking__slot=slot)
+    InboundMessageFactory.create(
+        notification=notification, option=notification.options.get(digit=1)
+    )
     assert rows(page(login("Ops")), "choices")["keep it as it is"] == "1"

@@ -21,7 +21,6 @@ from bookings.models import (
     Booking,
     BookingState,
     Circuit,
-    Concern,
     DeliveryReceipt,
     InboundMessage,
     MessageState,
@@ -31,10 +30,10 @@ from bookings.models import (
     Slot,
     SlotChange,
     StaffAct,
+    Ticket,
 )
 from tests.factories import (
     BookingFactory,
-    ConcernFactory,
     ConsentChangeFactory,
     DeliveryReceiptFactory,
     InboundMessageFactory,
@@ -44,6 +43,7 @@ from tests.factories import (
     SentPartFactory,
     SlotChangeFactory,
     SlotFactory,
+    TicketFactory,
     UserFactory,
     in_days,
 )
@@ -75,7 +75,7 @@ def wanted() -> Booking:
     inbound = InboundMessageFactory.create(
         notification=notification, text="leave it with Bob", gateway_message_id="0B77"
     )
-    ConcernFactory.create(inbound=inbound)
+    TicketFactory.create(inbound=inbound)
     SlotChangeFactory.create(booking=booking, inbound=inbound)
     ConsentChangeFactory.create(msisdn=booking.msisdn, words="STOP it")
     user = UserFactory.create()
@@ -213,7 +213,7 @@ def test_bookings_are_filtered_by_how_far_their_customer_was_asked(asked, refere
     BookingFactory.create(reference="NEW")
     NotificationFactory.create(booking__reference="WAITS")
     answered = NotificationFactory.create(booking__reference="ANSWERED")
-    ConcernFactory.create(inbound__notification=answered)
+    TicketFactory.create(inbound__notification=answered)
     lost = NotificationFactory.create(booking__reference="LOST")
     OutboundMessageFactory.create(notification=lost, state=MessageState.FAILED)
 
@@ -261,8 +261,8 @@ def test_what_lies_ahead_comes_before_what_is_past(superuser):
 def test_what_needs_attention_is_filtered(superuser):
     model = apps.get_model("bookings.InboundMessage")
     InboundMessageFactory.create()
-    wanted = ConcernFactory.create().inbound
-    settled = ConcernFactory.create(
+    wanted = TicketFactory.create().inbound
+    settled = TicketFactory.create(
         settled_at=timezone.now(), settlement="overtaken", inbound__attention="Answered too late."
     ).inbound
     page = superuser.get(url(model, "changelist"), {"attention": "yes"})
@@ -288,10 +288,10 @@ def test_of_the_parts_of_a_long_text_the_one_that_is_seen_to_speaks_for_all(supe
         )
         for number in (1, 2)
     ]
-    concern = ConcernFactory.create(inbound=parts[0])
+    ticket = TicketFactory.create(inbound=parts[0])
     address = url(InboundMessage, "changelist")
     assert superuser.get(address).content.decode().count("Needs attention: <bdi") == 1
-    ticket_actions.set_aside(concern, UserFactory.create())
+    ticket_actions.set_aside(ticket, UserFactory.create())
     html = superuser.get(address).content.decode()
     assert html.count("Seen to: <bdi") == 1
     assert "Needs attention: <bdi" not in html
@@ -318,7 +318,7 @@ NASTY = '<script>alert(1)</script>\u202e\x07"><img src=x onerror=alert(2)>'
 
 @pytest.mark.parametrize(
     "where",
-    ["booking", "inbound", "list", "answer", "move", "consent", "acts", "concern", "concerns"],
+    ["booking", "inbound", "list", "answer", "move", "consent", "acts", "ticket", "tickets"],
 )
 def test_a_customers_text_is_escaped_and_its_control_characters_are_visible(where, superuser):
     notification = NotificationFactory.create()
@@ -328,7 +328,7 @@ def test_a_customers_text_is_escaped_and_its_control_characters_are_visible(wher
     answer = OutboundMessageFactory.create(booking=notification.booking, in_reply_to=inbound)
     move = SlotChangeFactory.create(booking=notification.booking, inbound=inbound)
     consent = ConsentChangeFactory.create(words=NASTY, inbound=inbound)
-    concern = ConcernFactory.create(inbound=inbound, reason=NASTY)
+    ticket = TicketFactory.create(inbound=inbound, reason=NASTY)
     pages = {
         "booking": url(Booking, "change", notification.booking.pk),
         "inbound": url(type(inbound), "change", inbound.pk),
@@ -337,8 +337,8 @@ def test_a_customers_text_is_escaped_and_its_control_characters_are_visible(wher
         "move": url(SlotChange, "change", move.pk),
         "consent": url(type(consent), "change", consent.pk),
         "acts": url(type(inbound), "history", inbound.pk),
-        "concern": url(Concern, "change", concern.pk),
-        "concerns": url(Concern, "changelist"),
+        "ticket": url(Ticket, "change", ticket.pk),
+        "tickets": url(Ticket, "changelist"),
     }
     page = superuser.get(pages[where]).content.decode()
     assert "<script>alert(1)" not in page

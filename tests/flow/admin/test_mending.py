@@ -168,7 +168,7 @@ def test_each_of_many_released_texts_is_written_down(ops):
     assert named == ", ".join(str(message.pk) for message in held)
 
 
-def test_the_question_is_about_the_act_that_its_button_does(held, ops):
+def test_the_notification_is_about_the_act_that_its_button_does(held, ops):
     """A hand-made form can name two acts; Django does the one that `index` points to."""
     chosen = {"_selected_action": [held[0].pk], "index": 0}
     page = ops.post(

@@ -258,7 +258,7 @@ def test_the_form_refuses_a_text_that_reaches_nobody_and_changes_nothing(dispatc
     assert not SlotChange.objects.exists()
 
 
-def test_a_question_that_cannot_be_asked_any_more_is_refused_and_nothing_changes(
+def test_a_notification_that_cannot_be_asked_any_more_is_refused_and_nothing_changes(
     dispatcher, settings
 ):
     settings.CHANGE_CUTOFF_HOURS = 72

@@ -14,8 +14,6 @@ from bookings.dispatch import ticket_actions
 from bookings.models import (
     ActKind,
     Booking,
-    Concern,
-    ConcernKind,
     Consent,
     ConsentChange,
     Kind,
@@ -23,15 +21,17 @@ from bookings.models import (
     Settlement,
     Slot,
     StaffAct,
+    Ticket,
+    TicketKind,
 )
 from bookings.operations.invariants import find_contradictions
 from bookings.reporting import timeline
 from tests.factories import (
     BookingFactory,
-    ConcernFactory,
     NotificationFactory,
     SlotFactory,
     SlotOptionFactory,
+    TicketFactory,
     UserFactory,
     in_days,
 )
@@ -48,8 +48,8 @@ def asked():
 
 
 @pytest.fixture
-def concern(asked):
-    return ConcernFactory.create(inbound__notification=asked)
+def ticket(asked):
+    return TicketFactory.create(inbound__notification=asked)
 
 
 @pytest.fixture
@@ -57,10 +57,10 @@ def colleague():
     return UserFactory.create(first_name="Mira", last_name="Ode")
 
 
-def act(client, concern, name, **fields):
-    shown = seen_word(concern.booking) if concern.booking else ""
-    page = {"act": name, "seen": concern.pk, "shown": shown}
-    return client.post(url(Concern, "act", concern.pk), page | fields, follow=True)
+def act(client, ticket, name, **fields):
+    shown = seen_word(ticket.booking) if ticket.booking else ""
+    page = {"act": name, "seen": ticket.pk, "shown": shown}
+    return client.post(url(Ticket, "act", ticket.pk), page | fields, follow=True)
 
 
 def said(response) -> str:
@@ -79,9 +79,9 @@ def test_f4_a_dispatcher_clears_a_wish_in_two_clicks(reply, drain, dispatcher):
     reply(asked.msisdn, "hm?")
     wish = "I'm away until friday, can u do sat?"
     reply(asked.msisdn, wish)
-    queue = dispatcher.get(url(Concern, "changelist"))
+    queue = dispatcher.get(url(Ticket, "changelist"))
     (waiting,) = queue.context["cl"].result_list
-    page = dispatcher.get(url(Concern, "change", waiting.pk))  # the first click
+    page = dispatcher.get(url(Ticket, "change", waiting.pk))  # the first click
     assert wish.replace("'", "&#x27;") in page.content.decode()
 
     option = asked.options.get(digit=2)
@@ -93,11 +93,11 @@ def test_f4_a_dispatcher_clears_a_wish_in_two_clicks(reply, drain, dispatcher):
     assert booking.slot == saturday
     assert any("is moved to" in form["text"] for form in drain())
     names = {step.title: step.who for step in timeline.timeline(booking)}
-    name = str(Concern.objects.get().settled_by)
+    name = str(Ticket.objects.get().settled_by)
     assert names["An option was chosen for the customer"] == name
     assert names[f"Moved to {saturday}"] == name
     assert names["Customer told by SMS"] == name
-    assert not Concern.objects.waiting().exists()
+    assert not Ticket.objects.waiting().exists()
     assert StaffAct.objects.get().kind == ActKind.APPLIED
     assert list(find_contradictions()) == []
 
@@ -108,13 +108,13 @@ def test_f4_a_dispatcher_clears_a_wish_in_two_clicks(reply, drain, dispatcher):
 def test_the_oldest_comes_first_and_what_is_settled_is_left_out(dispatcher):
     now = timezone.now()
     young, old = (
-        ConcernFactory.create(raised_at=now - dt.timedelta(hours=hours)) for hours in (1, 30)
+        TicketFactory.create(raised_at=now - dt.timedelta(hours=hours)) for hours in (1, 30)
     )
-    settled = ConcernFactory.create(settlement="overtaken", settled_at=now)
-    page = dispatcher.get(url(Concern, "changelist"))
+    settled = TicketFactory.create(settlement="overtaken", settled_at=now)
+    page = dispatcher.get(url(Ticket, "changelist"))
     assert list(page.context["cl"].result_list) == [old, young]
     assert "1\xa0day" in page.content.decode()
-    page = dispatcher.get(url(Concern, "changelist"), {"state": "settled"})
+    page = dispatcher.get(url(Ticket, "changelist"), {"state": "settled"})
     assert list(page.context["cl"].result_list) == [settled]
 
 
@@ -122,8 +122,8 @@ def test_the_oldest_comes_first_and_what_is_settled_is_left_out(dispatcher):
     ("count", "words"), [(1, "1 thing that needs attention"), (2, "2 things that need attention")]
 )
 def test_the_foot_of_the_list_counts_in_words(dispatcher, count, words):
-    ConcernFactory.create_batch(count)
-    html = dispatcher.get(url(Concern, "changelist")).content.decode()
+    TicketFactory.create_batch(count)
+    html = dispatcher.get(url(Ticket, "changelist")).content.decode()
     assert words in " ".join(html.split())
     assert "<span>Needs attention</span>" in html  # so it is called in the menu
 
@@ -148,22 +148,22 @@ def test_it_is_filtered_and_searched(asked_for, found, dispatcher, colleague):
             msisdn=f"44770090{'0007' if reference == 'MINE' else owner or 8888:04}",
             slot__date=in_days(1 if reference == "NOBODYS" else 4),
         )
-        kind = ConcernKind.LATE if reference == "OTHERS" else ConcernKind.UNCLEAR
-        ConcernFactory.create(
+        kind = TicketKind.LATE if reference == "OTHERS" else TicketKind.UNCLEAR
+        TicketFactory.create(
             inbound__booking=booking,
             owner_id=owner,
             taken_at=owner and timezone.now(),
             kind=kind,
         )
-    page = dispatcher.get(url(Concern, "changelist"), asked_for)
+    page = dispatcher.get(url(Ticket, "changelist"), asked_for)
     assert [row.booking.reference for row in page.context["cl"].result_list] == [found]
 
 
 @pytest.mark.parametrize("page", ["changelist", "change"])
 def test_a_page_asks_no_more_of_the_database_with_more_rows(page, dispatcher, asked):
     def count():
-        first = Concern.objects.earliest("pk")
-        address = url(Concern, page, *([first.pk] if page == "change" else []))
+        first = Ticket.objects.earliest("pk")
+        address = url(Ticket, page, *([first.pk] if page == "change" else []))
         dispatcher.get(address)
         with CaptureQueriesContext(
             connection,
@@ -172,10 +172,10 @@ def test_a_page_asks_no_more_of_the_database_with_more_rows(page, dispatcher, as
         return len(queries)
 
     for _ in range(2):
-        ConcernFactory.create(inbound__notification=asked)
+        TicketFactory.create(inbound__notification=asked)
     few = count()
     for _ in range(8):
-        ConcernFactory.create(
+        TicketFactory.create(
             inbound__notification=asked, owner=UserFactory.create(), taken_at=timezone.now()
         )
     assert count() <= few + 1
@@ -184,133 +184,133 @@ def test_a_page_asks_no_more_of_the_database_with_more_rows(page, dispatcher, as
 # Acts
 
 
-def test_taking_one_takes_what_waits_of_the_same_number(dispatcher, concern, asked):
-    beside = ConcernFactory.create(inbound__notification=asked)
-    elsewhere = ConcernFactory.create()
-    act(dispatcher, concern, "take")
-    owned = Concern.objects.exclude(owner=None)
-    assert set(owned) == {concern, beside}
+def test_taking_one_takes_what_waits_of_the_same_number(dispatcher, ticket, asked):
+    beside = TicketFactory.create(inbound__notification=asked)
+    elsewhere = TicketFactory.create()
+    act(dispatcher, ticket, "take")
+    owned = Ticket.objects.exclude(owner=None)
+    assert set(owned) == {ticket, beside}
     assert elsewhere not in owned
     assert StaffAct.objects.get().kind == ActKind.TOOK
-    act(dispatcher, concern, "let_go")
-    assert not Concern.objects.exclude(owner=None).exists()
+    act(dispatcher, ticket, "let_go")
+    assert not Ticket.objects.exclude(owner=None).exists()
 
 
 @pytest.mark.parametrize(
     "name", ["take", "apply", "answer", "told_by_phone", "set_aside", "let_go"]
 )
 @pytest.mark.parametrize("which", ["this", "another of the number"])
-def test_what_a_colleague_has_is_left_to_them(name, which, dispatcher, concern, colleague, asked):
-    theirs = concern if which == "this" else ConcernFactory.create(inbound__notification=asked)
-    Concern.objects.filter(pk=theirs.pk).update(owner=colleague, taken_at=timezone.now())
+def test_what_a_colleague_has_is_left_to_them(name, which, dispatcher, ticket, colleague, asked):
+    theirs = ticket if which == "this" else TicketFactory.create(inbound__notification=asked)
+    Ticket.objects.filter(pk=theirs.pk).update(owner=colleague, taken_at=timezone.now())
     option = asked.options.get(digit=2).pk
-    response = act(dispatcher, concern, name, option=option, words="Hello", nonce=NONCE)
+    response = act(dispatcher, ticket, name, option=option, words="Hello", nonce=NONCE)
     assert "Mira Ode has taken this customer over" in said(response)
-    assert Concern.objects.waiting().count() == Concern.objects.count()
+    assert Ticket.objects.waiting().count() == Ticket.objects.count()
     assert not OutboundMessage.objects.exists()
     assert not StaffAct.objects.exists()
     asked.booking.refresh_from_db()
     assert asked.booking.slot == asked.slot
 
 
-def test_what_was_taken_long_ago_can_be_taken_over(dispatcher, concern, colleague):
+def test_what_was_taken_long_ago_can_be_taken_over(dispatcher, ticket, colleague):
     ago = timezone.now() - ticket_actions.KEPT_FOR - dt.timedelta(minutes=1)
-    Concern.objects.update(owner=colleague, taken_at=ago)
-    assert "Mira Ode has" in said(act(dispatcher, concern, "set_aside"))
-    act(dispatcher, concern, "take")
-    concern.refresh_from_db()
-    assert concern.owner_id == int(me(dispatcher))
+    Ticket.objects.update(owner=colleague, taken_at=ago)
+    assert "Mira Ode has" in said(act(dispatcher, ticket, "set_aside"))
+    act(dispatcher, ticket, "take")
+    ticket.refresh_from_db()
+    assert ticket.owner_id == int(me(dispatcher))
 
 
-def test_what_is_settled_names_who_settled_it(dispatcher, concern, colleague):
-    Concern.objects.update(
+def test_what_is_settled_names_who_settled_it(dispatcher, ticket, colleague):
+    Ticket.objects.update(
         settlement=Settlement.ANSWERED, settled_at=timezone.now(), settled_by=colleague
     )
-    response = act(dispatcher, concern, "answer", words="Hello", nonce=NONCE)
+    response = act(dispatcher, ticket, "answer", words="Hello", nonce=NONCE)
     assert "settled by Mira Ode" in said(response)
     assert said(response).endswith("answered by SMS. Nothing was done.")
-    page = dispatcher.get(url(Concern, "change", concern.pk)).text
+    page = dispatcher.get(url(Ticket, "change", ticket.pk)).text
     assert "settled by Mira Ode" in page
     assert "Nothing was done" not in page
     assert not OutboundMessage.objects.exists()
 
 
 @pytest.mark.parametrize(("capacity", "why"), [(0, "is closed."), (1, "is full: it holds 1.")])
-def test_an_option_that_cannot_be_had_is_refused(capacity, why, dispatcher, concern, asked):
+def test_an_option_that_cannot_be_had_is_refused(capacity, why, dispatcher, ticket, asked):
     slot = asked.options.get(digit=2).slot
     if capacity:
         BookingFactory.create(slot=slot)
     Slot.objects.filter(pk=slot.pk).update(capacity=capacity)
-    page = dispatcher.get(url(Concern, "change", concern.pk)).content.decode()
+    page = dispatcher.get(url(Ticket, "change", ticket.pk)).content.decode()
     assert "Apply 2" not in page
-    response = act(dispatcher, concern, "apply", option=asked.options.get(digit=2).pk)
+    response = act(dispatcher, ticket, "apply", option=asked.options.get(digit=2).pk)
     assert why in said(response)
-    assert Concern.objects.waiting().get() == concern
+    assert Ticket.objects.waiting().get() == ticket
     assert not StaffAct.objects.exists()
 
 
-def test_to_keep_the_slot_is_said_too(dispatcher, concern, asked):
-    act(dispatcher, concern, "apply", option=asked.options.get(digit=1).pk)
+def test_to_keep_the_slot_is_said_too(dispatcher, ticket, asked):
+    act(dispatcher, ticket, "apply", option=asked.options.get(digit=1).pk)
     assert "stays as planned" in OutboundMessage.objects.get().text
-    assert Concern.objects.get().settlement == Settlement.APPLIED
+    assert Ticket.objects.get().settlement == Settlement.APPLIED
 
 
-def test_who_cannot_be_told_by_sms_waits_until_somebody_phones(dispatcher, concern, asked):
+def test_who_cannot_be_told_by_sms_waits_until_somebody_phones(dispatcher, ticket, asked):
     Consent.objects.record(asked.msisdn, is_opted_out=True, words="STOP")
     option = asked.options.get(digit=2)
-    response = act(dispatcher, concern, "apply", option=option.pk)
+    response = act(dispatcher, ticket, "apply", option=option.pk)
     assert "The customer has opted out of our texts. Call" in said(response)
     asked.booking.refresh_from_db()
     assert asked.booking.slot == option.slot
-    assert Concern.objects.waiting().get() == concern
-    act(dispatcher, concern, "told_by_phone")
-    assert Concern.objects.get().settlement == Settlement.TOLD_BY_PHONE
+    assert Ticket.objects.waiting().get() == ticket
+    act(dispatcher, ticket, "told_by_phone")
+    assert Ticket.objects.get().settlement == Settlement.TOLD_BY_PHONE
     titles = [step.title for step in timeline.timeline(asked.booking)]
     assert "Customer told by phone" in titles
 
 
-def test_an_option_of_another_customer_is_refused(dispatcher, concern):
+def test_an_option_of_another_customer_is_refused(dispatcher, ticket):
     foreign = NotificationFactory.create().options.get(digit=2)
-    response = act(dispatcher, concern, "apply", option=foreign.pk)
+    response = act(dispatcher, ticket, "apply", option=foreign.pk)
     assert "another phone number" in said(response)
     assert not StaffAct.objects.exists()
 
 
-def test_an_answer_is_sent_once_however_often_it_is_clicked(dispatcher, concern, settings):
+def test_an_answer_is_sent_once_however_often_it_is_clicked(dispatcher, ticket, settings):
     for _ in range(2):
-        response = act(dispatcher, concern, "answer", words=" Sat  is\nfine ", nonce=NONCE)
+        response = act(dispatcher, ticket, "answer", words=" Sat  is\nfine ", nonce=NONCE)
     assert "was sent before" in said(response)
     message = OutboundMessage.objects.get()
     assert message.text == f"{settings.COMPANY_NAME}: Sat is fine"
-    assert (message.kind, message.msisdn) == (Kind.STAFF, concern.msisdn)
+    assert (message.kind, message.msisdn) == (Kind.STAFF, ticket.msisdn)
     assert message.user_id == int(me(dispatcher))
-    assert Concern.objects.get().settlement == Settlement.ANSWERED
+    assert Ticket.objects.get().settlement == Settlement.ANSWERED
     assert StaffAct.objects.get().kind == ActKind.ANSWERED
 
 
 @pytest.mark.parametrize("words", ["", "   ", "x" * 1000])
-def test_a_bad_answer_is_refused_and_not_lost(words, dispatcher, concern):
-    response = act(dispatcher, concern, "answer", words=words, nonce=NONCE)
+def test_a_bad_answer_is_refused_and_not_lost(words, dispatcher, ticket):
+    response = act(dispatcher, ticket, "answer", words=words, nonce=NONCE)
     assert "Write something" in said(response) or "make it shorter" in said(response)
     assert words.strip() in response.content.decode()
     assert not OutboundMessage.objects.exists()
-    assert Concern.objects.waiting().exists()
+    assert Ticket.objects.waiting().exists()
 
 
 @pytest.mark.parametrize(
     ("msisdn", "why"), [("442079460000", "cannot receive SMS"), ("MTN", "no phone number")]
 )
 def test_who_cannot_be_texted_is_not_answered(msisdn, why, dispatcher):
-    concern = ConcernFactory.create(inbound__msisdn=msisdn)
-    page = dispatcher.get(url(Concern, "change", concern.pk)).content.decode()
+    ticket = TicketFactory.create(inbound__msisdn=msisdn)
+    page = dispatcher.get(url(Ticket, "change", ticket.pk)).content.decode()
     assert why in page
     assert "Send the answer" not in page
-    assert why in said(act(dispatcher, concern, "answer", words="Hello", nonce=NONCE))
+    assert why in said(act(dispatcher, ticket, "answer", words="Hello", nonce=NONCE))
     assert not OutboundMessage.objects.exists()
 
 
-def test_what_an_answer_costs_is_shown_with_and_without_a_script(dispatcher, concern):
-    address = url(Concern, "parts", concern.pk)
+def test_what_an_answer_costs_is_shown_with_and_without_a_script(dispatcher, ticket):
+    address = url(Ticket, "parts", ticket.pk)
     words = "We\u2019ll come" + " soon" * 20
     piece = dispatcher.post(address, {"words": words}, headers={"X-Requested-With": "fetch"})
     assert "2 SMS parts, about 0.10" in piece.content.decode()
@@ -321,52 +321,52 @@ def test_what_an_answer_costs_is_shown_with_and_without_a_script(dispatcher, con
     assert not OutboundMessage.objects.exists()
 
 
-def test_what_came_after_the_page_was_opened_is_not_settled_with_it(dispatcher, concern, asked):
-    seen = ConcernFactory.create(inbound__notification=asked)
-    unseen = ConcernFactory.create(inbound__notification=asked)
+def test_what_came_after_the_page_was_opened_is_not_settled_with_it(dispatcher, ticket, asked):
+    seen = TicketFactory.create(inbound__notification=asked)
+    unseen = TicketFactory.create(inbound__notification=asked)
     fields = {"act": "answer", "words": "Sat is fine", "nonce": NONCE, "seen": seen.pk}
-    dispatcher.post(url(Concern, "act", concern.pk), fields)
-    assert Concern.objects.waiting().get() == unseen
+    dispatcher.post(url(Ticket, "act", ticket.pk), fields)
+    assert Ticket.objects.waiting().get() == unseen
     assert unseen.owner_id is None
 
 
 def test_a_wish_for_no_more_texts_is_recorded_by_name(dispatcher, asked):
-    concern = ConcernFactory.create(
-        kind=ConcernKind.WANTS_OUT, inbound__notification=asked, inbound__text="please stop"
+    ticket = TicketFactory.create(
+        kind=TicketKind.WANTS_OUT, inbound__notification=asked, inbound__text="please stop"
     )
-    act(dispatcher, concern, "opt_out")
+    act(dispatcher, ticket, "opt_out")
     assert Consent.objects.is_opted_out(asked.msisdn)
     change = ConsentChange.objects.get()
     assert (change.words, change.user_id) == ("please stop", int(me(dispatcher)))
-    assert not Concern.objects.waiting().exists()
+    assert not Ticket.objects.waiting().exists()
     assert list(find_contradictions()) == []
 
 
 @pytest.mark.parametrize("group", ["Ops", "Auditor"])
-def test_who_only_looks_changes_nothing(group, concern, asked):
+def test_who_only_looks_changes_nothing(group, ticket, asked):
     client = login(group)
-    page = client.get(url(Concern, "change", concern.pk))
+    page = client.get(url(Ticket, "change", ticket.pk))
     assert page.status_code == 200
     assert "Take it" not in page.content.decode()
     for name in ("take", "apply", "answer", "opt_out", "set_aside"):
-        assert act(client, concern, name).status_code == 403
+        assert act(client, ticket, name).status_code == 403
     assert not StaffAct.objects.exists()
 
 
 def test_what_changed_since_the_page_was_opened_is_not_told_by_phone_and_not_undone(
-    asked, concern, dispatcher, colleague
+    asked, ticket, dispatcher, colleague
 ):
-    html = dispatcher.get(url(Concern, "change", concern.pk)).text
+    html = dispatcher.get(url(Ticket, "change", ticket.pk)).text
     shown = re.findall(r'name="shown" value="(\w+)"', html)
     later = SlotFactory.create(date=in_days(5))
     dispatch.move(asked.booking, later, user=colleague)
     option = asked.options.get(digit=2)
     for name, word in zip(("told_by_phone", "apply"), shown, strict=True):
-        refused = act(dispatcher, concern, name, shown=word, option=option.pk)
+        refused = act(dispatcher, ticket, name, shown=word, option=option.pk)
         assert f"it is now on {later}. Nothing was done." in said(refused)
-    refused = act(dispatcher, concern, "told_by_phone", shown="")
+    refused = act(dispatcher, ticket, "told_by_phone", shown="")
     assert "Nothing was done." in said(refused)
     assert Booking.objects.get().slot == later
     assert not StaffAct.objects.exists()
     (word, _) = re.findall(r'name="shown" value="(\w+)"', refused.text)
-    assert "told by phone" in said(act(dispatcher, concern, "told_by_phone", shown=word))
+    assert "told by phone" in said(act(dispatcher, ticket, "told_by_phone", shown=word))

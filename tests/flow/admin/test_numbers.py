@@ -10,7 +10,6 @@ from django.urls import reverse
 from bookings.models import (
     ActKind,
     Booking,
-    Concern,
     Consent,
     ConsentChange,
     DeliveryReceipt,
@@ -18,6 +17,7 @@ from bookings.models import (
     Notification,
     OutboundMessage,
     StaffAct,
+    Ticket,
 )
 from bookings.reporting.masking import without_numbers
 from bookings.web.reveal_number import TABLES
@@ -51,7 +51,7 @@ def story(settings) -> Booking:
         model.objects.update(msisdn=MSISDN)
     ConsentChange.objects.update(msisdn=MSISDN)
     StaffAct.objects.update(msisdn=MSISDN)
-    Concern.objects.update(msisdn=MSISDN)
+    Ticket.objects.update(msisdn=MSISDN)
     InboundMessage.objects.update(raw={"msisdn": MSISDN, "to": "447700900000", "text": "2"})
     DeliveryReceipt.objects.update(raw={"msisdn": MSISDN, "to": "447700900000", "scts": "1"})
     booking.refresh_from_db()

@@ -16,9 +16,9 @@ from bookings.dispatch import ticket_actions
 from bookings.models import ActKind, Batch, Booking, Circuit, Notification, Outcome, Slot, StaffAct
 from tests.factories import (
     BookingFactory,
-    ConcernFactory,
     InboundMessageFactory,
     NotificationFactory,
+    TicketFactory,
     UserFactory,
 )
 from tests.flow.admin.pages import (
@@ -210,23 +210,23 @@ def badge_of_the_queue(user) -> tuple[str, int]:
     request.user = user
     with CaptureQueriesContext(connection) as queries:
         shown = [item for heading in navigation(request) for item in heading["items"]]
-    asked = [query for query in queries if "bookings_concern" in query["sql"]]
+    asked = [query for query in queries if "bookings_ticket" in query["sql"]]
     (item,) = [item for item in shown if item["title"] == "Needs attention"]
     return item.get("badge", ""), len(asked)
 
 
 def test_how_much_waits_for_a_person_is_seen_from_every_page(admin_user):
     assert badge_of_the_queue(admin_user) == ("", 1)
-    waiting = ConcernFactory.create_batch(3)
+    waiting = TicketFactory.create_batch(3)
     assert badge_of_the_queue(admin_user) == ("3", 1)
     ticket_actions.set_aside(waiting[0], admin_user)
     assert badge_of_the_queue(admin_user) == ("2", 1)
-    ConcernFactory.create_batch(98)
+    TicketFactory.create_batch(98)
     assert badge_of_the_queue(admin_user) == ("99+", 1)
 
 
 def test_who_may_not_see_what_waits_is_not_told_how_much_it_is():
-    ConcernFactory.create()
+    TicketFactory.create()
     assert badge_of_the_queue(UserFactory.create()) == ("", 0)
 
 

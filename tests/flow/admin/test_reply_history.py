@@ -1,4 +1,4 @@
-"""The four questions of ops, each from one page: why it moved, did it arrive, what it cost, what failed."""
+"""The four notifications of ops, each from one page: why it moved, did it arrive, what it cost, what failed."""
 
 import datetime as dt
 from typing import Any
@@ -11,12 +11,12 @@ from bookings.admin.shared import paging
 from bookings.models import (
     Booking,
     ChangeCause,
-    Concern,
-    ConcernKind,
     InboundMessage,
     Kind,
     MessageState,
     OutboundMessage,
+    Ticket,
+    TicketKind,
 )
 from tests.factories import (
     BookingFactory,
@@ -220,8 +220,8 @@ def moved() -> InboundMessage:
     )
     SlotChangeFactory.create(booking=reply.booking, inbound=reply, cause="reply", user=None)
     answer(reply, after=61, state=MessageState.FAILED)
-    Concern.objects.create(
-        kind=ConcernKind.LATE,
+    Ticket.objects.create(
+        kind=TicketKind.LATE,
         reason="Late",
         msisdn=reply.msisdn,
         inbound=reply,
@@ -267,7 +267,7 @@ def test_a_reply_is_found_by_everything_that_ops_ask(ops, moved, kept, asked):
 def test_a_reply_is_found_by_the_day_of_its_delivery_and_by_who_looks_at_it(ops, moved, kept):
     day = moved.booking.slot.date.isoformat()
     assert found(ops, delivery_from=day, delivery_to=day) == [moved]
-    assert found(ops, person=str(moved.concern.owner_id)) == [moved]
+    assert found(ops, person=str(moved.ticket.owner_id)) == [moved]
 
 
 @pytest.mark.parametrize(

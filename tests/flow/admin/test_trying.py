@@ -95,7 +95,7 @@ def test_texts_are_tried_against_what_a_customer_was_asked(ops):
     full, move, none = attempt(ops, "2", "post office", "7", reference=" 812 ")
     assert (full.outcome, full.why) == ("full", f"Nothing would move: {slot} is full.")
     assert (move.outcome, move.reading) == ("moved", "Words “post office”")
-    assert none.why.startswith("No option of this question has the number 7.")
+    assert none.why.startswith("No option of this notification has the number 7.")
 
 
 def test_trying_stores_nothing_and_sends_nothing(ops):

@@ -107,28 +107,30 @@ def test_why_a_text_still_waits(clock, settings):
     assert reasons() == {"WAITS": "Its text is held until Ops release it."}
 
 
-def test_a_question_waits_for_its_paused_batch_and_an_answer_for_none():
-    question = NotificationFactory.create(booking=booked("AB12"))
+def test_a_notification_waits_for_its_paused_batch_and_an_answer_for_none():
+    notification = NotificationFactory.create(booking=booked("AB12"))
     user = UserFactory.create()
     batch = Batch.objects.create(nonce="n", user=user, sender=VIRTUAL_NUMBER, state="paused")
-    batch.entries.create(booking=question.booking, notification=question, settled_at=timezone.now())
-    texted(question.booking, MessageState.QUEUED, notification=question)
+    batch.entries.create(
+        booking=notification.booking, notification=notification, settled_at=timezone.now()
+    )
+    texted(notification.booking, MessageState.QUEUED, notification=notification)
     assert reasons() == {"AB12": "Its text waits: its batch is paused."}
-    about = {"notification": question, "kind": Kind.ACKNOWLEDGEMENT}
-    texted(question.booking, MessageState.QUEUED, **about)
+    about = {"notification": notification, "kind": Kind.ACKNOWLEDGEMENT}
+    texted(notification.booking, MessageState.QUEUED, **about)
     assert reasons() == {"AB12": "Its text waits to be sent."}
 
 
 def test_who_replied_after_the_last_text_knows_but_not_of_a_later_move(clock):
-    question = NotificationFactory.create(booking=booked("AB12"))
-    texted(question.booking, MessageState.SUBMITTED)
+    notification = NotificationFactory.create(booking=booked("AB12"))
+    texted(notification.booking, MessageState.SUBMITTED)
     clock("2026-11-23 16:40")
     assert "AB12" in reasons()
-    InboundMessageFactory.create(notification=question)
+    InboundMessageFactory.create(notification=notification)
     assert reasons() == {}
     clock("2026-11-23 16:45")
     other = SlotFactory.create(date=TOMORROW, window_start=dt.time(14), window_end=dt.time(17))
-    dispatch.move(question.booking, other)
+    dispatch.move(notification.booking, other)
     assert reasons() == {"AB12": "Moved since, and nobody told them."}
 
 
@@ -136,14 +138,14 @@ def test_who_replied_after_the_last_text_knows_but_not_of_a_later_move(clock):
 def test_who_writes_without_having_read_the_last_text_does_not_know_what_it_said(
     state, clock, reply
 ):
-    question = NotificationFactory.create(booking=booked("AB12"))
-    texted(question.booking)
+    notification = NotificationFactory.create(booking=booked("AB12"))
+    texted(notification.booking)
     clock("2026-11-23 16:10")
     other = SlotFactory.create(date=TOMORROW, window_start=dt.time(14), window_end=dt.time(17))
-    dispatch.move(question.booking, other)
-    told = texted(question.booking, state, kind=Kind.TOLD)
+    dispatch.move(notification.booking, other)
+    told = texted(notification.booking, state, kind=Kind.TOLD)
     clock("2026-11-23 16:20")
-    reply(question.msisdn, "thanks, see you tomorrow morning")
+    reply(notification.msisdn, "thanks, see you tomorrow morning")
     assert "AB12" in reasons()
     told.state = MessageState.SUBMITTED
     told.save()
@@ -182,13 +184,13 @@ def test_who_was_told_by_phone_that_it_is_off_does_not_know_that_it_is_on_again(
 
 
 def test_who_writes_after_a_move_of_which_nobody_told_them_does_not_know_of_it(clock, reply):
-    question = NotificationFactory.create(booking=booked("AB12"))
-    texted(question.booking)
+    notification = NotificationFactory.create(booking=booked("AB12"))
+    texted(notification.booking)
     clock("2026-11-23 16:10")
     other = SlotFactory.create(date=TOMORROW, window_start=dt.time(14), window_end=dt.time(17))
-    dispatch.move(question.booking, other)
+    dispatch.move(notification.booking, other)
     clock("2026-11-23 16:20")
-    InboundMessageFactory.create(notification=question, outcome="thanks")
+    InboundMessageFactory.create(notification=notification, outcome="thanks")
     assert reasons() == {"AB12": "Moved since, and nobody told them."}
 
 
@@ -272,12 +274,12 @@ def test_who_was_told_of_a_move_waits_on_the_new_day_when_it_is_moved_on(clock):
 
 
 def test_who_chose_another_day_or_got_it_back_waits_on_no_day_that_it_left(clock, reply):
-    question = NotificationFactory.create(booking=booked("CHOSE"))
-    texted(question.booking, notification=question)
+    notification = NotificationFactory.create(booking=booked("CHOSE"))
+    texted(notification.booking, notification=notification)
     back, before = booked("BACK"), SlotFactory.create(date=TOMORROW)
     texted(back)
     clock("2026-11-23 16:10")
-    assert reply(question.msisdn, "2").outcome == "moved"
+    assert reply(notification.msisdn, "2").outcome == "moved"
     dispatch.move(back, on_thursday())
     dispatch.move(back, before)
     assert reasons() == {"BACK": "Moved since, and nobody told them."}

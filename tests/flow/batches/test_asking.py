@@ -66,7 +66,7 @@ def test_a_booking_that_was_cancelled_since_is_left_out_and_says_why(drain):
     assert progress_of.of(batch).reasons == [("The booking is cancelled.", 1)]
 
 
-def test_a_customer_of_a_batch_is_asked_in_the_words_of_a_single_question():
+def test_a_customer_of_a_batch_is_asked_in_the_words_of_a_single_notification():
     """Though what is offered is looked up once for all whose deliveries are in one slot."""
     thursday, tuesday = parcels(3), parcels(2, date=TUE)
     alone = [plan(booking) for booking in (*thursday, *tuesday)]
@@ -125,7 +125,7 @@ def test_f12_a_batch_of_1950_sends_nothing_after_2000_and_new_dates_the_next_mor
     assert list(find_contradictions()) == []
 
 
-def test_a_question_that_is_asked_afresh_takes_the_place_of_the_old_one(clock):
+def test_a_notification_that_is_asked_afresh_takes_the_place_of_the_old_one(clock):
     batch = start(parcels(1, date=TUE), with_reminder=True)
     ask_waiting()
     first = Notification.objects.get()

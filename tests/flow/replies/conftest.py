@@ -1,4 +1,4 @@
-"""What the tests of one reply share: a Monday morning, a delivery on Tuesday, and the question about it."""
+"""What the tests of one reply share: a Monday morning, a delivery on Tuesday, and the notification about it."""
 
 import datetime as dt
 

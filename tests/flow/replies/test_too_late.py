@@ -63,7 +63,7 @@ def phone_changed(booking):
 
 
 @pytest.mark.parametrize("act", [moved_by_staff, dispatch.cancel, phone_changed])
-def test_a_withdrawn_question_cannot_be_answered(ask, reply, act):
+def test_a_withdrawn_notification_cannot_be_answered(ask, reply, act):
     booking = BookingFactory.create()
     msisdn = booking.msisdn
     ask(booking)
@@ -75,7 +75,7 @@ def test_a_withdrawn_question_cannot_be_answered(ask, reply, act):
     assert inbound.answers.get().sender == VIRTUAL_NUMBER
 
 
-def test_the_digits_of_a_question_asked_again_mean_the_old_one_until_they_rested(ask, reply):
+def test_the_digits_of_a_notification_asked_again_mean_the_old_one_until_they_rested(ask, reply):
     booking = BookingFactory.create()
     ask(booking)
     again = ask(booking)

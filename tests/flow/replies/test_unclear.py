@@ -21,7 +21,7 @@ def test_an_unclear_reply_gets_the_options_again_once_and_then_a_person(ask, rep
     assert reply(booking.msisdn, "2").outcome == Outcome.MOVED
 
 
-def test_a_newer_question_has_a_re_prompt_of_its_own(ask, reply):
+def test_a_newer_notification_has_a_re_prompt_of_its_own(ask, reply):
     booking = BookingFactory.create()
     ask(booking)
     reply(booking.msisdn, "what is this")

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from bookings.dispatch import bookings as dispatch
 from bookings.gateways import Verdict
-from bookings.models import Concern, ConcernKind, Kind, MessageState, Settlement
+from bookings.models import Kind, MessageState, Settlement, Ticket, TicketKind
 from bookings.notifications.asking import notify
 from bookings.operations import maintenance
 from bookings.operations.invariants import find_contradictions
@@ -16,10 +16,10 @@ from bookings.replies import acknowledgements
 from tests.factories import (
     STRANGER,
     BookingFactory,
-    ConcernFactory,
     NotificationFactory,
     OutboundMessageFactory,
     SendAttemptFactory,
+    TicketFactory,
 )
 
 pytestmark = pytest.mark.django_db
@@ -34,13 +34,13 @@ def asked():
 
 @pytest.fixture
 def unclear(reply, asked):
-    """The concern of a customer who wrote twice what nobody can read as a choice."""
+    """The ticket of a customer who wrote twice what nobody can read as a choice."""
     reply(asked.msisdn, "hm?")
-    return reply(asked.msisdn, WISH).concern
+    return reply(asked.msisdn, WISH).ticket
 
 
-def only() -> Concern:
-    return Concern.objects.get()
+def only() -> Ticket:
+    return Ticket.objects.get()
 
 
 # Replies
@@ -48,20 +48,20 @@ def only() -> Concern:
 
 def test_the_first_unclear_reply_is_asked_once_more_and_the_second_waits_for_a_person(reply, asked):
     reply(asked.msisdn, "hm?")
-    assert not Concern.objects.exists()
+    assert not Ticket.objects.exists()
     inbound = reply(asked.msisdn, WISH)
-    concern = only()
-    assert (concern.inbound, concern.booking, concern.msisdn) == (
+    ticket = only()
+    assert (ticket.inbound, ticket.booking, ticket.msisdn) == (
         inbound,
         asked.booking,
         asked.msisdn,
     )
-    assert (concern.kind, concern.reason) == (ConcernKind.UNCLEAR, inbound.attention)
+    assert (ticket.kind, ticket.reason) == (TicketKind.UNCLEAR, inbound.attention)
 
 
 def test_free_text_beside_a_choice_is_not_guessed_but_shown(reply, unclear, asked):
     inbound = reply(asked.msisdn, "2 but leave it with the neighbour")
-    assert inbound.concern.kind == ConcernKind.UNCLEAR
+    assert inbound.ticket.kind == TicketKind.UNCLEAR
     assert not asked.booking.slot_changes.exists()
 
 
@@ -101,13 +101,13 @@ def suspicious(reply, asked):
 @pytest.mark.parametrize(
     ("happens", "kind"),
     [
-        (late, ConcernKind.LATE),
-        (stranger, ConcernKind.STRANGER),
-        (opted_out, ConcernKind.OPTED_OUT),
-        (wants_out, ConcernKind.WANTS_OUT),
-        (cancel, ConcernKind.WANTS_OUT),
-        (full, ConcernKind.FULL),
-        (suspicious, ConcernKind.SUSPICIOUS),
+        (late, TicketKind.LATE),
+        (stranger, TicketKind.STRANGER),
+        (opted_out, TicketKind.OPTED_OUT),
+        (wants_out, TicketKind.WANTS_OUT),
+        (cancel, TicketKind.WANTS_OUT),
+        (full, TicketKind.FULL),
+        (suspicious, TicketKind.SUSPICIOUS),
     ],
 )
 def test_each_kind_of_reply_that_needs_a_person_says_which(happens, kind, reply, asked):
@@ -124,11 +124,11 @@ def test_a_clear_choice_settles_what_was_unclear_before(reply, unclear, asked):
 
 def test_a_clear_choice_about_another_delivery_settles_nothing(reply, unclear, asked):
     other = BookingFactory.create(msisdn=asked.msisdn)
-    question = notify(other)
-    question.handed_over_at = timezone.now()
-    question.save()
-    reply(asked.msisdn, str(question.options.latest("digit").digit))
-    assert Concern.objects.waiting().get() == unclear
+    notification = notify(other)
+    notification.handed_over_at = timezone.now()
+    notification.save()
+    reply(asked.msisdn, str(notification.options.latest("digit").digit))
+    assert Ticket.objects.waiting().get() == unclear
 
 
 def test_a_real_stop_settles_a_polite_one(reply, asked):
@@ -141,7 +141,7 @@ def test_a_replay_that_clears_it_settles_it(reply, asked, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr(acknowledgements, "say", None)
         inbound = reply(asked.msisdn, "2")
-    assert only().kind == ConcernKind.BROKEN
+    assert only().kind == TicketKind.BROKEN
     call_command("replay_inbound", inbound.pk)
     assert only().settlement == Settlement.OVERTAKEN
     assert list(find_contradictions()) == []
@@ -151,9 +151,9 @@ def test_a_replay_that_needs_a_person_too_says_why_now(reply, asked, monkeypatch
     with monkeypatch.context() as broken:
         broken.setattr("bookings.replies.service.decide", None)
         inbound = reply(asked.msisdn, "please stop texting me")
-    assert only().kind == ConcernKind.BROKEN
+    assert only().kind == TicketKind.BROKEN
     call_command("replay_inbound", inbound.pk)
-    assert (only().kind, only().settled_at) == (ConcernKind.WANTS_OUT, None)
+    assert (only().kind, only().settled_at) == (TicketKind.WANTS_OUT, None)
 
 
 def test_the_only_delivery_of_a_number_is_named_though_nothing_was_asked(reply):
@@ -161,7 +161,7 @@ def test_the_only_delivery_of_a_number_is_named_though_nothing_was_asked(reply):
     reply(booking.msisdn, "where is it?")
     assert only().booking == booking
     BookingFactory.create(msisdn=booking.msisdn)
-    assert reply(booking.msisdn, "where are they?").concern.booking is None
+    assert reply(booking.msisdn, "where are they?").ticket.booking is None
 
 
 # Texts of ours
@@ -174,9 +174,9 @@ def test_a_text_that_is_lost_needs_a_person_until_another_arrives(
     message = queued(kind)
     drain()
     report(network.posts[-1], "failed", err_code="3")
-    concern = only()
-    assert (concern.kind, concern.outbound) == (ConcernKind.NOT_SENT, message)
-    assert "This number is no longer in use." in concern.reason
+    ticket = only()
+    assert (ticket.kind, ticket.outbound) == (TicketKind.NOT_SENT, message)
+    assert "This number is no longer in use." in ticket.reason
 
     queued(Kind.TOLD, booking=message.booking)
     drain()
@@ -191,7 +191,7 @@ def test_a_re_prompt_that_is_lost_is_nobodys_work(queued, drain, report, network
     queued(Kind.RE_PROMPT)
     drain()
     report(network.posts[-1], "failed", err_code="3")
-    assert not Concern.objects.exists()
+    assert not Ticket.objects.exists()
 
 
 def test_a_text_that_was_lost_after_a_newer_one_arrived_is_nobodys_work(
@@ -205,7 +205,7 @@ def test_a_text_that_was_lost_after_a_newer_one_arrived_is_nobodys_work(
     )
     report(second, "delivered")
     report(first, "failed", err_code="1")
-    assert not Concern.objects.exists()
+    assert not Ticket.objects.exists()
 
 
 def handed_over(state, kind=Kind.ACKNOWLEDGEMENT, minutes=31, **fields):
@@ -221,8 +221,8 @@ def handed_over(state, kind=Kind.ACKNOWLEDGEMENT, minutes=31, **fields):
 @pytest.mark.parametrize(
     ("state", "kind"),
     [
-        (MessageState.SUBMITTED, ConcernKind.NO_RECEIPT),
-        (MessageState.UNKNOWN, ConcernKind.UNKNOWN),
+        (MessageState.SUBMITTED, TicketKind.NO_RECEIPT),
+        (MessageState.UNKNOWN, TicketKind.UNKNOWN),
     ],
 )
 def test_half_an_hour_without_a_word_needs_a_person_once(state, kind):
@@ -237,7 +237,7 @@ def test_before_half_an_hour_and_for_other_texts_nobody_is_bothered():
     handed_over(MessageState.SUBMITTED, Kind.HELP)
     handed_over(MessageState.DELIVERED)
     maintenance.sweep()
-    assert not Concern.objects.exists()
+    assert not Ticket.objects.exists()
 
 
 def test_a_receipt_that_comes_late_settles_it(queued, drain, report, network, time_machine):
@@ -245,11 +245,11 @@ def test_a_receipt_that_comes_late_settles_it(queued, drain, report, network, ti
     drain()
     time_machine.move_to(timezone.now() + dt.timedelta(minutes=31), tick=True)
     maintenance.sweep()
-    assert only().kind == ConcernKind.NO_RECEIPT
+    assert only().kind == TicketKind.NO_RECEIPT
     report(network.posts[-1], "delivered")
     assert only().settlement == Settlement.OVERTAKEN
     maintenance.sweep()
-    assert not Concern.objects.waiting().exists()
+    assert not Ticket.objects.waiting().exists()
 
 
 def test_one_that_was_overtaken_waits_again_if_it_is_lost_after_all(
@@ -262,14 +262,14 @@ def test_one_that_was_overtaken_waits_again_if_it_is_lost_after_all(
     report(network.posts[-1], "buffered")
     assert only().settlement == Settlement.OVERTAKEN
     report(network.posts[-1], "expired")
-    assert (only().kind, only().settled_at) == (ConcernKind.NOT_SENT, None)
+    assert (only().kind, only().settled_at) == (TicketKind.NOT_SENT, None)
 
 
 def test_a_number_that_can_never_be_texted_needs_a_person_when_its_text_is_refused(settings, drain):
     settings.SMS_COUNTRIES = ["IE"]
     OutboundMessageFactory.create(kind=Kind.TOLD, gateway="vonage")
     drain()
-    assert only().kind == ConcernKind.NOT_SENT
+    assert only().kind == TicketKind.NOT_SENT
     assert "not allowed: call instead" in only().reason
 
 
@@ -278,21 +278,21 @@ def test_a_number_that_can_never_be_texted_needs_a_person_when_its_text_is_refus
 
 def test_an_unsound_queue_is_found(reply, asked):
     inbound = reply(asked.msisdn, "please stop texting me")
-    Concern.objects.update(
+    Ticket.objects.update(
         settlement=Settlement.ANSWERED, settled_at=timezone.now(), settled_by=None
     )
     assert "nobody says by whom" in "".join(find_contradictions())
-    Concern.objects.all().delete()
+    Ticket.objects.all().delete()
     assert list(find_contradictions()) == [
         f"I12 inbound message {inbound.pk}: it needs a person, and stands in no queue"
     ]
 
 
-def test_old_concerns_are_forgotten_and_stay_countable():
+def test_old_tickets_are_forgotten_and_stay_countable():
     old = timezone.now() - dt.timedelta(days=100)
-    concern = ConcernFactory.create(raised_at=old, inbound__received_at=old)
+    ticket = TicketFactory.create(raised_at=old, inbound__received_at=old)
     call_command("forget")
-    number = concern.msisdn
-    concern.refresh_from_db()
-    assert (concern.msisdn[:3], concern.reason) == ("999", "[forgotten]")
-    assert number not in str(list(Concern.objects.values()))
+    number = ticket.msisdn
+    ticket.refresh_from_db()
+    assert (ticket.msisdn[:3], ticket.reason) == ("999", "[forgotten]")
+    assert number not in str(list(Ticket.objects.values()))
