@@ -152,10 +152,11 @@ class _ProcessKiller:
         self._pass_time(also_a_quarter=draw.random() < 0.2)
 
     def _let_work(self, most: int) -> None:
-        """Until they have sent so many texts, or there is nothing to send."""
-        enough = len(self._environment.network.posts) + most
+        """Wait until they have sent `most` texts, until no text is queued, or for 2 s."""
+        posts = self._environment.network.posts
+        enough = len(posts) + most
         with suppress(AssertionError):
-            wait_for(lambda: len(self._environment.network.posts) >= enough, seconds=2, every=0.01)
+            wait_for(lambda: len(posts) >= enough or not _rows("queued"), seconds=2, every=0.02)
 
     def _kill_desk(self) -> None:
         if self._desk:

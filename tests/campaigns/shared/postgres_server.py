@@ -50,7 +50,8 @@ class PostgresServer:
         for path in filter(None, [self._folder, self._data]):
             if os.geteuid() == 0:
                 shutil.chown(path, "postgres", "postgres")
-        self._run("initdb", "-U", "postgres", "--auth=trust", "--no-locale", "-E", "UTF8")
+        options = ("-U", "postgres", "--auth=trust", "--no-locale", "-E", "UTF8", "--no-sync")
+        self._run("initdb", *options)
         with (self._folder / "cluster" / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write(_SETTINGS.format(port=self._port, folder=self._folder))
         self.start()

@@ -46,7 +46,7 @@ def run(environment: Environment, size: int, report: Report) -> None:
         environment.network.receipts_to = base_url
         traffic = Traffic(base_url, customers, environment.random, log)
         with traffic.flowing():
-            rate = _calibrate(traffic, max(1.0, size / 120), report)
+            rate = _calibrate(traffic, 0.4 if is_brief else size / 120, report)
             before = injector.memory()
             _play(size, traffic, injector, rate, report)
             if not traffic.finish(120):

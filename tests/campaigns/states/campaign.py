@@ -1,7 +1,12 @@
-"""Campaign `states`: any order of events, and after each of them every promise."""
+"""Campaign `states`: events in any order, and a check of every promise after each event.
+
+Hypothesis runs a state machine (`product_machine.py`) with random rules and arguments, and shrinks what it finds to the
+shortest sequence. Sizes are examples of 50 steps.
+"""
 
 import logging
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -11,19 +16,20 @@ from hypothesis.stateful import RULE_MARKER, rule, run_state_machine_as_test
 from tests.campaigns.shared.environment import Environment
 from tests.campaigns.shared.report import Report
 from tests.campaigns.states.booking_and_reply_rules import PHONES
+from tests.campaigns.states.counterexamples import COUNTEREXAMPLES, Step
 from tests.campaigns.states.product_machine import ProductMachine
 from tests.campaigns.states.reference_model import InvariantViolation
 from tests.campaigns.states.seeded_bugs import BUGS, QUICK, SeededBug
 
-FULL, SMALL = 2000, 8
+FULL, SMALL = 2000, 12
 STEPS = 50
-#: Bugs that the small run seeds, others each time, and the examples in which each must be found.
-SMALL_BUGS, PATIENCE = 2, 1000
+#: Examples within which the random search must find a seeded bug.
+MOST_EXAMPLES = 1000
 
 RULES = [
     name for name in dir(ProductMachine) if hasattr(getattr(ProductMachine, name), RULE_MARKER)
 ]
-#: What moves things on, for examples in which no rule is left out.
+#: Rules that make progress, drawn more often in half of the examples.
 OFTEN = [
     *["reply", "texts_go_out"] * 4,
     *("ask", "book", "receipt_comes", "receipt_comes", "sweep", "time_passes"),
@@ -33,21 +39,26 @@ OFTEN = [
 
 
 def run(environment: Environment, size: int, report: Report) -> None:
+    """Search for broken promises, then show that the search and the checks find seeded bugs.
+
+    The full size searches for every bug. A smaller one searches for one that is found quickly, and shows the others
+    by their counterexamples.
+    """
     from bookings.dispatch.imports import importing, slices
     from bookings.web.webhooks import deadline
 
     logging.disable(logging.CRITICAL)
-    # The clock is the machine's own: that of this computer decides nothing.
+    # The campaign moves the clock itself: no webhook may run out of the computer's time.
     deadline.CUT_AFTER = deadline.LAST_TURN = 10**6
-    importing.CHANGES = slices._NEW = 2  # so that small sheets take several slices too
+    importing.CHANGES = slices._NEW = 2  # so that small spreadsheets take several slices too
     for machine in (_machine_class(), _machine_class(*OFTEN, *RULES)):
         _attack(environment, report, machine, size // 2)
     report.control("a customer's choice moves a delivery", holds=_a_choice_moves())
-    names = (
-        list(BUGS) if size >= FULL else environment.random.sample(list(BUGS)[:QUICK], SMALL_BUGS)
-    )
-    for name in names:
-        _seed_bug(environment, report, name, BUGS[name])
+    for name, seeded in BUGS.items():
+        _play_counterexample(report, name, seeded)
+    quick = [environment.random.choice(list(BUGS)[:QUICK])]
+    for name in BUGS if size >= FULL else quick:
+        _search(environment, report, name, BUGS[name])
 
 
 def _attack(
@@ -62,37 +73,62 @@ def _attack(
 
 
 def _a_choice_moves() -> bool:
-    machine = _machine_class()()
-    machine.two_customers_are_asked(quiet=False)
-    machine.reply(PHONES[0], 1, "{}", 0)
-    machine.promises_hold()
-    machine.teardown()
+    reply = ("reply", {"msisdn": PHONES[0], "which": 1, "form": "{}", "fault": 0})
+    machine = _machine_class()
+    _play(machine, [reply])
     return machine.tally["moves"] == 1
 
 
-def _seed_bug(environment: Environment, report: Report, name: str, seeded: SeededBug) -> None:
-    """With this bug in the product, something must be found before the patience ends."""
+def _play_counterexample(report: Report, name: str, seeded: SeededBug) -> None:
+    """Its steps break a promise with the bug, and none without it."""
+    steps = COUNTEREXAMPLES[name]
+    is_sound = _play(_machine_class(), steps) is None
+    with seeded.bug():
+        violation = _play(_machine_class(), steps)
+    holds = is_sound and violation is not None
+    report.control(f"the checks see: {name}", holds=holds)
+
+
+def _play(machine_class: type[ProductMachine], steps: Iterable[Step]) -> InvariantViolation | None:
+    """Run the steps with all checks after each; returns the first violation."""
+    machine = machine_class()
+    try:
+        machine.two_customers_are_asked(quiet=False)
+        machine.promises_hold()
+        for name, arguments in steps:
+            getattr(machine, name)(**arguments)
+            machine.promises_hold()
+    except InvariantViolation as violation:
+        return violation
+    finally:
+        machine.teardown()
+    return None
+
+
+def _search(environment: Environment, report: Report, name: str, seeded: SeededBug) -> None:
+    """Search with this bug in the product, which must be found within MOST_EXAMPLES."""
     machine = _machine_class(*seeded.rules.split())
     with seeded.bug():
-        error = _explore(machine, PATIENCE, environment.random.getrandbits(32), shrinks=False)
-    report.control(f"finds: {name}", holds=isinstance(error, InvariantViolation))
+        number = environment.random.getrandbits(32)
+        error = _explore(machine, MOST_EXAMPLES, number, shrinks=False)
+    report.control(f"the search finds: {name}", holds=isinstance(error, InvariantViolation))
     if error is not None:
         first = str(error).partition("\n")[0]
-        report.figure(name, f"found after {machine.failed_after[0]:,} steps: {first}")
+        report.figure(name, f"found after {machine.failed_after[0]:,} steps: {first[:200]}")
 
 
 def _machine_class(*rules: str) -> type[ProductMachine]:
-    """A machine with counters of its own. With names of rules it draws from these alone, as often as they are named."""
+    """Return a machine class with counters of its own.
+
+    If rules are named, it draws from these alone, each as often as it is named.
+    """
     counters: dict[str, Any] = {"tally": Counter(), "failed_after": []}
     if not rules:
         return type("ProductMachine", (ProductMachine,), counters)
     every = {name: _rule(name) for name in dir(ProductMachine) if _rule(name)}
     plain = {name: found.function for name, found in every.items()}
-    return type(
-        "SelectedRulesMachine",
-        (SelectedRulesMachine,),
-        plain | counters | {"selected_rules": [every[name] for name in rules]},
-    )
+    selected = {"selected_rules": [every[name] for name in rules]}
+    return type("SelectedRulesMachine", (SelectedRulesMachine,), plain | counters | selected)
 
 
 def _rule(name: str) -> Any:
@@ -100,7 +136,10 @@ def _rule(name: str) -> Any:
 
 
 class SelectedRulesMachine(ProductMachine):
-    """Hypothesis leaves out many rules in each example, to get far with the others. Here each is always there."""
+    """A machine in which every selected rule can be drawn at every step.
+
+    Why: Hypothesis leaves many rules out of each example, so that few examples combine the rules that a bug needs.
+    """
 
     selected_rules: ClassVar[list[Any]] = []
 
@@ -115,9 +154,9 @@ class SelectedRulesMachine(ProductMachine):
 def _explore(
     machine: type[ProductMachine], examples: int, number: int, *, shrinks: bool
 ) -> Exception | None:
-    """Run so many examples; what was found, in its smallest form if it is to shrink."""
+    """Run so many examples from this seed; returns what was found, shrunk to its shortest form if `shrinks`."""
     phases = [Phase.generate, Phase.shrink] if shrinks else [Phase.generate]
-    told = settings(
+    options = settings(
         max_examples=examples,
         stateful_step_count=STEPS,
         phases=phases,
@@ -128,7 +167,7 @@ def _explore(
         suppress_health_check=list(HealthCheck),
     )
     try:
-        run_state_machine_as_test(seed(number)(machine), settings=told)
+        run_state_machine_as_test(seed(number)(machine), settings=options)
     except Exception as error:  # whatever was found
         return error
     return None

@@ -1,0 +1,134 @@
+"""For each seeded bug a short sequence of rules that shows it, as Hypothesis found and shrank it.
+
+The small campaign plays these instead of searching for each bug: with its bug a sequence must break a promise, and
+without it must break none.
+"""
+
+from typing import Any
+
+from bookings.notifications import batches
+from tests.campaigns.states.booking_and_reply_rules import PHONES
+
+#: A rule of the state machine by its name, and its arguments.
+Step = tuple[str, dict[str, Any]]
+
+
+def _step(rule: str, **arguments: Any) -> Step:
+    return rule, arguments
+
+
+def _reply(which: int = 0) -> Step:
+    """The first customer answers with a digit: 0 is the last one in the notification."""
+    return _step("reply", msisdn=PHONES[0], which=which, form="{}", fault=0)
+
+
+def _receipt(status: str, code: str = "1") -> Step:
+    """The receipt for the first customer's notification."""
+    return _step("receipt_comes", which=1, part=0, status=status, code=code, names_ref=False)
+
+
+def _book(number: int, days: int = 1) -> Step:
+    """A delivery of the first customer, `days` from now, in a slot that has room for one."""
+    return _step("book", number=number, msisdn=PHONES[0], days=days, window=0)
+
+
+def _pause(which: int = 0) -> Step:
+    return _step("turn_batch", which=which, turn=batches.pause)
+
+
+def _new_day(*numbers: int) -> Step:
+    return _step("a_new_day_is_asked", numbers=set(numbers), days=2)
+
+
+_SEND = _step("texts_go_out")
+_SWEEP = _step("sweep")
+_MINUTE, _QUARTER = (
+    _step("time_passes", by={"seconds": 61}),
+    _step("time_passes", by={"minutes": 16}),
+)
+_REDELIVER = _step("redeliver", which=0)
+_FREEZE = _step("sender_freezes", answer="accepted", at="claimed")
+_WAKE = _step("sender_wakes", which=0)
+_UNCLEAR = _step("write_oddly", msisdn=PHONES[0], text="1 or 2")
+_SPREADSHEET = _step("a_spreadsheet_comes", rows=[(0, PHONES[0], 1, 0)])
+_IMPORT = _step("an_import_goes_on", which=0)
+
+#: By the name of the bug. Before the first step two customers have been notified.
+COUNTEREXAMPLES: dict[str, list[Step]] = {
+    "a copy is a new message": [_reply(), _REDELIVER],
+    "a copy acts again": [_reply(), _REDELIVER],
+    "any receipt, not the highest, decides": [_receipt("delivered"), _receipt("expired")],
+    "the first digit of any text is a choice": [_step("write_oddly", msisdn=PHONES[0], text="2 3")],
+    "a move leaves old texts in the queue": [_reply(), _reply(1), _SEND],
+    "a move by staff does not withdraw the notification": [
+        _step("move", number=0, days=1, window=0),
+        _reply(),
+    ],
+    "a digit in use is printed again": [_book(5), _step("ask", number=5), _SEND],
+    "closed notifications are answered": [_step("cancel", number=0), _reply()],
+    "capacity is not looked at": [_book(2, days=2)],
+    "every answer twice": [_reply()],
+    "old requests are taken": [_step("forge", msisdn=PHONES[0], which=0, hours=26)],
+    "a stopped batch sends on": [
+        _book(4),
+        _step("start_batch", numbers={4}, with_reminder=True),
+        _step("senders_ask", most=1),
+        _pause(),
+        _SEND,
+    ],
+    "a stopped batch asks on": [
+        _book(4),
+        _step("start_batch", numbers={4}, with_reminder=True),
+        _pause(),
+        _step("senders_ask", most=1),
+    ],
+    "answers stop with their batch": [
+        _new_day(3),
+        _reply(),
+        _pause(),
+    ],
+    "two people see to one customer": [
+        _UNCLEAR,
+        _UNCLEAR,
+        _step("see_to", which=0, who=0, act="take"),
+        _step("see_to", which=0, who=1, act="let_go"),
+    ],
+    "a row that says nothing new undoes a choice": [
+        _SPREADSHEET,
+        _IMPORT,
+        _reply(),
+        _SPREADSHEET,
+        _IMPORT,
+    ],
+    "a wish by phone leaves texts in the queue": [
+        _step("ask", number=0),
+        _FREEZE,
+        _step("a_wish_by_phone", msisdn=PHONES[0], is_out=True),
+        _WAKE,
+    ],
+    "an answer of unknown fate is sent again": [
+        _reply(),
+        _step("sender_dies", answer="accepted", dies="after"),
+        _MINUTE,
+        _SWEEP,
+        _QUARTER,
+        _SWEEP,
+        _SEND,
+    ],
+    "a late sender begins its call all the same": [
+        _reply(),
+        _FREEZE,
+        _MINUTE,
+        _SWEEP,
+        _SEND,
+        _WAKE,
+    ],
+    "opt-out is not checked at the claim": [_reply(), _receipt("failed", code="9"), _SEND],
+    "no limit of automatic answers": [_book(2, days=3), *[_reply(1), _SEND] * 4],
+    "whoever chose is reminded": [
+        _new_day(3),
+        _reply(2),
+        _step("until_a_reminder_is_due"),
+        _SEND,
+    ],
+}
