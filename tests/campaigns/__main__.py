@@ -1,4 +1,4 @@
-"""`python -m tests.campaigns NAME`: one campaign, on one kind of database or on both."""
+"""Run one campaign, on one kind of database or on both: `python -m tests.campaigns NAME`."""
 
 import argparse
 import importlib
@@ -11,7 +11,7 @@ from tests.campaigns.shared.environment import DATABASES, Environment
 from tests.campaigns.shared.report import Report
 
 NAMES = ("states", "fuzz", "kill", "race", "faults", "receipts", "soak", "slow")
-#: They stop the database, or fill its disk.
+#: Campaigns that stop the database or fill its disk.
 BREAK_DATABASE = ("soak",)
 
 
@@ -19,22 +19,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="./run campaign", description=__doc__)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--size", default="full", help="full (the default), small, or a number")
-    parser.add_argument("--database", choices=DATABASES, help="one of the two; default: both")
+    parser.add_argument("--database", choices=DATABASES, help="default: both")
     parser.add_argument("--seed", type=int, help="the seed that an earlier run printed")
-    told = parser.parse_args()
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(1)
-    )  # servers and disks are put away then, too
-    seed = secrets.randbelow(10**6) if told.seed is None else told.seed
-    if told.database is None:  # Django is set up for one database, and once
-        again = [sys.executable, "-m", "tests.campaigns", told.name, "--size", told.size]
+    options = parser.parse_args()
+    # SystemExit, so that servers and disks are removed after a SIGTERM too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    seed = secrets.randbelow(10**6) if options.seed is None else options.seed
+    if options.database is None:  # Django can be set up once in a process
+        again = [sys.executable, "-m", "tests.campaigns", options.name, "--size", options.size]
         return max(
             subprocess.run(
                 [*again, "--database", kind, "--seed", str(seed)], check=False
             ).returncode
             for kind in DATABASES
         )
-    return 0 if _run(told.name, told.size, told.database, seed) else 1
+    return 0 if _run(options.name, options.size, options.database, seed) else 1
 
 
 def _run(name: str, size: str, database: str, seed: int) -> bool:
@@ -46,7 +45,7 @@ def _run(name: str, size: str, database: str, seed: int) -> bool:
         try:
             campaign.run(environment, number, report)
         except BaseException:
-            report.found("the campaign itself broke off")
+            report.found("the campaign itself failed")
             report.close()
             print(environment.logged()[-1500:], file=sys.stderr)
             raise

@@ -1,7 +1,8 @@
-"""`faults`: every way in which Vonage can answer badly, or not at all, against the sender that ships.
+"""Campaign `faults`: every way in which Vonage can answer badly or not at all, against the product's sender.
 
-Whatever happens, a try is one POST, counted at the server; it gets the class that the table here says; its message
-is where that class leads, what is tried again is so after its wait, and the next message goes out as usual.
+Each attempt must be one POST, counted at the server, and get the verdict of the table below. Its message must reach the
+state of that verdict, be tried again only after its wait, and not hold up the next one. Sizes are times that each fault
+is met.
 """
 
 import socket
@@ -25,7 +26,7 @@ from tests.campaigns.shared.report import Report
 from tests.fake_vonage import FakeVonage
 from tests.processes import VIRTUAL_NUMBER, wait_for
 
-FULL, SMALL = 20, 1  # times that each fault is met
+FULL, SMALL = 20, 1
 
 _CLASSES = {
     "accepted": "0",
@@ -76,9 +77,9 @@ _ACCOUNT = {"401": "account", "403": "account"} | {
 _PLAIN = {mode: name for mode, name in _FAULTS.items() if name != "account"}
 
 _STATE = {"accepted": "submitted", "refused": "failed", "partial": "failed", "unknown": "unknown"}
-#: Vonage said nothing of the second part, but it has the first: a receipt will come.
+#: Vonage took the first part and did not mention the second: a receipt will come.
 _STATE_OF = {"count:2": "submitted"}
-#: Seconds between two tries, at least: what Vonage asks for, or the shortest of our own waits.
+#: Least seconds between two attempts: as Vonage asks, or the shortest of our own waits.
 _WAIT = {"429": 2.0, "status:1": 0.25, "status:10": 0.8}
 _OWN_WAIT = 4.0
 
@@ -100,7 +101,7 @@ def run(environment: Environment, size: int, report: Report) -> None:
         cases = _queue(environment.network, _SLOW, size)
         wait_for(lambda: _attempts(cases) == len(cases), seconds=120)
         _look_for_open_transactions(environment, report)
-        # A text that is accepted closes the circuit, as it should: so none may come in between.
+        # An accepted text closes the circuit, so none may be under way while the circuit is tested.
         taken = unreached + [case for case in cases if case.mode == "ok"]
         wait_for(lambda: not _unsettled(taken), seconds=120)
         for mode, verdict in list(_ACCOUNT.items()) * size:
@@ -114,7 +115,7 @@ def run(environment: Environment, size: int, report: Report) -> None:
 
 
 def _queue(network: FakeVonage, faults: dict[str, str], times: int) -> list[_Case]:
-    """Queue a message for each fault, and one after it that meets none."""
+    """Queue a message for each fault, each followed by one that is accepted."""
     cases = []
     for mode, verdict in list(faults.items()) * times:
         cases.append(_Case(mode, verdict, _message(network, mode)))
@@ -143,7 +144,7 @@ def _attempts(cases: list[_Case]) -> int:
 
 
 def _unsettled(cases: list[_Case]) -> bool:
-    """Whether any of them has still to be tried, or tried again."""
+    """Return True if any of them still waits for an attempt."""
     from bookings.models import OutboundMessage
 
     waiting = OutboundMessage.objects.filter(state__in=["queued", "sending"])
@@ -196,7 +197,7 @@ def _too_soon(case: _Case, first: float, second: float) -> Iterator[str]:
 def _stop_the_queue(
     network: FakeVonage, mode: str, verdict: str, report: Report
 ) -> Iterator[_Case]:
-    """One bad word about the account: the circuit opens, and what is queued then stays where it is."""
+    """Let one refusal of the account open the circuit; check that nothing is tried until it is closed."""
     from bookings.models import Circuit
     from bookings.outbox.circuit import close_circuit
 
@@ -205,7 +206,7 @@ def _stop_the_queue(
     wait_for(lambda: Circuit.current().opened_at and not _is_sending(case), seconds=120)
     held = _Case("ok", "accepted", _message(network, "ok"))
     yield held
-    time.sleep(0.3)  # longer than a sender sleeps
+    time.sleep(0.3)  # longer than a sender sleeps between looks at the queue
     if _attempts([case, held]) != 1:
         report.found(f"{mode}: with the circuit open, something was tried")
     close_circuit()
@@ -219,7 +220,7 @@ def _is_sending(case: _Case) -> bool:
 
 
 def _look_for_open_transactions(environment: Environment, report: Report) -> None:
-    """Row 60: the calls of the slow faults are under way, and none of them holds a transaction."""
+    """Report a transaction that is open while calls are under way (row 60 of the catalogue)."""
     time.sleep(1.2)
     report.tried("looks for a transaction that is open during a call")
     if _is_transaction_open(environment.database, older_than=1):
@@ -242,7 +243,10 @@ def _open_transaction(database: str) -> Iterator[None]:
 
 
 def _is_transaction_open(database: str, *, older_than: int) -> bool:
-    """On SQLite every transaction of ours holds the one lock, for which a short one is waited."""
+    """Return True if a transaction is older than so many seconds.
+
+    Every transaction on SQLite holds the one write lock: there it counts if it holds it for a second.
+    """
     if database.startswith("sqlite"):
         with closing(_sqlite(database)) as connection, suppress(sqlite3.OperationalError):
             connection.execute("BEGIN IMMEDIATE")
@@ -264,7 +268,7 @@ def _sqlite(database: str) -> sqlite3.Connection:
 
 
 def _not_reached(network: FakeVonage, times: int) -> list[_Case]:
-    """Faults before the first byte, which no answer of a server can be: nothing is posted, all of it comes again."""
+    """Send to hosts that cannot be reached: nothing is posted, and every message is tried again later."""
     from bookings.gateways.vonage import VonageGateway
     from bookings.models import OutboundMessage
     from bookings.outbox.claiming import claim
@@ -297,7 +301,7 @@ def _not_reached(network: FakeVonage, times: int) -> list[_Case]:
 
 @contextmanager
 def _dead_ends() -> Iterator[list[str]]:
-    """Hosts that are none: no such name, a port that refuses, TLS that is cut off, TLS that hangs."""
+    """Yield hosts that cannot be reached: no such name, a closed port, TLS that is cut off, TLS that hangs."""
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         socket.create_server(("127.0.0.1", 0)) as rude,
@@ -317,7 +321,7 @@ def _dead_ends() -> Iterator[list[str]]:
 
 
 def _control_counter(network: FakeVonage, report: Report) -> None:
-    """Left to itself the SDK posts again when the answer is lost: so the server sees what is posted twice."""
+    """Show that a text posted twice is noticed: the SDK by itself repeats a POST whose answer is lost."""
     from vonage import Auth, HttpClientOptions, Vonage
     from vonage_sms import SmsMessage
 

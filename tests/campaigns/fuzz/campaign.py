@@ -1,7 +1,7 @@
-"""`fuzz`: bytes of every kind at the webhooks, over raw sockets; many of them validly signed (T3).
+"""Campaign `fuzz`: bytes of every kind at the webhooks, over raw sockets; many requests are validly signed.
 
-Nothing may be answered with 5xx, nothing that is not authentic and whole may leave a row, and every valid text must
-get its 200 and be stored once.
+No answer may be 5xx, no request that is not authentic and complete may store a row, and every valid reply must get its
+200 and be stored once. Sizes are requests.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from tests.campaigns.shared.raw_http import (
     inbound,
     post,
     receipt,
-    sealed,
+    with_signature,
 )
 from tests.campaigns.shared.report import Report
 from tests.campaigns.shared.web_servers import memory_of_web, naive_webhook_server
@@ -43,18 +43,18 @@ _OLD, _FUTURE = 26 * 3600, -3600
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One request; `valid` is the id of the SMS that must be stored, "" if nothing may be."""
+    """One request; `valid` is the id of the SMS that must be stored, "" if nothing may be stored."""
 
     request: bytes
     valid: str = ""
-    is_refused: bool = True  # neither valid nor harmless: a 200 would be a lie
+    is_refused: bool = True  # a 200 would be wrong
 
 
 Maker = Callable[[Random], _Case]
 
 
 def _valid(random: Random, **changes: object) -> _Case:
-    fields = sealed(inbound(random, **changes))
+    fields = with_signature(inbound(random, **changes))
     body = as_json(fields)
     ways = [post(INBOUND, body), post(INBOUND, body, f"{JSON};charset=UTF-8")]
     ways += [post(INBOUND, chunked(body), JSON, "Transfer-Encoding: chunked", length="")]
@@ -64,13 +64,13 @@ def _valid(random: Random, **changes: object) -> _Case:
 
 
 def _again(random: Random) -> _Case:
-    """The same bytes twice on one connection, which closes after the first."""
+    """Return the same bytes twice for one connection, which the server closes after the first request."""
     case = _valid(random)
     return _Case(case.request * 2, case.valid)
 
 
 def _receipt(random: Random) -> _Case:
-    return _Case(post(RECEIPT, as_json(sealed(receipt(random)))), is_refused=False)
+    return _Case(post(RECEIPT, as_json(with_signature(receipt(random)))), is_refused=False)
 
 
 def _forged(random: Random, sig: object) -> _Case:
@@ -79,7 +79,7 @@ def _forged(random: Random, sig: object) -> _Case:
 
 
 def _signed(random: Random, **changes: object) -> _Case:
-    return _Case(post(INBOUND, as_json(sealed(inbound(random, **changes)))))
+    return _Case(post(INBOUND, as_json(with_signature(inbound(random, **changes)))))
 
 
 def _raw(random: Random, body: bytes, kind: str = JSON, *headers: str) -> _Case:
@@ -87,8 +87,8 @@ def _raw(random: Random, body: bytes, kind: str = JSON, *headers: str) -> _Case:
 
 
 def _smuggled(random: Random) -> _Case:
-    """The message id hides in the key of another field: the signature holds all the same."""
-    fields = sealed(inbound(random))
+    """Hide the message id in the key of another field, which does not change the signature."""
+    fields = with_signature(inbound(random))
     text, message_id = fields.pop("message-timestamp"), fields.pop("messageId")
     return _Case(
         post(INBOUND, as_json(fields | {f"message-timestamp={text}&messageId": message_id}))
@@ -96,25 +96,25 @@ def _smuggled(random: Random) -> _Case:
 
 
 def _twice(random: Random) -> _Case:
-    fields = sealed(inbound(random))
+    fields = with_signature(inbound(random))
     return _raw(random, as_json(fields)[:-1] + b', "text": "2"}')
 
 
 def _encoded(random: Random, encoding: str) -> _Case:
-    return _raw(random, as_json(sealed(inbound(random))).decode().encode(encoding))
+    return _raw(random, as_json(with_signature(inbound(random))).decode().encode(encoding))
 
 
 def _both(random: Random) -> _Case:
-    fields = sealed(inbound(random))
+    fields = with_signature(inbound(random))
     return _Case(post(f"{INBOUND}?text=2", as_json(fields)))
 
 
 def _length(random: Random, length: str) -> _Case:
-    return _Case(post(INBOUND, as_json(sealed(inbound(random))), length=length))
+    return _Case(post(INBOUND, as_json(with_signature(inbound(random))), length=length))
 
 
 def _framed(random: Random, *headers: str) -> _Case:
-    body = as_json(sealed(inbound(random)))
+    body = as_json(with_signature(inbound(random)))
     return _Case(post(INBOUND, body, JSON, *headers))
 
 
@@ -167,10 +167,10 @@ CASES: dict[str, Maker] = {
     "bare": lambda random: _Case(post(INBOUND, b"", ""), is_refused=False),
     "forged signature": lambda random: _forged(random, random.choice(_SIGS)),
     "signed with another secret": lambda random: _Case(
-        post(INBOUND, as_json(sealed(inbound(random), "guessed" * 6)))
+        post(INBOUND, as_json(with_signature(inbound(random), "guessed" * 6)))
     ),
     "changed after it was signed": lambda random: _Case(
-        post(INBOUND, as_json(sealed(inbound(random)) | {"text": "one more"}))
+        post(INBOUND, as_json(with_signature(inbound(random)) | {"text": "one more"}))
     ),
     "too old": lambda random: _signed(random, timestamp=str(int(time.time()) - _OLD)),
     "from the future": lambda random: _signed(random, timestamp=str(int(time.time()) - _FUTURE)),
@@ -188,7 +188,7 @@ CASES: dict[str, Maker] = {
         random, random.choice(["utf-16", "utf-32", "utf-8-sig", "utf-16-le"])
     ),
     "charset that lies": lambda random: _raw(
-        random, as_json(sealed(inbound(random))), f"{JSON};charset=latin-1"
+        random, as_json(with_signature(inbound(random))), f"{JSON};charset=latin-1"
     ),
     "other type": lambda random: _raw(
         random,
@@ -217,7 +217,7 @@ CASES: dict[str, Maker] = {
 }
 
 
-#: A server would wait for more: so they say that nothing will come.
+#: Cases for which a server waits for more bytes: our sending side is closed.
 _WITHOUT_END = {"cut short", "broken chunks", "length and chunks", "odd request line"}
 
 
@@ -227,7 +227,7 @@ def run(environment: Environment, size: int, report: Report) -> None:
     corpus = list(_corpus(environment.random, size))
     with environment.web() as base_url:
         address = address_of(base_url)
-        for name, case in corpus[: len(CASES)]:  # so that what it loads lazily is loaded
+        for name, case in corpus[: len(CASES)]:  # what the web loads lazily is loaded
             _send(address, name, case)
         before = memory_of_web(environment)
         answers = [(name, case, _send(address, name, case)) for name, case in corpus]
@@ -240,7 +240,7 @@ def run(environment: Environment, size: int, report: Report) -> None:
     if due - set(stored):
         report.found(f"{len(due - set(stored))} valid texts are not stored")
     if set(stored) - due or max(stored.values(), default=0) > 1:
-        report.found(f"{len(set(stored) - due)} rows that nobody authentic asked for, or doubled")
+        report.found(f"{len(set(stored) - due)} rows are not of a valid text, or stored twice")
     report.figure(
         "texts and receipts stored", f"{len(stored)} and {DeliveryReceipt.objects.count()}"
     )
@@ -251,11 +251,11 @@ def run(environment: Environment, size: int, report: Report) -> None:
         "every valid text got its 200 and is stored", holds=bool(due) and due <= set(stored)
     )
     with naive_webhook_server(environment) as base_url:
-        _show_that_a_naive_one_fails(address_of(base_url), corpus[: max(size // 5, 300)], report)
+        _control_naive_webhook(address_of(base_url), corpus[: max(size // 5, 300)], report)
 
 
 def _corpus(random: Random, size: int) -> Iterator[tuple[str, _Case]]:
-    """Every case in turn, so that each is tried whatever the size."""
+    """Yield every case in turn, so that each is tried at any size."""
     names = list(CASES)
     for number in range(size):
         name = names[number % len(names)]
@@ -285,7 +285,7 @@ def _check_answers(answers: list[tuple[str, _Case, Answer]], report: Report) -> 
 def _check_times(
     address: Address, answers: list[tuple[str, _Case, Answer]], report: Report
 ) -> None:
-    """The machine may have been busy: what was slow is asked again, and must then be quick."""
+    """Report requests that take long each time. The machine may be busy, so slow ones are sent again."""
     times = [answer.seconds for *_, answer in answers]
     report.figure(
         "answers (s): median, slowest", f"{statistics.median(times):.4f}, {max(times):.3f}"
@@ -297,7 +297,7 @@ def _check_times(
                 report.found(f"{name}: takes {statistics.median(again):.1f} s")
 
 
-def _show_that_a_naive_one_fails(
+def _control_naive_webhook(
     address: Address, corpus: list[tuple[str, _Case]], report: Report
 ) -> None:
     answers = [(name, _send(address, name, case)) for name, case in corpus]

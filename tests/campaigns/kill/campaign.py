@@ -1,7 +1,7 @@
-"""`kill`: senders are killed and frozen at random moments. Nobody is texted twice by it, and nothing stays behind.
+"""Campaign `kill`: senders are killed and frozen at random moments. No text is sent twice, and none gets stuck.
 
-Time is passed in the database: once every sender is dead or frozen, the leases of what they held are put into the past,
-which is all that the passing of a minute does to them.
+Time passes in the database: once every sender is dead or frozen, the leases of the texts they held are moved into the
+past, which has the same effect as waiting for a minute. Sizes are kills.
 """
 
 import datetime as dt
@@ -26,17 +26,16 @@ from tests.campaigns.shared.environment import Environment
 from tests.campaigns.shared.report import Report
 from tests.processes import VIRTUAL_NUMBER, wait_for
 
-FULL, SMALL = 1000, 12  # processes killed
+FULL, SMALL = 1000, 12
 
 _SENDERS = 3
 _TEXTS_PER_KILL, _LEAST_TEXTS = 3, 60
-#: How the network takes what is sent, by its share. It always takes it; the answer can be slow, or lost.
+#: Answers of the network by their share. It accepts every text; the answer can be slow or lost.
 _MODES = {"ok": 3, "slow:0.05": 5, "slow:0.2": 2, "accept_then_close": 1, "half_body": 1}
-_RECEIPT_DELAYS = (0.0, 0.05, 0.3)  # 0: it comes before the answer to its send
-_MOST_SENT = (
-    24  # before they are struck: more than are queued meanwhile, so that all kinds have their turn
-)
-_FREEZES = 0.2  # the share of senders that are frozen, and not killed
+_RECEIPT_DELAYS = (0.0, 0.05, 0.3)  # 0: before the answer to the send
+#: Most texts sent before the senders are killed: more than are queued meanwhile, so that every kind has its turn.
+_MOST_SENT = 24
+_FREEZES = 0.2  # share of the senders that are frozen instead of killed
 _MINUTE, _QUARTER = dt.timedelta(seconds=61), dt.timedelta(minutes=15)
 _BYSTANDERS = 12
 
@@ -61,7 +60,7 @@ def run(environment: Environment, size: int, report: Report) -> None:
         report.tried("freezes past the lease", killer.freezes)
         _send_the_rest(environment, workers)
         _verify(environment, report)
-        _poison(environment, workers, report)
+        _check_poisoned_texts(environment, workers, report)
         for line in environment.contradictions():
             report.found(line)
         report.figure(
@@ -89,7 +88,7 @@ def _queue_texts(environment: Environment, how_many: int) -> None:
         (mode,) = environment.random.choices(list(_MODES), list(_MODES.values()))
         environment.network.set_mode(mode, to=_msisdn(number))
         kind = environment.random.choice(["notification", "acknowledgement", "told"])
-        for wait in (1, 2, 4, 8, 0):  # on SQLite somebody frozen may hold the one lock there is
+        for wait in (1, 2, 4, 8, 0):  # on SQLite a frozen sender may hold the write lock
             try:
                 _queue_text(kind, number)
                 break
@@ -125,25 +124,25 @@ def _msisdn(number: int) -> str:
 
 
 class _ProcessKiller:
-    """Several processes in one role, and a desk beside them, all of them struck down again and again."""
+    """Starts several senders of one role and a dispatcher's process, and kills them again and again."""
 
     def __init__(self, environment: Environment, workers: WorkerProcesses, role: str) -> None:
         self._environment, self._workers, self._role = environment, workers, role
-        self._desk = 0
+        self._dispatcher = 0
         self._frozen: list[int] = []
         self.kills = self.freezes = 0
 
     def let_work_and_kill(self) -> None:
-        """Let new ones work, and those of before wake up among them; then kill or freeze each, and pass time."""
+        """Let new senders work and frozen ones go on among them; then kill or freeze each, and pass time."""
         draw = self._environment.random
         self._environment.network.receipt_delay = draw.choice(_RECEIPT_DELAYS)
         alive = [self._workers.start(self._role) for _ in range(_SENDERS)]
-        self._desk = self._desk or self._workers.start("desk")
+        self._dispatcher = self._dispatcher or self._workers.start("dispatcher")
         self._let_work(draw.randint(0, _MOST_SENT))
-        self._tell_frozen(signal.SIGCONT)
+        self._signal_frozen(signal.SIGCONT)
         time.sleep(draw.uniform(0, 0.3))
         if draw.random() < 0.5:
-            self._kill_desk()
+            self._kill_dispatcher()
         alive, self._frozen = alive + self._frozen, []
         draw.shuffle(alive)
         for pid in alive:
@@ -158,13 +157,13 @@ class _ProcessKiller:
         with suppress(AssertionError):
             wait_for(lambda: len(posts) >= enough or not _rows("queued"), seconds=2, every=0.02)
 
-    def _kill_desk(self) -> None:
-        if self._desk:
-            self._workers.kill(self._desk)
-        self._desk = 0
+    def _kill_dispatcher(self) -> None:
+        if self._dispatcher:
+            self._workers.kill(self._dispatcher)
+        self._dispatcher = 0
 
     def end(self) -> None:
-        self._kill_desk()
+        self._kill_dispatcher()
         for pid in self._frozen:
             self._workers.kill(pid)
         self._frozen = []
@@ -180,7 +179,7 @@ class _ProcessKiller:
             self.kills += 1
 
     def _pass_time(self, *, also_a_quarter: bool) -> None:
-        """A frozen sender that holds a lock may go on for a moment: else nobody's time would pass."""
+        """Move leases into the past. A frozen sender that holds a lock runs for a moment until it releases it."""
         from django.db import OperationalError, transaction
 
         while True:
@@ -190,19 +189,19 @@ class _ProcessKiller:
                     if also_a_quarter:
                         _pass_a_quarter()
             except OperationalError:
-                self._tell_frozen(signal.SIGCONT)
+                self._signal_frozen(signal.SIGCONT)
                 time.sleep(0.01)
-                self._tell_frozen(signal.SIGSTOP)
+                self._signal_frozen(signal.SIGSTOP)
             else:
                 return
 
-    def _tell_frozen(self, what: signal.Signals) -> None:
+    def _signal_frozen(self, what: signal.Signals) -> None:
         for pid in self._frozen:
             os.kill(pid, what)
 
 
 def _pass_a_minute() -> None:
-    """All who hold a claim are dead or frozen: their leases run out."""
+    """End the leases of all claimed texts, whose senders are dead or frozen."""
     from django.db.models import F
 
     from bookings.models import OutboundMessage
@@ -211,7 +210,7 @@ def _pass_a_minute() -> None:
 
 
 def _pass_a_quarter() -> None:
-    """No word has come for a quarter of an hour of what is unknown."""
+    """Move calls with an unknown outcome 15 minutes into the past."""
     from django.db.models import F
 
     from bookings.models import OutboundMessage
@@ -222,7 +221,7 @@ def _pass_a_quarter() -> None:
 
 @contextmanager
 def _short_waits() -> Iterator[None]:
-    """Whoever is frozen keeps the locks that it has."""
+    """Wait 0.2 s for locks: a frozen process keeps those that it holds."""
     from django.db import connection
 
     is_postgres = connection.vendor == "postgresql"
@@ -236,7 +235,7 @@ def _short_waits() -> Iterator[None]:
 
 
 def _send_the_rest(environment: Environment, workers: WorkerProcesses) -> None:
-    """A sender that nobody harms: all goes out, all receipts come in; after a quarter what may go again, goes."""
+    """Send all that is left without kills, and again after 15 minutes what may be sent again."""
     pid = workers.start("sender")
     wait_for(lambda: not _rows("queued", "sending"), seconds=60 + len(_rows("queued")))
     workers.kill(pid)
@@ -248,20 +247,20 @@ def _send_the_rest(environment: Environment, workers: WorkerProcesses) -> None:
 
 
 def _let_receipts_come(environment: Environment) -> None:
-    """Of all that the network took; what has none when it no longer tries is for the judge to find."""
+    """Wait until each text that the network accepted is delivered, for at most 180 s; `_verify` reports the others."""
     with suppress(AssertionError):
         wait_for(lambda: not _posted(environment) - _rows("delivered"), seconds=180)
 
 
 def _rows(*states: str) -> set[str]:
-    """The refs of the messages in these states."""
+    """Return the refs of the messages in these states."""
     from bookings.models import OutboundMessage
 
     return set(OutboundMessage.objects.filter(state__in=states).values_list("ref", flat=True))
 
 
 def _posted(environment: Environment) -> set[str]:
-    """The refs of the messages that the network was asked to take."""
+    """Return the refs of the messages that were posted to the network."""
     return {_ref(post.client_ref) for post in list(environment.network.posts)}
 
 
@@ -286,19 +285,19 @@ def _verify(environment: Environment, report: Report) -> None:
             report.found(f"message {message.pk}, a {message.kind}: {fault}")
     report.figure("texts by state at the end", dict(states))
     report.figure("POSTs", len(environment.network.posts))
-    _look_at_unknown(environment, report)
+    _report_unknown(environment, report)
     report.control("texts are delivered", holds=states["delivered"] > 0)
 
 
 def _doubles(environment: Environment) -> Iterator[str]:
-    """One try is one POST."""
+    """Yield attempts that were posted more than once."""
     for client_ref, times in Counter(post.client_ref for post in environment.network.posts).items():
         if times > 1:
             yield f"attempt {client_ref} was {times} POSTs"
 
 
 def _faults(message: Any, posts: int) -> Iterator[str]:
-    """What may not be, worked out from the network's count and the rows, and not from what the sender meant to do."""
+    """Yield what is wrong with a message, from the network's count and the stored rows."""
     from bookings.models import Kind
 
     attempts = list(message.attempts.order_by("number"))
@@ -312,27 +311,30 @@ def _faults(message: Any, posts: int) -> Iterator[str]:
     if message.state not in {"delivered", "failed", "unknown"}:
         yield f"it ends {message.state}"
     elif message.state != "delivered" and not message.reason:
-        yield f"it is {message.state}, and nobody says why"
+        yield f"it is {message.state}, and has no reason"
 
 
 def _nobody_knew(first: Any, second: Any) -> bool:
-    """When it was sent again: a sender that thawed later may have brought the answer in the meantime."""
+    """Return True if the outcome of the first attempt was unknown when the second began.
+
+    A frozen sender that went on later may have stored its answer since.
+    """
     is_late = first.settled_at is not None and first.settled_at >= second.call_started_at
     return first.verdict == "unknown" or is_late
 
 
 def _cut_calls() -> list[tuple[str, str]]:
-    """Calls whose sender was killed, as (kind, client-ref); before `end` also those of the frozen."""
+    """Return calls whose sender was killed, as (kind, client-ref); before `end` also those of frozen senders."""
     from django.db.models import Q
 
     from bookings.models import SendAttempt
 
-    # A receipt may have come before the lease was over: then nobody had to look.
+    # If a receipt came before the lease ended, no reason was written.
     stopped = Q(reason="The sender stopped during the call.") | Q(verdict="")
     return list(SendAttempt.objects.filter(stopped).values_list("message__kind", "client_ref"))
 
 
-def _look_at_unknown(environment: Environment, report: Report) -> None:
+def _report_unknown(environment: Environment, report: Report) -> None:
     from bookings.models import OutboundMessage
 
     posted = {post.client_ref for post in environment.network.posts}
@@ -350,38 +352,40 @@ def _look_at_unknown(environment: Environment, report: Report) -> None:
 
 
 def _unpaired_bookings(report: Report) -> Iterator[str]:
-    """Row 45: what the desk has booked when it is killed, is also asked about: both or neither."""
+    """Yield bookings of a killed dispatcher without their notification (row 45 of the catalogue)."""
     from bookings.models import Booking
 
-    desk = Booking.objects.filter(reference__startswith="D-").count()
-    report.figure("bookings made at a desk that was killed", desk)
+    booked = Booking.objects.filter(reference__startswith="D-").count()
+    report.figure("bookings made by a dispatcher who was killed", booked)
     for booking in Booking.objects.filter(outbound_messages=None):
         yield f"booking {booking.reference} was saved, and its text was not queued"
 
 
-def _poison(environment: Environment, workers: WorkerProcesses, report: Report) -> None:
-    """Texts that kill whoever takes them up, or calls with them. The others flow."""
+def _check_poisoned_texts(
+    environment: Environment, workers: WorkerProcesses, report: Report
+) -> None:
+    """Queue texts that kill every sender that claims or sends them; the other texts must still go out."""
     from bookings.models import Kind
 
     deadly = [_queue(Kind.ACKNOWLEDGEMENT, next(_numbers), POISON) for _ in range(2)]
     calls = [_queue(Kind.ACKNOWLEDGEMENT, next(_numbers), POISONED_CALL) for _ in range(2)]
     others = [_queue(Kind.ACKNOWLEDGEMENT, next(_numbers), "hello") for _ in range(_BYSTANDERS)]
-    deaths = _outlive(workers, most=3 * len(deadly + calls))
+    deaths = _start_until_done(workers, most=3 * len(deadly + calls))
     report.figure("senders that poisoned texts killed", deaths)
     wait_for(lambda: _posted(environment) <= _rows("delivered"), seconds=30)
     ends = [(deadly, "failed", 0), (calls, "unknown", 1), (others, "delivered", 1)]
     for message, *expected in ((message, *end) for messages, *end in ends for message in messages):
         message.refresh_from_db()
         found = [message.state, message.attempts.count()]
-        # A bystander may die with its sender between "call started" and the first byte.
+        # Another text's sender may be killed between "call started" and the first byte.
         never_left = found == ["unknown", 1] and message.ref not in _posted(environment)
         if found != expected and not (message in others and never_left):
             report.found(f"{message.text} ends {found}, not {expected}: {message.reason}")
     report.control("poisoned texts kill senders", holds=deaths > 0)
 
 
-def _outlive(workers: WorkerProcesses, *, most: int) -> int:
-    """One sender after the other, until nothing waits; how many died."""
+def _start_until_done(workers: WorkerProcesses, *, most: int) -> int:
+    """Start one sender after the other until nothing waits; returns how many died."""
     for deaths in range(most + 1):
         pid = workers.start("poisonable")
         wait_for(partial(_is_over, workers, pid))
@@ -393,14 +397,14 @@ def _outlive(workers: WorkerProcesses, *, most: int) -> int:
 
 
 def _is_over(workers: WorkerProcesses, pid: int) -> bool:
-    """The sender is dead, or nothing waits any more."""
+    """Return True if the sender is dead or nothing waits any more."""
     return not workers.is_alive(pid) or not _rows("queued", "sending")
 
 
 def _control_naive(
     environment: Environment, workers: WorkerProcesses, kills: int, report: Report
 ) -> None:
-    """The same killing, of a sender that repeats what has no answer: the count at the network must show it."""
+    """Kill a sender that repeats unanswered calls: the network's count must show texts that are sent twice."""
     from bookings.models import Kind, OutboundMessage
 
     environment.network.receipts_to = None

@@ -1,7 +1,7 @@
-"""Processes to be killed, by the hundred: Django is loaded once, and each is forked from there in milliseconds.
+"""Processes to be killed by the hundred: Django is loaded once, and each process is forked from there in milliseconds.
 
-What runs in them is the product's own command, in a process of its own with connections of its own. Beside it there
-are a desk that books and notifies, and two senders with a fault: one that some texts kill, and a naive one.
+They run the product's own commands, with database connections of their own. Other roles are a dispatcher who books and
+notifies, and two faulty senders: one that some texts kill, and a naive one.
 """
 
 import os
@@ -18,26 +18,26 @@ from typing import Any
 
 from tests.processes import ROOT
 
-#: Texts that kill the `poisonable` sender: as soon as it takes them up, and during the call.
+#: Texts that kill the `poisonable` sender when it claims them, and during the call.
 POISON, POISONED_CALL = "poison", "fatal call"
 #: The gateway that only the `naive` sender sends for.
 NAIVE = "naive"
-#: And not by each child in its first call.
+#: Loaded before the forks, so that no child has to.
 _LOADED_ONCE = ("vonage", "bookings.gateways.vonage", "bookings.management.commands.run_outbox")
 
 
 class WorkerProcesses:
-    """The campaign's side: start a process in a role, and kill, freeze or thaw it by its id."""
+    """The campaign's side: starts a process in a role and kills it by its id."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
     def start(self, role: str) -> int:
-        """Its process id."""
+        """Start a process; returns its id."""
         return int(self._ask(f"start {role}"))
 
     def kill(self, pid: int) -> None:
-        """SIGKILL; it is gone on return."""
+        """Kill it with SIGKILL; it has ended on return."""
         os.kill(pid, signal.SIGKILL)
         self._ask(f"reap {pid}")
 
@@ -55,7 +55,7 @@ class WorkerProcesses:
 
 @contextmanager
 def worker_processes(env: dict[str, str], log: Path) -> Iterator[WorkerProcesses]:
-    """Everything that was started in it is dead at the end."""
+    """Start the process that forks the others; at the end all of them are killed."""
     with ExitStack() as closing:
         process = closing.enter_context(
             subprocess.Popen(
@@ -67,7 +67,7 @@ def worker_processes(env: dict[str, str], log: Path) -> Iterator[WorkerProcesses
                 stderr=closing.enter_context(log.open("wb")),
                 text=True,
             )
-        )  # leaving it closes its input, at which it ends
+        )  # it ends when its input is closed
         yield WorkerProcesses(process)
 
 
@@ -83,8 +83,8 @@ def _drain() -> None:
     call_command("run_outbox", "--drain")
 
 
-class _Deadly:
-    """A gateway in which some texts kill the process."""
+class _DeadlyGateway:
+    """A gateway that ends the process at some texts."""
 
     def __init__(self, carrier: Any) -> None:
         self._carrier = carrier
@@ -99,18 +99,18 @@ def _send_and_die() -> None:
     from bookings.management.commands import run_outbox
     from bookings.outbox.sending import hand_over
 
-    def fatal(message: Any, carrier: Any) -> None:
+    def hand_over_or_die(message: Any, carrier: Any) -> None:
         if POISON in message.text:
             os._exit(1)
-        deadly: Any = _Deadly(carrier)
-        hand_over(message, deadly)
+        gateway: Any = _DeadlyGateway(carrier)
+        hand_over(message, gateway)
 
-    vars(run_outbox)["hand_over"] = fatal
+    vars(run_outbox)["hand_over"] = hand_over_or_die
     _send()
 
 
 def _send_naively() -> None:
-    """Claims by lease, and sends again what has no answer: as queues do whose jobs may be repeated."""
+    """Claim by lease and send again what has no answer, as job queues with retries do."""
     import requests
     from django.conf import settings
     from django.db.models import F, Q
@@ -146,7 +146,7 @@ def _send_naively() -> None:
 
 
 def _book_and_notify() -> None:
-    """A dispatcher who fills in the notify form again and again."""
+    """Submit the notify form again and again, as a dispatcher does."""
     from django.contrib.auth.models import User
     from django.db import connection
     from django.test import Client
@@ -163,12 +163,12 @@ def _book_and_notify() -> None:
             {
                 "number": f"+4472{os.getpid() % 10_000:04}{number:04}",
                 "slot": str(slot.pk),
-                "nonce": f"desk-{mark}".ljust(20, "-"),
+                "nonce": f"form-{mark}".ljust(20, "-"),
                 "reference": f"D-{mark}",
             },
         )
         connection.close()
-        time.sleep(0.5)  # less than the senders can take
+        time.sleep(0.5)  # slower than the senders
 
 
 ROLES: dict[str, Callable[[], None]] = {
@@ -176,7 +176,7 @@ ROLES: dict[str, Callable[[], None]] = {
     "drain": _drain,
     "poisonable": _send_and_die,
     "naive": _send_naively,
-    "desk": _book_and_notify,
+    "dispatcher": _book_and_notify,
 }
 
 
@@ -186,7 +186,7 @@ def _fork(role: str) -> int:
         return pid
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
-    os.dup2(2, 1)  # what it says goes into the log, not to the campaign
+    os.dup2(2, 1)  # output goes into the log; the pipe to the campaign is for answers
     try:
         ROLES[role]()
     except BaseException:
@@ -198,7 +198,7 @@ def _fork(role: str) -> int:
 
 
 def main() -> None:
-    """Serve one line at a time, until the campaign closes our input; then kill what still lives."""
+    """Answer the campaign line by line until it closes our input; then kill all processes that are left."""
     import django
 
     django.setup()

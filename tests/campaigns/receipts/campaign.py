@@ -1,7 +1,8 @@
-"""`receipts`: what the gateway says later, early, late, doubled, shuffled and against itself.
+"""Campaign `receipts`: delivery receipts that are early, late, doubled, shuffled and contradictory.
 
-Texts of one to three parts leave by the real sender; each part then gets receipts at random, over the real webhook,
-from many threads at once. What became of each text is worked out here a second time, from the set of what was said.
+The product's sender sends texts of one to three parts; each part then gets random receipts at the real webhook, from
+many threads at once. The state of each text is computed here a second time, from the set of its receipts. Sizes are
+texts.
 """
 
 import datetime as dt
@@ -17,23 +18,32 @@ from tests.campaigns.shared.report import Report
 from tests.fake_vonage import Post, new_id, post_receipt
 from tests.processes import SECRET, VIRTUAL_NUMBER, wait_for
 
-FULL, SMALL = 1000, 60  # texts
+FULL, SMALL = 1000, 60
 
-_WORDS = ("accepted", "buffered", "delivered", "expired", "failed", "rejected", "unknown", "new!")
+_STATUSES = (
+    "accepted",
+    "buffered",
+    "delivered",
+    "expired",
+    "failed",
+    "rejected",
+    "unknown",
+    "new!",
+)
 _LENGTHS = {1: 60, 2: 200, 3: 400}
-#: How the send itself goes, by its share: at once, with its receipts before its answer, without an answer.
+#: Answers to the send, by their share: at once, after its receipts, never.
 _EARLY, _UNANSWERED = "slow:1", "half_body"
 _SENDS = {"ok": 7, _EARLY: 2, _UNANSWERED: 1}
 
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """One text to one customer, how its send goes, and what will be said of it: (part, word, err-code, has a ref)."""
+    """One text to one customer, the answer to its send, and its receipts: (part, status, err-code, has client-ref)."""
 
     msisdn: str
     mode: str
     message: int
-    said: tuple[tuple[int, str, str, bool], ...]
+    receipts: tuple[tuple[int, str, str, bool], ...]
 
 
 def run(environment: Environment, size: int, report: Report) -> None:
@@ -66,7 +76,7 @@ def run(environment: Environment, size: int, report: Report) -> None:
         report.found("a receipt moved a booking")
     for line in environment.contradictions():
         report.found(line)
-    naive = _last_write_wins()
+    naive = _states_if_last_receipt_wins()
     caught = _wrong(texts, posts, lambda message: naive.get(message, "submitted"))
     report.figure("texts that end wrong if the last receipt wins", len(caught))
     report.control("a merge in which the last receipt wins is caught", holds=bool(caught))
@@ -99,24 +109,26 @@ def _queue(environment: Environment, size: int) -> list[_Text]:
             sender=VIRTUAL_NUMBER,
             booking=booking,
         )
-        texts.append(_Text(msisdn, mode, message.pk, _things_said(environment, parts, mode)))
+        texts.append(_Text(msisdn, mode, message.pk, _draw_receipts(environment, parts, mode)))
     return texts
 
 
-def _things_said(
+def _draw_receipts(
     environment: Environment, parts: int, mode: str
 ) -> tuple[tuple[int, str, str, bool], ...]:
-    """Some texts are delivered and little else is said of them; of the others anything, in any number."""
-    words = _WORDS if environment.random.random() < 0.6 else ("accepted", "delivered")
-    said = [(part, "delivered", "0", True) for part in range(1, parts + 1) if len(words) == 2]
+    """Draw receipts: four in ten texts are simply delivered, the others get any receipts in any number."""
+    statuses = _STATUSES if environment.random.random() < 0.6 else ("accepted", "delivered")
+    receipts = [
+        (part, "delivered", "0", True) for part in range(1, parts + 1) if len(statuses) == 2
+    ]
     for _ in range(environment.random.randrange(5)):
-        part, word = environment.random.randint(1, parts), environment.random.choice(words)
-        # Without an answer the message ids are not known to us: only its client-ref tells whose it is.
+        part, status = environment.random.randint(1, parts), environment.random.choice(statuses)
+        # Without an answer we do not know the message ids: only the client-ref names the text.
         has_ref = mode == _UNANSWERED or environment.random.random() < 0.7
-        said.append((part, word, str(environment.random.randrange(6)), has_ref))
-    said += environment.random.choices(said, k=len(said) // 2) if said else []
-    environment.random.shuffle(said)
-    return tuple(said)
+        receipts.append((part, status, str(environment.random.randrange(6)), has_ref))
+    receipts += environment.random.choices(receipts, k=len(receipts) // 2) if receipts else []
+    environment.random.shuffle(receipts)
+    return tuple(receipts)
 
 
 def _jobs(base_url: str, text: _Text, post: Post) -> list[Callable[[], int]]:
@@ -126,20 +138,20 @@ def _jobs(base_url: str, text: _Text, post: Post) -> list[Callable[[], int]]:
             base_url,
             post,
             part=part,
-            status=word,
+            status=status,
             err_code=err_code,
             scts="2611250900",
             **({} if has_ref else {"client_ref": None}),
         )
-        for part, word, err_code, has_ref in text.said
+        for part, status, err_code, has_ref in text.receipts
     ]
 
 
-def _deliver(base_url: str, post: Post, **told: Any) -> int:
-    """As Vonage does: again and again, while the answer is that we cannot take it now."""
+def _deliver(base_url: str, post: Post, **fields: Any) -> int:
+    """Deliver a receipt as Vonage does: again for as long as the answer is 503."""
     for wait in (0, 1, 2, 4, 8):
         time.sleep(wait)
-        status = post_receipt(base_url, post, **({"secret": SECRET} | told))
+        status = post_receipt(base_url, post, **({"secret": SECRET} | fields))
         if status != 503:
             return status
     return 503
@@ -148,22 +160,22 @@ def _deliver(base_url: str, post: Post, **told: Any) -> int:
 def _send_all(
     environment: Environment, base_url: str, texts: list[_Text], threads: ThreadPoolExecutor
 ) -> "list[Future[int]]":
-    """Wait until all have left. Of some the receipts come while the sender still waits for the answer."""
+    """Wait until all texts have left. Some get their receipts while the sender still waits for its answer."""
     early = {text.msisdn: text for text in texts if text.mode == _EARLY}
-    told: list[Future[int]] = []
+    jobs: list[Future[int]] = []
 
     def have_left() -> bool:
         for post in list(environment.network.posts):
             if text := early.pop(post.form["to"], None):
-                told.extend(threads.submit(job) for job in _jobs(base_url, text, post))
+                jobs.extend(threads.submit(job) for job in _jobs(base_url, text, post))
         return not early and not _waiting()
 
     wait_for(have_left, seconds=60 + len(texts))
-    return told
+    return jobs
 
 
 def _others_and_forged(base_url: str, posts: list[Post], count: int) -> list[Callable[[], int]]:
-    """Receipts of other software on the same account, and of nobody who knows the secret."""
+    """Return receipts of other software on the same account, and forged ones."""
     form = {"to": "447700900001", "from": VIRTUAL_NUMBER, "client-ref": "another system's"}
     jobs: list[Callable[[], int]] = []
     for number in range(count):
@@ -222,18 +234,20 @@ def _came_before_the_answer() -> int:
 
 
 def _check_rows(texts: list[_Text], posts: dict[str, Post], others: int, report: Report) -> None:
-    """Each thing that was said is here once, what is not ours is parked, what was forged is nowhere."""
+    """Report receipts of ours that are not stored once, of others that are not parked, and forged ones."""
     from bookings.models import DeliveryReceipt
 
-    said = {
-        (posts[text.msisdn].message_ids[part - 1], word, err_code, has_ref)
+    receipts = {
+        (posts[text.msisdn].message_ids[part - 1], status, err_code, has_ref)
         for text in texts
-        for part, word, err_code, has_ref in text.said
+        for part, status, err_code, has_ref in text.receipts
     }
-    report.tried("different receipts of ours", len(said))
+    report.tried("different receipts of ours", len(receipts))
     stored = DeliveryReceipt.objects.count()
-    if stored != len(said) + others:
-        report.found(f"{stored} receipts are stored, {len(said)} and {others} of others were sent")
+    if stored != len(receipts) + others:
+        report.found(
+            f"{stored} receipts are stored, {len(receipts)} and {others} of others were sent"
+        )
     if _parked().count() != others:
         report.found(f"{_parked().count()} receipts are parked, {others} belong to others")
     if DeliveryReceipt.objects.filter(status="forged").exists():
@@ -245,42 +259,42 @@ def _wrong(
 ) -> list[str]:
     faults = []
     for text in texts:
-        expected = _join(text, len(posts[text.msisdn].message_ids))
+        expected = _expected_state(text, len(posts[text.msisdn].message_ids))
         if state_of(text.message) != expected:
             faults.append(
                 f"message {text.message} is {state_of(text.message)}, its receipts say {expected}:"
-                f" {text.mode} {sorted(text.said)}"
+                f" {text.mode} {sorted(text.receipts)}"
             )
     return faults
 
 
-def _join(text: _Text, parts: int) -> str:
-    """What a text has come to, from the set of what was said: written without a look at the product's way.
+def _expected_state(text: _Text, parts: int) -> str:
+    """Compute the state of a text from the set of its receipts, independently of the product.
 
-    Of a send without an answer only those parts are known that something was said of.
+    Of a send without an answer only the parts with a receipt are known.
     """
     known = set() if text.mode == _UNANSWERED else set(range(1, parts + 1))
-    known |= {part for part, *_ in text.said}
-    heard = [{word for part, word, *_ in text.said if part == each} for each in known]
+    known |= {part for part, *_ in text.receipts}
+    heard = [{status for part, status, *_ in text.receipts if part == each} for each in known]
     if not heard:
         return "unknown"
-    if all("delivered" in words for words in heard):
+    if all("delivered" in statuses for statuses in heard):
         return "delivered"
-    lost = [word for word in ("failed", "rejected", "expired") if word in set().union(*heard)]
-    return lost[0] if lost else _reached(heard)
+    lost = [status for status in ("failed", "rejected", "expired") if status in set().union(*heard)]
+    return lost[0] if lost else _state_of_slowest_part(heard)
 
 
-def _reached(heard: list[set[str]]) -> str:
-    """As far as its slowest part."""
-    if all(words & {"buffered", "delivered"} for words in heard):
+def _state_of_slowest_part(heard: list[set[str]]) -> str:
+    """Return the state of its slowest part."""
+    if all(statuses & {"buffered", "delivered"} for statuses in heard):
         return "buffered"
-    is_accepted = all(words & {"accepted", "buffered", "delivered"} for words in heard)
+    is_accepted = all(statuses & {"accepted", "buffered", "delivered"} for statuses in heard)
     return "accepted" if is_accepted else "submitted"
 
 
-def _last_write_wins() -> dict[int, str]:
-    """The bug that so many have: each receipt overwrites what is there."""
+def _states_if_last_receipt_wins() -> dict[int, str]:
+    """Return the states of a product in which each receipt overwrites the state: a common bug."""
     from bookings.models import DeliveryReceipt
 
-    known = DeliveryReceipt.objects.filter(attempt__isnull=False, status__in=_WORDS[:6])
+    known = DeliveryReceipt.objects.filter(attempt__isnull=False, status__in=_STATUSES[:6])
     return dict(known.order_by("pk").values_list("attempt__message", "status"))

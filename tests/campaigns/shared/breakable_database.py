@@ -1,4 +1,4 @@
-"""Where a campaign plays that breaks its own database."""
+"""Databases that a campaign may break: stop the server, fill the disk."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.campaigns.shared.small_disk import SmallDisk
 
 @dataclass
 class BreakableDatabase:
-    """A database at `url`, and what of it can be broken. None: it cannot, and `skipped` says why."""
+    """A database at `url`. `postgres` and `disk` are None if they cannot be broken; `skipped` says why."""
 
     url: str = ""
     postgres: PostgresServer | None = None
@@ -22,9 +22,9 @@ class BreakableDatabase:
 
 @contextmanager
 def breakable_database(kind: str, folder: Path) -> Iterator[BreakableDatabase]:
-    """A found for this kind of database. `url` is empty where PostgreSQL can only be a guest on another's server.
+    """Make a database of this kind. `url` is empty if no PostgreSQL server can be started here.
 
-    With CI in the environment that ends the campaign: there nothing may be left out.
+    With CI set in the environment that raises SystemExit: CI must not leave anything out.
     """
     found = BreakableDatabase()
     with ExitStack() as closing:

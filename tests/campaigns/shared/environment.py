@@ -1,4 +1,4 @@
-"""Where a campaign plays: a database of its own, a network of its own, and real processes of the product."""
+"""The surroundings of a campaign: a new database, a fake mobile network, and real processes of the product."""
 
 import os
 import random
@@ -24,17 +24,18 @@ DATABASES = ("sqlite", "postgres")
 
 
 class Environment:
-    """Everything that a campaign needs around it; all of it is gone at the end.
+    """Everything around a campaign; all of it is removed at the end.
 
-    In this process Django is set up on the campaign's database, with `env` as its environment.
-    With `breaks_database` it lies in a `place` of its own, where it can be stopped or its disk filled.
+    Django is set up in this process, on the campaign's database and with `variables` as its environment. Processes of
+    the product get the same variables. With `breaks_database` the database is one that can be stopped or whose disk
+    can be filled (`breakable`). `random` draws from the seed, so that a run can be repeated.
     """
 
     def __init__(self, database: str, seed: int, *, breaks_database: bool = False) -> None:
         self.kind = database
         self._breaks_database = breaks_database
         self.breakable = BreakableDatabase()
-        self.random = random.Random(seed)  # the tries must come again
+        self.random = random.Random(seed)
         self._closing = ExitStack()
         self._logs = count(1)
 
@@ -89,7 +90,7 @@ class Environment:
         call_command("migrate", verbosity=0)
 
     def manage(self, *arguments: str) -> str:
-        """Run a command in a process of its own, which must succeed; what it printed."""
+        """Run a management command in a new process; returns its output. Raises AssertionError if it fails."""
         told = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
@@ -105,7 +106,7 @@ class Environment:
         return told.stdout
 
     def contradictions(self) -> list[str]:
-        """What `check_invariants` finds, in this process, after the second look that it takes."""
+        """Return what the command `check_invariants` would print: what two checks in a row both find."""
         from bookings.operations.invariants import find_contradictions
 
         first = set(find_contradictions())
@@ -113,7 +114,7 @@ class Environment:
 
     @contextmanager
     def web(self, *arguments: str) -> Iterator[str]:
-        """The web server that ships, without a sender; its address."""
+        """Start the product's web server without a sender; yields its address."""
         log = self.log("web")
         with running(
             "serve",
@@ -133,17 +134,17 @@ class Environment:
 
     @contextmanager
     def sender(self, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """One sending process."""
+        """Start one sender."""
         log = self.log("sender")
         with running("run_outbox", *arguments, env=self.variables, log=log, shows=False) as process:
             yield process
 
     def log(self, name: str) -> Path:
-        """A new file for what a process says."""
+        """Return the path of a new log file for a process."""
         return self.folder / f"{next(self._logs):03}-{name}.log"
 
     def logged(self) -> str:
-        """Everything that the processes have said so far."""
+        """Return what all processes have logged so far."""
         logs = sorted(self.folder.glob("*.log"))
         return "".join(path.read_text(encoding="utf-8", errors="replace") for path in logs)
 

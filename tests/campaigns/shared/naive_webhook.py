@@ -1,7 +1,7 @@
-"""The webhook as a tutorial writes it, to show that our campaigns have eyes: run with `python -m`.
+"""A webhook as tutorials write it, which a campaign must find faults in: `python -m` this module.
 
-json.loads, the SDK's own check of the signature, a row; served by waitress as it comes, with two threads. Its address
-is the first line that it prints.
+It reads JSON with json.loads, checks the signature with Vonage's SDK and inserts a row. waitress serves it with its
+defaults and two threads. The first line of output is its address.
 """
 
 import json

@@ -1,9 +1,8 @@
-"""A PostgreSQL server of a campaign's own: it can be stopped without hurting anybody."""
+"""A PostgreSQL server for one campaign, which may be stopped and frozen."""
 
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from types import TracebackType
 from typing import Self
 
 import psycopg
+
+from tests.campaigns.shared.ports import free_port
 
 _SETTINGS = """
 listen_addresses = '127.0.0.1'
@@ -27,7 +28,10 @@ full_page_writes = on
 
 
 def programs() -> Path | None:
-    """Where initdb and pg_ctl are: beside the server on Debian, in the PATH elsewhere. None: not here."""
+    """Return the folder of initdb and pg_ctl, None if they are not installed.
+
+    Debian keeps them beside the server, other systems in the PATH.
+    """
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [
         Path(path) for path in [shutil.which("initdb")] if path
     ]
@@ -35,13 +39,13 @@ def programs() -> Path | None:
 
 
 class PostgresServer:
-    """A server as durable as one in production, at `url`. The database may lie on a disk of its own, `data`."""
+    """A server as durable as one in production, at `url`. With `data` its database is in that folder."""
 
     def __init__(self, folder: Path, data: Path | None) -> None:
         found = programs()
         assert found, "initdb is not here"
         self._programs, self._folder, self._data = found, folder, data
-        self._port = _free_port()
+        self._port = free_port()
         self.server = f"postgres://postgres@127.0.0.1:{self._port}"
         self.url = f"{self.server}/campaign"
 
@@ -69,15 +73,15 @@ class PostgresServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with suppress(subprocess.CalledProcessError):  # it stands still already
+        with suppress(subprocess.CalledProcessError):  # it is stopped already
             self.stop()
 
     def stop(self) -> None:
-        """As a crash does it: at once, without a checkpoint."""
+        """Stop at once and without a checkpoint, as a crash does."""
         self._run("pg_ctl", "stop", "-m", "immediate")
 
     def start(self) -> float:
-        """Start it, and wait until it takes a query; that moment on the monotonic clock."""
+        """Start it and wait until it answers a query; returns that moment on the monotonic clock."""
         log = str(self._folder / "server.log")
         self._run("pg_ctl", "start", "-W", "-l", log)
         deadline = time.monotonic() + 60
@@ -88,12 +92,12 @@ class PostgresServer:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Its processes stand still, and its kernel goes on taking what is sent to them."""
+        """Stop its processes with SIGSTOP. The kernel goes on accepting connections and data for them."""
         postmaster = (
             (self._folder / "cluster" / "postmaster.pid").read_text(encoding="utf-8").split()[0]
         )
         backends = ["ps", "-o", "pid=", "--ppid", postmaster]
-        _tell(int(postmaster), signal.SIGSTOP)  # from now on it has no more children
+        _tell(int(postmaster), signal.SIGSTOP)  # first, so that it forks no more
         listed = subprocess.run(backends, capture_output=True, text=True, check=False)
         pids = [int(postmaster), *map(int, listed.stdout.split())]
         try:
@@ -112,7 +116,7 @@ class PostgresServer:
         return False
 
     def _run(self, program: str, *arguments: str) -> None:
-        """As the user postgres, since the server refuses to run as root."""
+        """Run one of the server's programs, as the user postgres if we are root: the server refuses root."""
         ahead = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         subprocess.run(
             [
@@ -132,9 +136,3 @@ class PostgresServer:
 def _tell(pid: int, number: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,4 +1,4 @@
-"""HTTP by hand: signed webhooks as bytes, and what comes back for any bytes at all."""
+"""HTTP over raw sockets: signed webhooks as bytes, and the answer to any bytes."""
 
 import hmac
 import json
@@ -22,11 +22,11 @@ _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])[ \r]")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The statuses that came back, none if the server just hung up, and how long the first byte took."""
+    """The statuses of the answer, none if the server only hung up, and the seconds to its first byte."""
 
     statuses: tuple[int, ...]
     seconds: float
-    is_open: bool = False  # the server neither answered to the end nor hung up
+    is_open: bool = False  # the server did not close the connection in time
 
     @property
     def status(self) -> int:
@@ -41,7 +41,7 @@ def address_of(base_url: str) -> Address:
 
 
 def inbound(random: Random, **changes: object) -> dict[str, object]:
-    """The fields of a customer's SMS, unsigned and with an id of its own; None leaves one out."""
+    """Return the fields of a customer's SMS, unsigned and with a new id. A change to None leaves a field out."""
     fields = {
         "api-key": "abcd1234",
         "msisdn": f"4479{random.randrange(10**8):08}",
@@ -57,7 +57,7 @@ def inbound(random: Random, **changes: object) -> dict[str, object]:
 
 
 def receipt(random: Random, **changes: object) -> dict[str, object]:
-    """The fields of a receipt for an SMS that nobody sent."""
+    """Return the fields of a receipt for an SMS that nobody sent."""
     fields = inbound(random, text=None, type=None) | {
         "status": random.choice(["delivered", "failed", "buffered"]),
         "err-code": "0",
@@ -73,8 +73,8 @@ def _changed(fields: Mapping[str, object], changes: Mapping[str, object]) -> dic
     return {name: value for name, value in changed.items() if value is not None}
 
 
-def sealed(fields: Mapping[str, object], secret: str = SECRET) -> dict[str, object]:
-    """With a `sig` as Vonage makes it (sha256), over whatever the fields hold."""
+def with_signature(fields: Mapping[str, object], secret: str = SECRET) -> dict[str, object]:
+    """Add `sig` as Vonage computes it (sha256), for any values."""
     base = "".join(
         f"&{name}={re.sub('[&=]', '_', str(value))}" for name, value in sorted(fields.items())
     )
@@ -85,7 +85,7 @@ def sealed(fields: Mapping[str, object], secret: str = SECRET) -> dict[str, obje
 def post(
     path: str, body: bytes, kind: str = JSON, *headers: str, length: int | str | None = None
 ) -> bytes:
-    """A POST on a connection of its own; `length` is what Content-Length says, empty for none."""
+    """Return a POST that closes its connection; `length` overrides Content-Length, "" leaves it out."""
     length = len(body) if length is None else length
     told = [f"Content-Length: {length}"] if length != "" else []
     told += [f"Content-Type: {kind}"] if kind else []
@@ -117,7 +117,7 @@ def chunked(body: bytes, size: int = 100) -> bytes:
 def ask(
     address: Address, pieces: Iterable[bytes], *, hangs_up: bool = False, seconds: float = 15
 ) -> Answer:
-    """Send the pieces, read until the server closes. `hangs_up`: say that nothing more will come."""
+    """Send the pieces and read until the server closes. With `hangs_up` our sending side is closed first."""
     started_at, first_at, read, is_open = time.monotonic(), 0.0, b"", False
     with socket.create_connection(address, timeout=seconds) as client:
         try:
@@ -130,15 +130,15 @@ def ask(
                 read += data
         except TimeoutError:
             is_open = True
-        except OSError:  # it would not hear us out
+        except OSError:  # the server closed before it had read everything
             pass
     statuses = tuple(int(status) for status in _STATUS.findall(read) if status >= b"200")
     return Answer(statuses, (first_at or time.monotonic()) - started_at, is_open)
 
 
 @contextmanager
-def held(address: Address, count: int, start: bytes) -> Iterator[list[socket.socket]]:
-    """So many connections, each of which has said `start` and says nothing more by itself."""
+def open_connections(address: Address, count: int, start: bytes) -> Iterator[list[socket.socket]]:
+    """Open so many connections that send `start` and then nothing."""
     clients: list[socket.socket] = []
     try:
         for _ in range(count):
@@ -150,8 +150,8 @@ def held(address: Address, count: int, start: bytes) -> Iterator[list[socket.soc
             client.close()
 
 
-def is_held(client: socket.socket) -> bool:
-    """Whether the server has neither answered nor hung up."""
+def is_still_open(client: socket.socket) -> bool:
+    """Return True if the server has neither answered nor hung up."""
     try:
         client.settimeout(0)
         client.recv(1, socket.MSG_PEEK)

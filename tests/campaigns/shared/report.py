@@ -1,4 +1,4 @@
-"""What a campaign tried and found. Without a positive control that holds, finding nothing says nothing."""
+"""The result of a campaign. Without a positive control that holds, finding nothing proves nothing."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ _SHOWN = 20
 
 
 class Report:
-    """The words and figures of one campaign; `close` prints them and says whether it passed."""
+    """Collects what a campaign tried, measured and found; `close` prints it and returns whether it passed."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -19,25 +19,28 @@ class Report:
         self._faults: list[str] = []
 
     def tried(self, what: str, count: int = 1) -> None:
-        """Count what was done, such as `replies`."""
+        """Count attempts, such as `replies`."""
         self._tried[what] += count
 
     def figure(self, name: str, value: object) -> None:
-        """A figure worth reading, such as the slowest answer."""
+        """Note a measurement, such as the slowest answer."""
         self._figures[name] = value
 
     def control(self, what: str, *, holds: bool) -> None:
-        """A positive control: valid traffic succeeded, or a seeded bug was caught. Named twice, both must hold."""
+        """Note a positive control: valid traffic succeeded, or a seeded bug was found.
+
+        A control that is named several times must hold each time.
+        """
         self._controls[what] = self._controls.get(what, True) and holds
 
     def found(self, fault: str) -> None:
-        """A broken promise."""
+        """Note a broken promise, and print it at once."""
         self._faults.append(fault)
         if len(self._faults) <= _SHOWN:
             print(f"FOUND {fault}", file=sys.stderr, flush=True)
 
     def close(self) -> bool:
-        """Print everything; True if nothing was found and every control held."""
+        """Print the report; returns True if nothing was found and every control held."""
         lines = [self._title]
         lines += [f"  tried    {count:,} {what}" for what, count in self._tried.items()]
         lines += [f"  figure   {name}: {value}" for name, value in self._figures.items()]

@@ -1,4 +1,4 @@
-"""A disk of a campaign's own, in a file: real enough to be full."""
+"""A file system in a file, which a campaign can fill."""
 
 import os
 import shutil
@@ -7,11 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_SIZE = 4 * 2**30  # the file has holes: it takes what is written
+_SIZE = 4 * 2**30  # the file is sparse: it takes only what is written
 
 
 class SmallDisk:
-    """An ext4 in a file, mounted at `path`. Needs root and a loop device; raises OSError where there is none."""
+    """An ext4 file system in a file, mounted at `path`. Raises OSError without root and a loop device."""
 
     def __init__(self, folder: Path) -> None:
         self._image, self.path = folder / "disk.img", folder / "disk"
@@ -39,10 +39,10 @@ class SmallDisk:
         return self.path / "filler"
 
     def fill(self) -> None:
-        """Take what is left, to the last block."""
+        """Take all free space, to the last block."""
         with self._filler.open("wb") as filler:
             taken = 0
-            for block in (2**20, 2**12):  # what is left changes while others write
+            for block in (2**20, 2**12):  # free space changes while others write
                 while (left := shutil.disk_usage(self.path).free // block * block) > 0:
                     try:
                         os.posix_fallocate(filler.fileno(), taken, left)
@@ -51,7 +51,7 @@ class SmallDisk:
                     taken += left
 
     def empty(self) -> None:
-        """Give it back."""
+        """Free the space that `fill` took."""
         self._filler.unlink(missing_ok=True)
 
 

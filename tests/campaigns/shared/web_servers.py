@@ -1,10 +1,9 @@
-"""Other ways to serve the web: as docs/nginx.conf says, and as one should not."""
+"""Other web servers: nginx as in docs/nginx.conf, and a naive webhook as a control."""
 
 import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 import requests
 
 from tests.campaigns.shared.environment import Environment
+from tests.campaigns.shared.ports import free_port
 from tests.processes import ROOT, wait_for
 
 NGINX_CONF = ROOT / "docs" / "nginx.conf"
@@ -22,7 +22,7 @@ NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 @contextmanager
 def naive_webhook_server(environment: Environment) -> Iterator[str]:
-    """The webhook of a tutorial (`naive.py`); its address."""
+    """Serve `naive_webhook.py`; yields its address."""
     log = environment.log("naive")
     with _started(
         [sys.executable, "-m", "tests.campaigns.shared.naive_webhook"], environment.variables, log
@@ -33,16 +33,16 @@ def naive_webhook_server(environment: Environment) -> Iterator[str]:
 
 @contextmanager
 def web_behind_nginx(environment: Environment) -> Iterator[str]:
-    """nginx with docs/nginx.conf, and the granian that its first lines start; the address of nginx."""
+    """Serve with docs/nginx.conf and the granian command in its first lines; yields the address of nginx."""
     assert NGINX
-    told = NGINX_CONF.read_text(encoding="utf-8")
-    web, door = _free_port(), _free_port()
+    template = NGINX_CONF.read_text(encoding="utf-8")
+    web, door = free_port(), free_port()
     conf = environment.folder / "nginx.conf"
-    conf.write_text(_played(told, environment.folder, web, door), encoding="utf-8")
+    conf.write_text(_configured(template, environment.folder, web, door), encoding="utf-8")
     nginx = [NGINX, "-p", str(environment.folder), "-c", str(conf), "-g", "daemon off;"]
     env = environment.variables | {"BEHIND_PROXY": "True"}
     with (
-        _started(_granian(told, web), env, environment.log("granian")),
+        _started(_granian(template, web), env, environment.log("granian")),
         _started(nginx, env, environment.log("nginx")),
     ):
         base_url = f"http://127.0.0.1:{door}"
@@ -51,7 +51,7 @@ def web_behind_nginx(environment: Environment) -> Iterator[str]:
 
 
 def memory_of_web(environment: Environment) -> float:
-    """What the web that ships holds in memory, in kB; 0 where there is no /proc."""
+    """Return the resident memory of our web server in kB, 0 where there is no /proc."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             is_web = b"--socket" in (process / "cmdline").read_bytes()
@@ -59,43 +59,37 @@ def memory_of_web(environment: Environment) -> float:
             if is_web and is_ours:
                 held = re.search(r"VmRSS:\s+(\d+)", (process / "status").read_text())
                 return float(held[1]) if held else 0
-        except OSError:  # gone, or not ours to look at
+        except OSError:  # it ended, or belongs to another user
             continue
     return 0
 
 
-def _granian(told: str, port: int) -> list[str]:
-    """The command in the comment at the top of the configuration, at another port."""
-    (comment,) = re.findall(r"^#   (granian (?:.*\n#    )*.*)$", told, re.MULTILINE)
+def _granian(template: str, port: int) -> list[str]:
+    """Return the command in the comment at the top of the configuration, with another port."""
+    (comment,) = re.findall(r"^#   (granian (?:.*\n#    )*.*)$", template, re.MULTILINE)
     _, *arguments = shlex.split(comment.replace("\n#", " ").replace("8001", str(port)))
     return [sys.executable, "-m", "granian", *arguments]
 
 
-def _played(told: str, folder: Path, web: int, door: int) -> str:
-    """The same configuration without TLS and at free ports, writing into `folder` alone."""
+def _configured(template: str, folder: Path, web: int, door: int) -> str:
+    """Return the configuration without TLS, with free ports, and writing only into `folder`."""
     own = "".join(
         f"    {name}_temp_path {folder}/{name};\n"
         for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     changes = {
-        "user www-data;": "user root;",  # who alone may look into the folder; else it is ignored
+        "user www-data;": "user root;",  # only root may read the folder; ignored if we are not root
         "/run/nginx.pid": f"{folder}/nginx.pid",
         "/var/log/nginx/": f"{folder}/",
         "http {\n": f"http {{\n{own}",
         "127.0.0.1:8001": f"127.0.0.1:{web}",
-        "listen 80;": f"listen 127.0.0.1:{_free_port()};",
+        "listen 80;": f"listen 127.0.0.1:{free_port()};",
         "listen 443 ssl;": f"listen 127.0.0.1:{door};",
     }
     for old, new in changes.items():
-        assert told.count(old) >= 1, old
-        told = told.replace(old, new)
-    return re.sub(r"^ *ssl_.*\n", "", told, flags=re.MULTILINE)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+        assert template.count(old) >= 1, old
+        template = template.replace(old, new)
+    return re.sub(r"^ *ssl_.*\n", "", template, flags=re.MULTILINE)
 
 
 @contextmanager

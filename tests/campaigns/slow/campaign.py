@@ -1,7 +1,7 @@
-"""`slow`: clients that stand still with half a header, with half a body, or drip; the others get their answers.
+"""Campaign `slow`: clients that stop in the header or in the body, or send a byte now and then.
 
-Time is the promise here, on a machine that may be busy: the median answer must come within a second, and none may
-take five. A server that waits for the stuck ones takes longer than any of this.
+Other clients must get their answers meanwhile: the median within 1 s, each within 5 s. The limits allow for a busy
+machine; a server that waits for the stuck clients takes longer. Sizes are stuck sockets.
 """
 
 import os
@@ -25,25 +25,25 @@ from tests.campaigns.shared.raw_http import (
     chunked,
     get,
     head,
-    held,
     inbound,
-    is_held,
+    is_still_open,
+    open_connections,
     post,
-    sealed,
+    with_signature,
 )
 from tests.campaigns.shared.report import Report
 from tests.campaigns.shared.web_servers import NGINX, naive_webhook_server, web_behind_nginx
 
 FULL, SMALL = 200, 200  # stuck sockets
 
-_ASKED = 24  # valid webhooks, while they are stuck
+_ASKED = 24  # valid webhooks for each kind of stuck socket
 _DRIP_SECONDS = 0.2
 _HELD_SECONDS = 8
 _MEDIAN_SECONDS, _NEVER_SECONDS = 1, 5
 
 _HALF_HEADER = f"POST {INBOUND} HTTP/1.1\r\nHost: localhost\r\nX-Slow: ".encode()
 _HALF_BODY = head("POST", INBOUND, "Content-Length: 400", f"Content-Type: {JSON}") + b'{"text": "'
-#: What each says at first, and whether it goes on to say a byte every _DRIP_SECONDS.
+#: The first bytes of each kind, and whether it goes on to send a byte every _DRIP_SECONDS.
 _STUCK = {
     "half a header": (_HALF_HEADER, False),
     "half a body": (_HALF_BODY, False),
@@ -74,7 +74,7 @@ def run(environment: Environment, size: int, report: Report) -> None:
         report.figure("nginx and granian", "skipped: no nginx (Debian: apt install nginx)")
     _compare_with_stored(answers, report)
     with naive_webhook_server(environment) as base_url:
-        _show_that_others_fail(environment, address_of(base_url), size, report)
+        _control_naive_server(environment, address_of(base_url), size, report)
 
 
 def _try(
@@ -84,13 +84,13 @@ def _try(
     report.figure(f"{server}, nobody stuck: median and slowest (s)", _shown(alone))
     report.control(f"{server} answers while nobody is stuck", holds=_fault_in(alone) == "")
     for kind, (start, drips) in _STUCK.items():
-        with held(address, size, start) as clients, _dripping(clients, drips=drips):
+        with open_connections(address, size, start) as clients, _dripping(clients, drips=drips):
             answers = _ask_many(environment, address)
-            still = sum(map(is_held, clients))
+            still = sum(map(is_still_open, clients))
         everything = [*everything, *answers]
         report.tried(f"webhooks beside {size} sockets with {kind}, {server}", len(answers))
         report.figure(f"{server}, {kind}: median and slowest (s)", _shown(answers))
-        # Either server hangs up on them after 10 s: on a busy machine while we still ask.
+        # Both servers close stuck sockets after 10 s, which on a busy machine is before the last webhook.
         in_time = sum(answer.seconds for answer in answers) < _HELD_SECONDS
         held_all = still == size or not in_time
         report.control("the stuck sockets were held all the while", holds=held_all)
@@ -101,7 +101,7 @@ def _try(
 
 @contextmanager
 def _dripping(clients: Sequence[socket.socket], *, drips: bool) -> Iterator[None]:
-    """Each says one byte more every _DRIP_SECONDS."""
+    """Send one more byte on each socket every _DRIP_SECONDS if `drips`."""
     ended = threading.Event()
 
     def drip() -> None:
@@ -120,12 +120,12 @@ def _dripping(clients: Sequence[socket.socket], *, drips: bool) -> Iterator[None
 
 
 def _ask_many(environment: Environment, address: Address) -> list[_Asked]:
-    """Valid webhooks of every form, one after the other."""
+    """Send valid webhooks of each form, one after the other."""
     return [_ask(environment, address, number) for number in range(_ASKED)]
 
 
 def _ask(environment: Environment, address: Address, number: int, *, seconds: float = 15) -> _Asked:
-    fields = sealed(inbound(environment.random))
+    fields = with_signature(inbound(environment.random))
     body = as_json(fields)
     forms = (
         post(INBOUND, body),
@@ -138,7 +138,7 @@ def _ask(environment: Environment, address: Address, number: int, *, seconds: fl
 
 
 def _fault_in(answers: Sequence[_Asked]) -> str:
-    """What is wrong with these answers, or nothing."""
+    """Return what is wrong with these answers, "" if nothing is."""
     statuses = {answer.status for answer in answers}
     times = [answer.seconds for answer in answers]
     if statuses != {200}:
@@ -153,19 +153,19 @@ def _shown(answers: Sequence[_Asked]) -> str:
     return f"{statistics.median(times):.3f}, {max(times):.3f}"
 
 
-def _show_that_others_fail(
+def _control_naive_server(
     environment: Environment, address: Address, size: int, report: Report
 ) -> None:
-    """waitress as it comes takes up 100 connections, and gives each two minutes."""
+    """Show that a default waitress fails: it takes 100 connections and keeps each for two minutes."""
     alone = _ask(environment, address, 0)
-    with held(address, size, _HALF_HEADER):
+    with open_connections(address, size, _HALF_HEADER):
         beside = _ask(environment, address, 0, seconds=2 * _MEDIAN_SECONDS)
     report.control("a naive server answers alone", holds=alone.status == 200)
     report.control("a naive server is caught", holds=_fault_in([beside]) != "")
 
 
 def _compare_with_stored(answers: Sequence[_Asked], report: Report) -> None:
-    """What got a 200 is stored, in chunks or not, through either server."""
+    """Report if the stored webhooks are not those that got a 200."""
     from bookings.models import InboundMessage
 
     stored = set(InboundMessage.objects.values_list("gateway_message_id", flat=True))
