@@ -9,24 +9,21 @@ as fast as it goes over 24 connections: more than the web has threads. No sender
 import argparse
 import http.client
 import json
-import os
 import statistics
 import sys
 import threading
 import time
 from collections import Counter, deque
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from benchmarks.databases import on_each
 from tests.campaigns.shared.environment import DATABASES, Environment
+from tests.campaigns.shared.web_process import WebProcess
 from tests.campaigns.soak.customers import create_customers
-from tests.campaigns.soak.fault_injector import web_process
 from tests.campaigns.soak.traffic import ScheduledDelivery, signed_fields
 from tests.fake_vonage import new_id
 
 _CONNECTIONS = 24
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> int:
@@ -36,14 +33,13 @@ def main() -> int:
     told = parser.parse_args()
     if told.database is None:
         return on_each("replies", "--replies", str(told.replies))
-    with Environment(told.database, seed=1) as environment, environment.web() as base_url:
+    with Environment(told.database, seed=1) as environment, environment.web() as web:
         warm, *replies = _replies(environment, told.replies + 1)
         print(f"\n{told.database}: {told.replies} of each, over {_CONNECTIONS} connections")
-        host = urlsplit(base_url).netloc
-        _post(host, [warm] * 2 * _CONNECTIONS)  # each thread of the web has been at work
-        probe = _measure("a probe, which asks the database nothing", host, ["{}"] * told.replies)
-        _measure("a reply, which chooses a slot", host, replies, probe)
-        _measure("the same reply once more", host, replies, probe)
+        _post(web, [warm] * 2 * _CONNECTIONS)  # each thread of the web has been at work
+        probe = _measure("a probe, which asks the database nothing", web, ["{}"] * told.replies)
+        _measure("a reply, which chooses a slot", web, replies, probe)
+        _measure("the same reply once more", web, replies, probe)
     return 0
 
 
@@ -57,11 +53,11 @@ def _replies(environment: Environment, count: int) -> list[str]:
     ]
 
 
-def _measure(name: str, host: str, bodies: list[str], probe: float = 0) -> float:
+def _measure(name: str, web: WebProcess, bodies: list[str], probe: float = 0) -> float:
     """Print what these took; returns the CPU of the web for each, in milliseconds."""
-    before, began = _cpu(), time.monotonic()
-    answers = _post(host, bodies)
-    took, cpu = time.monotonic() - began, 1000 * (_cpu() - before) / len(bodies)
+    before, began = web.cpu_seconds(), time.monotonic()
+    answers = _post(web, bodies)
+    took, cpu = time.monotonic() - began, 1000 * (web.cpu_seconds() - before) / len(bodies)
     assert len(answers) == len(bodies)
     seconds = [second for _, second in answers]
     print(f"  {name}: {len(bodies) / took:.0f} a second, {cpu:.1f} ms of CPU", end="")
@@ -71,8 +67,9 @@ def _measure(name: str, host: str, bodies: list[str], probe: float = 0) -> float
     return cpu
 
 
-def _post(host: str, bodies: list[str]) -> list[tuple[int, float]]:
+def _post(web: WebProcess, bodies: list[str]) -> list[tuple[int, float]]:
     """Each one's status, and seconds by the clock."""
+    host = urlsplit(web.base_url).netloc
     waiting, answers = deque(bodies), list[tuple[int, float]]()
 
     def post_some() -> None:
@@ -95,12 +92,6 @@ def _post(host: str, bodies: list[str]) -> list[tuple[int, float]]:
     for thread in threads:
         thread.join()
     return answers
-
-
-def _cpu() -> float:
-    """Seconds of CPU that the web has used."""
-    fields = Path(f"/proc/{web_process()}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 if __name__ == "__main__":

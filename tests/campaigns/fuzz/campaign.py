@@ -33,7 +33,7 @@ from tests.campaigns.shared.raw_http import (
     with_signature,
 )
 from tests.campaigns.shared.report import Report
-from tests.campaigns.shared.web_servers import memory_of_web, naive_webhook_server
+from tests.campaigns.shared.web_servers import naive_webhook_server
 
 FULL, SMALL = 10_000, 600
 
@@ -225,13 +225,13 @@ def run(environment: Environment, size: int, report: Report) -> None:
     from bookings.models import DeliveryReceipt, InboundMessage
 
     corpus = list(_corpus(environment.random, size))
-    with environment.web() as base_url:
-        address = address_of(base_url)
+    with environment.web() as web:
+        address = address_of(web.base_url)
         for name, case in corpus[: len(CASES)]:  # what the web loads lazily is loaded
             _send(address, name, case)
-        before = memory_of_web(environment)
+        before = web.memory()
         answers = [(name, case, _send(address, name, case)) for name, case in corpus]
-        grown = (memory_of_web(environment) - before) / 1024
+        grown = (web.memory() - before) / 1024
         _check_times(address, answers, report)
     report.tried("requests", len(corpus))
     _check_answers(answers, report)

@@ -45,10 +45,10 @@ _numbers = count(1)
 def run(environment: Environment, size: int, report: Report) -> None:
     _create_user_and_slot()
     with (
-        environment.web() as base_url,
+        environment.web() as web,
         worker_processes(environment.variables, environment.log("worker-processes")) as workers,
     ):
-        environment.network.receipts_to = base_url
+        environment.network.receipts_to = web.base_url
         killer = _ProcessKiller(environment, workers, "sender")
         per_kill = max(_TEXTS_PER_KILL, _LEAST_TEXTS // size)
         while killer.kills < size or (not _cut_calls() and killer.kills < 5 * size):
@@ -80,7 +80,7 @@ def _create_user_and_slot() -> None:
 
 
 def _queue_texts(environment: Environment, how_many: int) -> None:
-    """Notifications, answers, and what dispatch tells, each to a number of its own."""
+    """Queue notifications, acknowledgements and notices of dispatch, each to a new number."""
     from django.db import OperationalError
 
     for _ in range(how_many):
@@ -274,8 +274,8 @@ def _verify(environment: Environment, report: Report) -> None:
     posts = Counter(_ref(post.client_ref) for post in environment.network.posts)
     for fault in (*_doubles(environment), *_unpaired_bookings(report)):
         report.found(fault)
-    nobodys = set(posts) - set(OutboundMessage.objects.values_list("ref", flat=True))
-    for ref in sorted(nobodys):
+    unknown_refs = set(posts) - set(OutboundMessage.objects.values_list("ref", flat=True))
+    for ref in sorted(unknown_refs):
         report.found(f"the network took {ref!r}, which is no message")
     states: Counter[str] = Counter()
     for message in OutboundMessage.objects.prefetch_related("attempts"):
@@ -303,7 +303,7 @@ def _faults(message: Any, posts: int) -> Iterator[str]:
     attempts = list(message.attempts.order_by("number"))
     if posts > (2 if message.kind in {Kind.NOTIFICATION, Kind.TOLD} else 1):
         yield f"{posts} POSTs"
-    elif posts == 2 and not _nobody_knew(*attempts[:2]):
+    elif posts == 2 and not _was_unknown(*attempts[:2]):
         yield f"sent again, though its first try was {attempts[0].verdict}"
     if posts and message.state != "delivered":
         tries = [f"{attempt.number} {attempt.verdict or 'open'}" for attempt in attempts]
@@ -314,7 +314,7 @@ def _faults(message: Any, posts: int) -> Iterator[str]:
         yield f"it is {message.state}, and has no reason"
 
 
-def _nobody_knew(first: Any, second: Any) -> bool:
+def _was_unknown(first: Any, second: Any) -> bool:
     """Return True if the outcome of the first attempt was unknown when the second began.
 
     A frozen sender that went on later may have stored its answer since.

@@ -50,19 +50,19 @@ def run(environment: Environment, size: int, report: Report) -> None:
     texts = _queue(environment, size)
     before = _bookings()
     with (
-        environment.web() as base_url,
+        environment.web() as web,
         ThreadPoolExecutor(12) as threads,
         environment.sender("--threads", "16"),
     ):
-        early = _send_all(environment, base_url, texts, threads)
+        early = _send_all(environment, web.base_url, texts, threads)
         posts = {post.form["to"]: post for post in environment.network.posts}
         late = [
             job
             for text in texts
             if text.mode != _EARLY
-            for job in _jobs(base_url, text, posts[text.msisdn])
+            for job in _jobs(web.base_url, text, posts[text.msisdn])
         ]
-        late += _others_and_forged(base_url, list(posts.values()), size // 10)
+        late += _others_and_forged(web.base_url, list(posts.values()), size // 10)
         environment.random.shuffle(late)
         answers = [job.result() for job in early]
         answers += threads.map(lambda job: job(), late)

@@ -2,23 +2,22 @@
 
 import os
 import random
-import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import psycopg
-import requests
 
 from tests.campaigns.shared.breakable_database import BreakableDatabase, breakable_database
+from tests.campaigns.shared.web_process import WebProcess
 from tests.fake_vonage import FakeVonage, new_id
-from tests.processes import ROOT, SECRET, environment, running, wait_for
+from tests.processes import ROOT, SECRET, environment, running
 
 DATABASES = ("sqlite", "postgres")
 
@@ -112,25 +111,9 @@ class Environment:
         first = set(find_contradictions())
         return [line for line in find_contradictions() if line in first] if first else []
 
-    @contextmanager
-    def web(self, *arguments: str) -> Iterator[str]:
-        """Start the product's web server without a sender; yields its address."""
-        log = self.log("web")
-        with running(
-            "serve",
-            "--no-sender",
-            "--port",
-            "0",
-            *arguments,
-            env=self.variables,
-            log=log,
-            shows=False,
-        ):
-            address = r"http://127\.0\.0\.1:\d+"
-            wait_for(lambda: re.search(address, log.read_text(encoding="utf-8")))
-            base_url = re.findall(address, log.read_text(encoding="utf-8"))[0]
-            wait_for(lambda: _answers(base_url))
-            yield base_url
+    def web(self) -> WebProcess:
+        """Return the product's web server, without a sender: a context manager, in which it runs."""
+        return WebProcess(self.variables, self.log("web"))
 
     @contextmanager
     def sender(self, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
@@ -147,9 +130,3 @@ class Environment:
         """Return what all processes have logged so far."""
         logs = sorted(self.folder.glob("*.log"))
         return "".join(path.read_text(encoding="utf-8", errors="replace") for path in logs)
-
-
-def _answers(base_url: str) -> bool:
-    with suppress(requests.RequestException):
-        return requests.get(f"{base_url}/healthz", timeout=2).ok
-    return False

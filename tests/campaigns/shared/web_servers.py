@@ -50,20 +50,6 @@ def web_behind_nginx(environment: Environment) -> Iterator[str]:
         yield base_url
 
 
-def memory_of_web(environment: Environment) -> float:
-    """Return the resident memory of our web server in kB, 0 where there is no /proc."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            is_web = b"--socket" in (process / "cmdline").read_bytes()
-            is_ours = environment.database.encode() in (process / "environ").read_bytes()
-            if is_web and is_ours:
-                held = re.search(r"VmRSS:\s+(\d+)", (process / "status").read_text())
-                return float(held[1]) if held else 0
-        except OSError:  # it ended, or belongs to another user
-            continue
-    return 0
-
-
 def _granian(template: str, port: int) -> list[str]:
     """Return the command in the comment at the top of the configuration, with another port."""
     (comment,) = re.findall(r"^#   (granian (?:.*\n#    )*.*)$", template, re.MULTILINE)

@@ -63,8 +63,8 @@ class _Asked:
 
 def run(environment: Environment, size: int, report: Report) -> None:
     answers = []
-    with environment.web() as base_url:
-        answers += _try(environment, "the web that ships", address_of(base_url), size, report)
+    with environment.web() as web:
+        answers += _try(environment, "the web that ships", address_of(web.base_url), size, report)
     if NGINX:
         with web_behind_nginx(environment) as base_url:
             answers += _try(environment, "nginx and granian", address_of(base_url), size, report)

@@ -42,9 +42,9 @@ def run(environment: Environment, size: int, report: Report) -> None:
     connection.close()  # it will not outlive the faults
     log = EventLog(environment.folder / "log.jsonl")
     injector = FaultInjector(environment, log, brief=is_brief)
-    with environment.web() as base_url, injector.sender():
-        environment.network.receipts_to = base_url
-        traffic = Traffic(base_url, customers, environment.random, log)
+    with environment.web() as web, injector.attached(web):
+        environment.network.receipts_to = web.base_url
+        traffic = Traffic(web.base_url, customers, environment.random, log)
         with traffic.flowing():
             rate = _calibrate(traffic, 0.4 if is_brief else size / 120, report)
             before = injector.memory()

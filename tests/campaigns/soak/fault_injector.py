@@ -1,47 +1,47 @@
-"""The injector: stops, kills, freezes, locks and fills what the product runs on, and mends it again."""
+"""Faults of what the product runs on: processes, locks, the database server and its disk."""
 
-import os
 import random
 import signal
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 
 import psycopg
 
 from tests.campaigns.shared.environment import Environment
+from tests.campaigns.shared.web_process import WebProcess, memory_of
 from tests.campaigns.soak.traffic import EventLog, FaultPeriod
 
-#: What the database's return is measured by.
+#: The fault after which the campaign measures how soon the database's return is noticed.
 OUTAGE = "PostgreSQL stopped"
 WEB_FAULTS = ("web killed", "web told to end, and started again", "web frozen")
 
 
 class FaultInjector:
-    """Breaks one thing at a time, and writes each into the log. With `brief` it mends it sooner."""
+    """Injects one fault at a time and writes each into the log. With `brief` faults are shorter."""
 
     def __init__(self, environment: Environment, log: EventLog, *, brief: bool) -> None:
         self._environment, self._log = environment, log
-        # Its own, so that the same seed brings the same faults whatever the traffic drew meanwhile.
+        # A generator of its own: the same seed gives the same faults, whatever the traffic draws meanwhile.
         self.chance = random.Random(environment.random.random())
         self._closing = ExitStack()
         self._away = 1.0 if brief else 3.0
         self._locked = 3.0 if brief else 6.0
 
     @contextmanager
-    def sender(self) -> Iterator[None]:
-        """The sending process, which is killed and started again."""
+    def attached(self, web: WebProcess) -> Iterator[None]:
+        """Inject faults into this web server, and into a sender that runs inside the context."""
+        self._web = web
         with self._closing:
-            self._process = self._closing.enter_context(self._environment.sender())
+            self._sender = self._closing.enter_context(self._environment.sender())
             yield
 
     def faults(self) -> dict[str, Callable[[], None]]:
-        """What can be broken here, by its name in the log."""
+        """Return the faults that are possible here, by their names in the log."""
         faults = {
-            WEB_FAULTS[0]: lambda: self._web(signal.SIGKILL),
-            WEB_FAULTS[1]: lambda: self._web(signal.SIGTERM),
+            WEB_FAULTS[0]: lambda: self._restart_web(signal.SIGKILL),
+            WEB_FAULTS[1]: lambda: self._restart_web(signal.SIGTERM),
             WEB_FAULTS[2]: self._freeze_web,
             "sender killed": self._kill_sender,
             "a lock held": self._lock,
@@ -58,31 +58,31 @@ class FaultInjector:
         return faults
 
     def inject(self, name: str) -> None:
-        """One of the faults, until it is mended."""
+        """Inject one of the faults; it is over on return."""
         began_at = time.monotonic()
         self.faults()[name]()
         self._log.write(FaultPeriod(name, began_at, time.monotonic()))
 
     def memory(self) -> dict[str, float]:
-        """Megabytes of web and sender, as far as they live at this moment."""
-        pids = {"web": web_process(), "sender": self._process.pid}
-        return {name: _megabytes(pid) for name, pid in pids.items() if pid}
+        """Return the megabytes that web and sender hold."""
+        pids = {"web": self._web.pid, "sender": self._sender.pid}
+        return {name: round(memory_of(pid) / 1024, 1) for name, pid in pids.items()}
 
-    def _web(self, number: int) -> None:
-        """Its supervisor keeps the socket and starts it again in a few seconds."""
-        if pid := web_process():
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+    def _restart_web(self, number: signal.Signals) -> None:
+        """End the web by this signal and start it again after a while, as systemd would."""
+        self._web.stop(number)
+        time.sleep(self._away)
+        self._web.start()
 
     def _freeze_web(self) -> None:
-        self._web(signal.SIGSTOP)
+        self._web.send_signal(signal.SIGSTOP)
         time.sleep(self._away)
-        self._web(signal.SIGCONT)
+        self._web.send_signal(signal.SIGCONT)
 
     def _kill_sender(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._process = self._closing.enter_context(self._environment.sender())
+        self._sender.kill()
+        self._sender.wait()
+        self._sender = self._closing.enter_context(self._environment.sender())
 
     def _lock(self) -> None:
         if self._environment.kind == "postgres":
@@ -103,7 +103,7 @@ class FaultInjector:
             time.sleep(self._locked)
 
     def _hold_slots(self) -> None:
-        """Who wants a row waits twice: behind those that came before, and then for who holds it."""
+        """Lock every slot: a reply then waits twice, for those before it and for the holder of the lock."""
         with psycopg.connect(self._environment.database) as connection:
             connection.execute("SELECT 1 FROM bookings_slot FOR UPDATE")
             time.sleep(self._locked)
@@ -128,26 +128,3 @@ class FaultInjector:
         cluster.stop()
         time.sleep(self._away)
         cluster.start()
-
-
-def web_process() -> int | None:
-    """The server that answers: the child of the supervisor that is a child of ours."""
-    supervisors = [pid for pid in _children(os.getpid()) if "serve" in _command(pid)]
-    return next((pid for parent in supervisors for pid in _children(parent)), None)
-
-
-def _children(pid: int) -> list[int]:
-    return [int(line) for line in _ps("pid=", "--ppid", str(pid)).split()]
-
-
-def _command(pid: int) -> list[str]:
-    return _ps("args=", "-p", str(pid)).split()
-
-
-def _megabytes(pid: int) -> float:
-    return round(int(_ps("rss=", "-p", str(pid)) or 0) / 1024, 1)
-
-
-def _ps(*arguments: str) -> str:
-    command = ["ps", "-o", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
