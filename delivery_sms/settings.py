@@ -1,4 +1,4 @@
-"""Everything the project can be told. Each env name stands in .env.example and the README.
+"""All settings of the project. Each environment variable is in .env.example and docs/configuration.md.
 
 What must stop a start is raised here: system checks do not run under a foreign web server.
 """

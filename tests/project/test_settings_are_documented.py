@@ -1,4 +1,4 @@
-"""settings.py, .env.example and the README name the same settings."""
+"""settings.py, .env.example and docs/configuration.md name the same settings."""
 
 import re
 from pathlib import Path
@@ -19,9 +19,9 @@ def read():
     return asked | {"ENV_FILE"}
 
 
-def test_the_example_names_every_setting(read):
+def test_example_names_every_setting(read):
     assert names(".env.example", r"^([A-Z_]+)=") == read
 
 
-def test_the_readme_has_a_row_for_every_setting(read):
-    assert names("README.md", r"^\| `([A-Z_]+)`") == read
+def test_configuration_page_has_a_row_for_every_setting(read):
+    assert names("docs/configuration.md", r"^\| `([A-Z_]+)`") == read
