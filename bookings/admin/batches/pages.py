@@ -251,7 +251,7 @@ class BatchEntryAdmin(HistoryAdminMixin, KeptAdmin):
     settled = moment_column("settled_at", "seen to")
     why = name_column("left_out", "left out because")
     fields = ["batch", "booking_link", "settled", "why"]
-    list_display = ["row", "batch_link", "booking_link", "notification", "settled", "why"]
+    list_display = ["row", "batch_link", "booking_link", "notification_shown", "settled", "why"]
     list_display_links = ["row"]
     list_select_related = ["batch", "booking", "notification__booking"]
     list_filter = [("left_out", admin.EmptyFieldListFilter)]
@@ -269,7 +269,7 @@ class BatchEntryAdmin(HistoryAdminMixin, KeptAdmin):
         return format_html('<a class="link" href="{}">{}</a>', address, visible(str(entry.batch)))
 
     @display(description="notification")
-    def notification(self, entry: BatchEntry) -> str:
+    def notification_shown(self, entry: BatchEntry) -> str:
         if entry.notification is None:
             return "" if entry.settled_at else "waits"
         address = reverse("admin:bookings_notification_change", args=[entry.notification_id])

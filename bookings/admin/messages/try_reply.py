@@ -20,7 +20,7 @@ _LONGEST = 200_000
 class TryForm(forms.Form):
     """Texts, and the notification that they are tried against."""
 
-    messages = forms.CharField(
+    texts = forms.CharField(
         label="Texts",
         max_length=_LONGEST,
         widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false"}),

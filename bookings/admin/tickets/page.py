@@ -59,7 +59,7 @@ class Offer:
     """A notification that the customer was asked, with its options."""
 
     notification: Notification
-    offers: list[Offered]
+    options: list[Offered]
     is_open: bool
     shown: str  # how the delivery stands, as `changed_since` knows it
 
