@@ -1,4 +1,7 @@
-"""`race`: the same instant, again and again. One effect, one place, one notification, one claim; and no errors."""
+"""Campaign `race`: eight threads act at the same instant, again and again.
+
+One fact must have one effect: one move, one place, one notification, one claim; and no lock errors. Sizes are rounds.
+"""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -10,16 +13,16 @@ from tests.campaigns.race.race_round import THREADS, RaceRound, SimultaneousCall
 from tests.campaigns.shared.environment import Environment
 from tests.campaigns.shared.report import Report
 
-FULL, SMALL = 500, 8  # rounds
+FULL, SMALL = 500, 8
 
-_MOST_ROUNDS_WITH_BUG = 40  # at the most: each seeded bug is run until it is caught
+_MOST_ROUNDS_WITH_BUG = 40  # within which a seeded bug must be found
 
 
 def run(environment: Environment, size: int, report: Report) -> None:
     from bookings.web.webhooks import deadline
 
     logging.getLogger("bookings").setLevel(logging.ERROR)
-    # Eight threads of one process wait for one another, on a machine that may be busy with other things.
+    # Eight threads of one process wait for one another: no webhook may run out of time on a busy machine.
     deadline.CUT_AFTER = deadline.LAST_TURN = 60.0
     user, sessions = _staff()
     with closing(SimultaneousCalls()) as simultaneous:
@@ -33,7 +36,7 @@ def run(environment: Environment, size: int, report: Report) -> None:
             report.tried(f"rounds of {THREADS} threads, four instants each")
             for fault in play(number):
                 report.found(f"round {number}: {fault}")
-        _look_at_outcomes(report)
+        _report_outcomes(report)
         for line in environment.contradictions():
             report.found(line)
         bugs = {
@@ -46,7 +49,7 @@ def run(environment: Environment, size: int, report: Report) -> None:
 
 
 def _staff() -> tuple[Any, list[Any]]:
-    """A dispatcher, and three browser tabs of one session."""
+    """Return a dispatcher, and three clients that share one session, as browser tabs do."""
     from django.contrib.auth.models import User
     from django.test import Client
 
@@ -58,8 +61,8 @@ def _staff() -> tuple[Any, list[Any]]:
     return user, tabs
 
 
-def _look_at_outcomes(report: Report) -> None:
-    """Valid traffic succeeded, and both ends of the races were seen."""
+def _report_outcomes(report: Report) -> None:
+    """Report that valid traffic succeeded, and that races were won and lost."""
     from django.db.models import Count
 
     from bookings.models import InboundMessage, OutboundMessage
@@ -78,8 +81,8 @@ def _look_at_outcomes(report: Report) -> None:
 def _run_with_bug(
     name: str, bug: Callable[[], Any], play: Callable[[int], list[str]], first: int, report: Report
 ) -> int:
-    """Run with a bug until it is caught; the number of the next round."""
-    logging.disable()  # what it breaks would be logged
+    """Run rounds with a bug until one finds it; returns the number of the next round."""
+    logging.disable()  # the bug's errors
     with bug():
         for number in range(first, first + _MOST_ROUNDS_WITH_BUG):
             if faults := play(number):
@@ -90,11 +93,11 @@ def _run_with_bug(
     return number + 1
 
 
-# Bugs, sown from outside
+# Seeded bugs
 
 
 @contextmanager
-def _nobody_locks_the_customer() -> Iterator[None]:
+def _without_customer_lock() -> Iterator[None]:
     with (
         patch("bookings.replies.service.lock_customer", lambda *msisdns: None),
         patch("bookings.notifications.asking.lock_customer", lambda *msisdns: None),
@@ -103,13 +106,13 @@ def _nobody_locks_the_customer() -> Iterator[None]:
 
 
 @contextmanager
-def _nobody_locks_the_slot() -> Iterator[None]:
+def _without_slot_lock() -> Iterator[None]:
     with patch("bookings.models.schedule.SlotQuerySet.locked", lambda rows: rows.order_by("pk")):
         yield
 
 
 @contextmanager
-def _looks_before_it_stores() -> Iterator[None]:
+def _select_before_insert() -> Iterator[None]:
     from bookings.models.inbound import InboundMessageQuerySet
 
     store = InboundMessageQuerySet.store
@@ -128,8 +131,8 @@ def _looks_before_it_stores() -> Iterator[None]:
 
 
 @contextmanager
-def _claims_without_a_guard() -> Iterator[None]:
-    """What is due is read first, and then taken, whoever took it meanwhile."""
+def _claim_without_condition() -> Iterator[None]:
+    """Read what is due, then claim it although another sender may have claimed it meanwhile."""
     import secrets
 
     from django.db.models import F
@@ -151,8 +154,8 @@ def _claims_without_a_guard() -> Iterator[None]:
 
 
 @contextmanager
-def _transactions_begin_by_reading() -> Iterator[None]:
-    """SQLite's own default: who reads first may find that it cannot write any more."""
+def _deferred_transactions() -> Iterator[None]:
+    """Use SQLite's default mode, in which a transaction that has read may be unable to write."""
     from django.db import connection
 
     with patch.dict(connection.settings_dict["OPTIONS"], transaction_mode="DEFERRED"):
@@ -161,11 +164,11 @@ def _transactions_begin_by_reading() -> Iterator[None]:
     connection.close()
 
 
-_BUGS = {"a claim that reads, then writes": _claims_without_a_guard}
-#: On SQLite a transaction is alone from its first statement on (IMMEDIATE), so that these locks change nothing there.
+_BUGS = {"a claim that reads, then writes": _claim_without_condition}
+#: Not on SQLite: its IMMEDIATE transactions exclude one another from their first statement on.
 _BUGS_ON_POSTGRES = {
-    "no lock on the customer": _nobody_locks_the_customer,
-    "no lock on the slots": _nobody_locks_the_slot,
-    "a look before the insert": _looks_before_it_stores,
+    "no lock on the customer": _without_customer_lock,
+    "no lock on the slots": _without_slot_lock,
+    "a look before the insert": _select_before_insert,
 }
-_BUGS_ON_SQLITE = {"transactions that begin by reading": _transactions_begin_by_reading}
+_BUGS_ON_SQLITE = {"transactions that begin by reading": _deferred_transactions}

@@ -1,4 +1,4 @@
-"""One round of the race: a day of its own, customers of its own, and what is done to them at the same instant."""
+"""One round of the race: new days, new customers, and acts on them at the same instant."""
 
 import datetime as dt
 from collections import Counter
@@ -19,13 +19,13 @@ _message_ids = count(1)
 
 
 class SimultaneousCalls:
-    """Eight threads that connect to the database first, and then act at the same instant."""
+    """Runs acts in eight threads, which connect to the database first and then start at the same instant."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS)
 
     def do(self, *acts: Act) -> list[Any]:
-        """What each returned, or the exception that it raised."""
+        """Run the acts; returns for each its result or the exception that it raised."""
         barrier = Barrier(len(acts), timeout=30)
         return list(self._threads.map(lambda act: _wait_and_do(act, barrier), acts))
 
@@ -40,14 +40,14 @@ def _wait_and_do(act: Act, barrier: Barrier) -> Any:
         connection.ensure_connection()
         barrier.wait()
         return act()
-    except Exception as error:  # is a fault of the round
+    except Exception as error:  # reported as a fault of the round
         return error
     finally:
         connection.close()
 
 
 class RecordingGateway:
-    """A gateway in this process, which takes everything and notes it."""
+    """A gateway that accepts every text and counts it."""
 
     name = "vonage"
 
@@ -62,11 +62,11 @@ class RecordingGateway:
         return SendResult(verdict=Verdict.ACCEPTED, parts=(part,), code="0")
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 class RaceRound:
-    """Customers in a slot of their own; on the next day one place is left, and the day after there is room.
+    """Customers in a new slot; on the next day one place is left, on the day after there is room.
 
     `faults` are the promises that this round broke.
     """
@@ -86,7 +86,7 @@ class RaceRound:
 
         hour, place = divmod(self._number, _ROUNDS_PER_HOUR)
         first = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=3 + 3 * place)
-        self.booked, self.tight, self.roomy = (  # an earlier round may have made one of them
+        self.booked, self.tight, self.roomy = (  # an earlier round may have created one of them
             Slot.objects.update_or_create(
                 date=first + dt.timedelta(days=day),
                 window_start=dt.time(7 + hour),
@@ -147,7 +147,7 @@ class RaceRound:
         self._expect_200(said[3:])
 
     def _send_all(self) -> None:
-        """Eight claimers, until nothing is left to claim."""
+        """Claim and hand over in eight threads until nothing is left to claim."""
         from bookings.outbox import claiming
         from bookings.outbox.sending import hand_over
 
@@ -165,7 +165,7 @@ class RaceRound:
         self.faults += [f"message {pk} was claimed {n} times" for pk, n in claims.items() if n > 1]
 
     def _expect_200(self, said: Any) -> None:
-        """A 503 is a lock error, as is what is raised without a view around it."""
+        """Report answers other than 200. A 503 is a lock error, as is any exception."""
         for answer in said:
             if isinstance(answer, Exception) or (isinstance(answer, int) and answer != 200):
                 self.faults.append(f"answered with {answer!r}")
@@ -209,7 +209,7 @@ class RaceRound:
 
 
 def _wrong_with(booking: Any) -> Iterator[str]:
-    """Its slot is where the last change led, and each began where the one before ended; one effect per reply."""
+    """Yield breaks in the chain of a booking's slot changes, and replies with more than one effect."""
     changes = booking.slot_changes.order_by("pk").values_list("from_slot", "to_slot")
     ends = [to_slot for _, to_slot in changes]
     if [from_slot for from_slot, _ in changes[1:]] != ends[:-1]:
@@ -226,7 +226,7 @@ def _wrong_with(booking: Any) -> Iterator[str]:
 
 
 def _reply(booking: Any, text: str, *, part: int = 0) -> Act:
-    """The inbound webhook with one message id, however often it is called."""
+    """Return an act that posts a reply to the inbound webhook, with the same message id each time."""
     from django.test import Client
 
     from bookings.gateways.signature import sign

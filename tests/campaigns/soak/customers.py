@@ -1,4 +1,4 @@
-"""Customers who have been asked and have not answered yet: many, each with a number of their own."""
+"""Customers who have been notified and have not replied yet, each with a phone number of their own."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _PLACES = ("door", "door", "post_office")  # of the options 1 to 3
 
 @dataclass(frozen=True)
 class Customer:
-    """What they were asked: for each digit the id of its slot, and the words that an acknowledgement has for it."""
+    """A customer's options: for each digit the id of its slot, and the words of an acknowledgement for it."""
 
     msisdn: str
     reference: str
@@ -24,7 +24,7 @@ class Customer:
 
 
 def create_customers(count: int) -> list[Customer]:
-    """So many customers, each with one booking and one open notification that has been handed over."""
+    """Create so many customers, each with one booking and one open notification that has been handed over."""
     from bookings.models import Booking
 
     offers = list(islice(cycle(_offers()), count))
@@ -32,7 +32,7 @@ def create_customers(count: int) -> list[Customer]:
         Booking(reference=f"P-{n:06}", msisdn=f"4477{n:08}", slot=offer[0])
         for n, offer in enumerate(offers, 1)
     )
-    _ask(bookings, offers)
+    _notify(bookings, offers)
     return [
         Customer(
             msisdn=booking.msisdn,
@@ -44,7 +44,7 @@ def create_customers(count: int) -> list[Customer]:
     ]
 
 
-def _ask(bookings: list[Any], offers: list[list[Any]]) -> None:
+def _notify(bookings: list[Any], offers: list[list[Any]]) -> None:
     from bookings.models import Notification, SlotOption
 
     now = dt.datetime.now(dt.UTC)
@@ -73,7 +73,7 @@ def _ask(bookings: list[Any], offers: list[list[Any]]) -> None:
 
 
 def _offers() -> Iterator[list]:
-    """The slots of the options 1 to 3, for each day and window: as booked, the day after, the post office."""
+    """Yield the slots of options 1 to 3 for each day and window: as booked, the next day, the post office."""
     from bookings.models import Slot
 
     today = dt.datetime.now(dt.UTC).date()
@@ -89,7 +89,7 @@ def _offers() -> Iterator[list]:
 
 
 def _words(slot) -> str:
-    """Written out here by hand: nothing of the product is asked."""
+    """Return the slot as an acknowledgement names it, without the product's code."""
     where = "the post office, " if slot.place == "post_office" else ""
     window = f"{slot.window_start:%H:%M}-{slot.window_end:%H:%M}"
     return f"{where}{slot.date:%a} {slot.date.day} {slot.date:%b} {window}"

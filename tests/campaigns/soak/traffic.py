@@ -1,4 +1,4 @@
-"""Replies as Vonage delivers them: at a steady rate, again until they are taken, and now and then once more."""
+"""Replies as Vonage delivers them: at a steady rate, repeated until they get a 200, and sometimes once more."""
 
 import heapq
 import hmac
@@ -21,29 +21,29 @@ from tests.fake_vonage import new_id
 from tests.processes import SECRET, VIRTUAL_NUMBER
 
 _THREADS = 24
-_TIMEOUT = 15  # seconds: Vonage waits no longer
-_KEPT_ALIVE = 5  # seconds: the server closes a connection that stands still for 10
-_MOST_WAITING = 15  # seconds' worth of replies: more than any fault lasts
-_COPIED, _FORGED = 0.1, 0.01  # which share of the replies
+_TIMEOUT = 15  # seconds, as Vonage
+_KEPT_ALIVE = 5  # seconds: the server closes an idle connection after 10
+_MOST_WAITING = 15  # seconds of replies, longer than any fault
+_COPIED, _FORGED = 0.1, 0.01  # shares of the replies
 
 
 @dataclass(frozen=True)
 class DeliveryAttempt:
-    """One try to deliver one reply, and how it was answered: a line of the log. Times are monotonic."""
+    """One attempt to deliver one reply, and its answer: a line of the log. Times are monotonic seconds."""
 
     message_id: str
     msisdn: str
     digit: int
-    kind: str  # reply, copy (delivered again although it was taken) or forged
+    kind: str  # reply, copy (delivered again after its 200) or forged
     sent_at: float
     answered_at: float
-    status: int | None  # None: the connection broke, so nobody knows whether it was taken
+    status: int | None  # None: the connection broke, so the outcome is unknown
     retry_after: str
 
 
 @dataclass(frozen=True)
 class FaultPeriod:
-    """What the injector did, and from when to when: the other kind of line."""
+    """An injected fault and its times: the other kind of line."""
 
     fault: str
     began_at: float
@@ -51,7 +51,7 @@ class FaultPeriod:
 
 
 class EventLog:
-    """Everything that happened, one JSON object a line, written as it happens."""
+    """A file with one JSON object a line, written while things happen."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
@@ -72,7 +72,7 @@ class EventLog:
 
 @dataclass(order=True)
 class ScheduledDelivery:
-    """One try that is due, of a reply with the digit of one of the customer's options."""
+    """An attempt that is due, of a reply with the digit of one of the customer's options."""
 
     due_at: float
     number: int
@@ -83,8 +83,10 @@ class ScheduledDelivery:
 
 
 class Traffic:
-    """Sends replies to `base_url`: each customer the next one only when the last was taken, so that it is
-    decidable which was the last."""
+    """Sends replies to `base_url`.
+
+    A customer replies again only after the last reply got its 200, so that it is certain which reply is the last.
+    """
 
     def __init__(
         self, base_url: str, customers: list[Customer], chance: random.Random, log: EventLog
@@ -99,7 +101,7 @@ class Traffic:
 
     @contextmanager
     def flowing(self) -> Iterator[None]:
-        """With the threads that deliver."""
+        """Run the threads that deliver."""
         threads = [threading.Thread(target=self._deliver_all) for _ in range(_THREADS)]
         for thread in threads:
             thread.start()
@@ -113,9 +115,9 @@ class Traffic:
                 thread.join()
 
     def offer(self, rate: float, seconds: float) -> int:
-        """Replies at this rate, whether the last ones were taken or not; returns how many.
+        """Offer replies at this rate, whether or not earlier ones have their 200; returns how many.
 
-        Fewer, if so many are not taken yet that a machine which others slow down would never make good for it.
+        Fewer are offered while 15 s of replies are open, so that a slow machine can catch up.
         """
         began_at, offered, most_open = time.monotonic(), 0, max(100, _MOST_WAITING * rate)
         while (elapsed := time.monotonic() - began_at) < seconds:
@@ -126,12 +128,12 @@ class Traffic:
         return offered
 
     def finish(self, seconds: float) -> bool:
-        """Wait until everything is taken; False if it is not by then."""
+        """Wait until every reply has its 200; returns False if some have not after so many seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._open, seconds)
 
     def _offer_one(self) -> bool:
-        """False: every customer waits for the end of the last one."""
+        """Schedule one reply; returns False if every customer still waits for a 200."""
         is_forged = self._chance.random() < _FORGED
         with self._changed:
             if not self._idle:
@@ -139,7 +141,7 @@ class Traffic:
             customer = self._idle.popleft()
             if is_forged:
                 self._idle.append(customer)
-            self._plan(
+            self._schedule(
                 time.monotonic(),
                 customer,
                 self._chance.choice(list(customer.slots)),
@@ -148,7 +150,7 @@ class Traffic:
             )
         return True
 
-    def _plan(self, due_at: float, *what: Any) -> None:
+    def _schedule(self, due_at: float, *what: Any) -> None:
         self._open += 1
         self._number += 1
         heapq.heappush(self._waiting, ScheduledDelivery(due_at, self._number, *what))
@@ -160,10 +162,10 @@ class Traffic:
         while (delivery := self._next()) is not None:
             if time.monotonic() - used_at > _KEPT_ALIVE:
                 connection.close()
-            told = _deliver(connection, delivery)
-            used_at = told.answered_at
-            self._log.write(told)
-            self._after(delivery, told)
+            attempt = _deliver(connection, delivery)
+            used_at = attempt.answered_at
+            self._log.write(attempt)
+            self._after(delivery, attempt)
         connection.close()
 
     def _next(self) -> ScheduledDelivery | None:
@@ -175,19 +177,19 @@ class Traffic:
                 self._changed.wait(wait)
         return None
 
-    def _after(self, delivery: ScheduledDelivery, told: DeliveryAttempt) -> None:
-        """Refused or broken: again in a second or so. Taken: the customer may write again."""
+    def _after(self, delivery: ScheduledDelivery, attempt: DeliveryAttempt) -> None:
+        """Repeat what was refused or broken after a second or so; after a 200 the customer may reply again."""
         customer, kind = delivery.customer, delivery.kind
         again = (customer, delivery.digit, kind, delivery.message_id)
         with self._changed:
-            is_over = told.status == (401 if kind == "forged" else 200)
+            is_over = attempt.status == (401 if kind == "forged" else 200)
             if not is_over:
-                self._plan(time.monotonic() + random.uniform(0.5, 1.5), *again)
+                self._schedule(time.monotonic() + random.uniform(0.5, 1.5), *again)
             elif kind == "reply":
                 self._idle.append(customer)
                 if random.random() < _COPIED:
                     copy = (customer, delivery.digit, "copy", delivery.message_id)
-                    self._plan(time.monotonic() + random.uniform(1, 5), *copy)
+                    self._schedule(time.monotonic() + random.uniform(1, 5), *copy)
             self._open -= 1
             self._changed.notify_all()
 
@@ -219,7 +221,7 @@ def _deliver(
 
 
 def signed_fields(delivery: ScheduledDelivery) -> dict[str, str]:
-    """A reply as Vonage sends it, signed; a forged one by somebody who does not have the secret."""
+    """Return a reply as Vonage sends it, signed; a forged one is signed with another secret."""
     now = datetime.now(UTC)
     fields = {
         "api-key": "abcd1234",

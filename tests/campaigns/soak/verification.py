@@ -1,6 +1,6 @@
-"""The find_violations: compares what was told with what is stored and what was sent. Asks nothing of the rule.
+"""Compares the deliveries of a run with what is stored and what was sent, without the product's code.
 
-A reply that got a 200 has its effect once; one whose connection broke may have it, but not twice.
+A reply that got a 200 must have its effect once; one whose connection broke may have it, but not twice.
 """
 
 import sqlite3
@@ -16,7 +16,7 @@ from tests.campaigns.soak.customers import Customer
 from tests.campaigns.soak.traffic import DeliveryAttempt
 
 _CHOSEN = {"moved", "kept", "already"}
-#: An acknowledgement of a sender that was killed in its call, or that a newer one took the place of.
+#: States of an acknowledgement that may not have been sent: its sender was killed, or a newer one replaced it.
 _MAY_BE_MISSING = {"unknown", "cancelled", "sending"}
 
 _INBOUND = "SELECT gateway_message_id, outcome FROM bookings_inboundmessage ORDER BY id"
@@ -34,7 +34,7 @@ _MESSAGES = """
 
 @dataclass(frozen=True)
 class Observations:
-    """What is stored, and what reached the network."""
+    """What is stored and what reached the network."""
 
     inbound: Sequence[tuple[str, str]]  # id, outcome
     changes: Sequence[tuple[str, int, int, str]]  # customer, from, to, by which reply
@@ -44,7 +44,7 @@ class Observations:
 
 
 def collect_observations(database: str, posts: Iterable[tuple[str, str, str]]) -> Observations:
-    """Read the database by its own address, past the product."""
+    """Read the database directly, without Django."""
     path = database.removeprefix("sqlite:///")
     driver: Any = sqlite3 if path != database else psycopg
     with closing(driver.connect(path)) as connection:
@@ -58,26 +58,26 @@ def collect_observations(database: str, posts: Iterable[tuple[str, str, str]]) -
 
 
 def find_violations(
-    told: Sequence[DeliveryAttempt], customers: Iterable[Customer], observations: Observations
+    deliveries: Sequence[DeliveryAttempt], customers: Iterable[Customer], observations: Observations
 ) -> Iterator[str]:
-    """A sentence for each broken promise."""
-    yield from _answers(told)
-    applied = _applied(told, observations)
-    yield from _stored(told, observations)
+    """Yield a sentence for each broken promise."""
+    yield from _wrong_answers(deliveries)
+    applied = _replies_with_effect(deliveries, observations)
+    yield from _wrong_rows(deliveries, observations)
     changes = defaultdict(list)
     for msisdn, *change in observations.changes:
         changes[msisdn].append(tuple(change))
     for customer in customers:
-        yield from _moves(
+        yield from _wrong_moves(
             customer, applied[customer.msisdn], changes[customer.msisdn], observations
         )
-    yield from _acknowledged(applied, observations)
-    yield from _last_words(customers, applied, observations)
+    yield from _wrong_acknowledgements(applied, observations)
+    yield from _wrong_last_texts(customers, applied, observations)
 
 
-def _answers(told: Sequence[DeliveryAttempt]) -> Iterator[str]:
-    """Whatever is broken, nothing but 503 with Retry-After is said; to who forges, nothing but 401."""
-    for line in told:
+def _wrong_answers(deliveries: Sequence[DeliveryAttempt]) -> Iterator[str]:
+    """Yield answers other than 200 and 503 with Retry-After, or other than 401 to a forged request."""
+    for line in deliveries:
         if line.kind == "forged":
             if line.status not in {401, None}:
                 yield f"{line.message_id}: forged, and answered with {line.status}"
@@ -87,37 +87,37 @@ def _answers(told: Sequence[DeliveryAttempt]) -> Iterator[str]:
             yield f"{line.message_id}: 503 without Retry-After"
 
 
-def _applied(
-    told: Sequence[DeliveryAttempt], observations: Observations
+def _replies_with_effect(
+    deliveries: Sequence[DeliveryAttempt], observations: Observations
 ) -> dict[str, list[DeliveryAttempt]]:
-    """The replies that must have their effect, for each customer in their order: taken, or stored at least."""
+    """Return the replies that must have their effect, by customer and in order: those with a 200 and those stored."""
     stored = {message_id for message_id, _ in observations.inbound}
     found: dict[str, dict[str, DeliveryAttempt]] = defaultdict(dict)
-    for line in told:
+    for line in deliveries:
         if line.kind == "reply" and (line.status == 200 or line.message_id in stored):
             found[line.msisdn].setdefault(line.message_id, line)
     return defaultdict(list, {msisdn: list(lines.values()) for msisdn, lines in found.items()})
 
 
-def _stored(told: Sequence[DeliveryAttempt], observations: Observations) -> Iterator[str]:
+def _wrong_rows(deliveries: Sequence[DeliveryAttempt], observations: Observations) -> Iterator[str]:
     rows = [message_id for message_id, _ in observations.inbound]
-    for message_id in {line.message_id for line in told if line.status == 200} - set(rows):
-        yield f"{message_id}: LOST, taken with a 200 and not stored"
+    for message_id in {line.message_id for line in deliveries if line.status == 200} - set(rows):
+        yield f"{message_id}: LOST, answered with 200 and not stored"
     yield from _more_than_once(rows, "stored")
-    for message_id in set(rows) - {line.message_id for line in told if line.kind != "forged"}:
-        yield f"{message_id}: stored, though no customer wrote it"
+    for message_id in set(rows) - {line.message_id for line in deliveries if line.kind != "forged"}:
+        yield f"{message_id}: stored, though no customer sent it"
     for message_id, outcome in observations.inbound:
         if outcome not in _CHOSEN:
             yield f"{message_id}: its outcome is {outcome or 'missing'}"
 
 
-def _moves(
+def _wrong_moves(
     customer: Customer,
     replies: list[DeliveryAttempt],
     changes: list[tuple],
     observations: Observations,
 ) -> Iterator[str]:
-    """The booking went where the replies say, in their order, and nowhere else."""
+    """Yield moves of the booking other than those that the replies ask for, in their order."""
     slot, expected = customer.slots[1], []
     for reply in replies:
         wanted = customer.slots[reply.digit]
@@ -131,10 +131,10 @@ def _moves(
         yield f"{customer.reference}: WRONG SLOT, not where its last reply put it"
 
 
-def _acknowledged(
+def _wrong_acknowledgements(
     applied: dict[str, list[DeliveryAttempt]], observations: Observations
 ) -> Iterator[str]:
-    """One acknowledgement for each reply, and never more than one POST for it."""
+    """Yield replies without exactly one acknowledgement, and acknowledgements that were posted twice."""
     answers = Counter(message_id for _, message_id, _ in observations.messages)
     replies = {reply.message_id for replies in applied.values() for reply in replies}
     for message_id in replies | set(answers):
@@ -147,12 +147,15 @@ def _acknowledged(
         yield f"{ref}: sent as an SMS that nobody knows of"
 
 
-def _last_words(
+def _wrong_last_texts(
     customers: Iterable[Customer],
     applied: dict[str, list[DeliveryAttempt]],
     observations: Observations,
 ) -> Iterator[str]:
-    """The last text a customer got tells where the booking is; or it was lost with a killed sender."""
+    """Yield customers whose last text names another slot than their booking's.
+
+    The last acknowledgement may be missing if its sender was killed.
+    """
     answered = {ref: message_id for ref, message_id, _ in observations.messages}
     state = {message_id: state for _, message_id, state in observations.messages}
     last = {
@@ -171,7 +174,7 @@ def _last_words(
 
 
 def unsent_acknowledgements(observations: Observations) -> dict[str, int]:
-    """How many acknowledgements have not reached the network, by their state."""
+    """Count the acknowledgements that have not reached the network, by their state."""
     posted = {_ref(client_ref) for client_ref, _, _ in observations.posts}
     return dict(Counter(state for ref, _, state in observations.messages if ref not in posted))
 
