@@ -1,9 +1,9 @@
-"""How long the senders take to ask the customers of a batch, and how many queries each customer takes.
+"""Time for the senders to notify the customers of a batch, and the queries for each customer.
 
     TEST_DATABASE_URL=postgres://user@host/any .venv/bin/python -m benchmarks.ask_batch [--customers 300]
 
-Each run makes a database of its own, on SQLite and, where TEST_DATABASE_URL names a PostgreSQL, on that too, and fills
-it with a history of 50,000 messages. Customers are asked as a sender asks them: a few at a time. Nothing is sent.
+Each run makes a new database, on SQLite and, where TEST_DATABASE_URL names a PostgreSQL, on that too, and fills it with
+a history of 50,000 messages. Customers are notified as a sender does it: a few at a time. Nothing is sent.
 """
 
 import argparse
@@ -24,15 +24,15 @@ _DAYS, _PLACES = 3, 2000  # of the batch, and for how many deliveries each of it
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--customers", type=int, default=300)
-    parser.add_argument("--history", type=int, default=_HISTORY, help="bookings of before")
+    parser.add_argument("--history", type=int, default=_HISTORY, help="bookings in the history")
     parser.add_argument("--database", choices=DATABASES, help="default: each that is available")
-    told = parser.parse_args()
-    if told.database is None:
-        size = ("--history", str(told.history), "--customers", str(told.customers))
+    options = parser.parse_args()
+    if options.database is None:
+        size = ("--history", str(options.history), "--customers", str(options.customers))
         return on_each("ask_batch", *size)
-    with Environment(told.database, seed=1) as environment:
-        fill(told.history, environment.random)
-        return _measure(told.database, told.customers)
+    with Environment(options.database, seed=1) as environment:
+        fill(options.history, environment.random)
+        return _measure(options.database, options.customers)
 
 
 def _measure(database: str, count: int) -> int:
@@ -68,7 +68,7 @@ def _measure(database: str, count: int) -> int:
 
 
 def _start(count: int) -> None:
-    """A batch of tomorrow's customers and those of the days after it."""
+    """Create a batch for customers of three days."""
     from django.contrib.auth.models import User
 
     from bookings.models import Booking, Slot

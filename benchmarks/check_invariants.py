@@ -1,4 +1,4 @@
-"""How long `check_invariants` takes on many messages, check by check.
+"""Time of `check_invariants` on many messages, check by check.
 
     TEST_DATABASE_URL=postgres://user@host/any .venv/bin/python -m benchmarks.check_invariants [--messages 100000]
 
@@ -28,7 +28,7 @@ _COST = Decimal("0.0333")
 _DAYS = 14
 _OPEN_FOR = dt.timedelta(days=2)
 _SENT_TWICE, _HAS_ONE_RECEIPT = 0.03, 0.7  # by their share
-#: What customers answer; the rest is silence.
+#: Outcomes of the replies by their share; "" is no reply.
 _REPLIES = {"moved": 45, "kept": 15, "not_understood": 15, "": 25}
 _VIRTUAL_NUMBER = "447700900000"
 
@@ -37,13 +37,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--messages", type=int, default=100_000, help="incoming and outgoing")
     parser.add_argument("--database", choices=DATABASES, help="default: each that is available")
-    told = parser.parse_args()
-    if told.database is None:
-        return on_each("check_invariants", "--messages", str(told.messages))
-    with Environment(told.database, seed=1) as environment:
-        bookings = round(told.messages / _MESSAGES_PER_BOOKING)
+    options = parser.parse_args()
+    if options.database is None:
+        return on_each("check_invariants", "--messages", str(options.messages))
+    with Environment(options.database, seed=1) as environment:
+        bookings = round(options.messages / _MESSAGES_PER_BOOKING)
         fill(bookings, environment.random)
-        return _measure(told.database)
+        return _measure(options.database)
 
 
 def _measure(database: str) -> int:
@@ -74,14 +74,14 @@ def _measure(database: str) -> int:
 
 
 def _took(read: Callable[[], Iterable[Any]]) -> tuple[float, float, list[Any]]:
-    """Seconds by the clock, seconds of this process's CPU (with SQLite that is all of it), and what was read."""
+    """Return wall seconds, CPU seconds of this process (with SQLite all of them), and the rows."""
     began, cpu = time.monotonic(), time.process_time()
     rows = list(read())
     return time.monotonic() - began, time.process_time() - cpu, rows
 
 
 def fill(bookings: int, chance: random.Random, *, days: int = _DAYS) -> None:
-    """So many bookings, asked within the last days, with all that happened to them: 2.5 messages each."""
+    """Create so many bookings, notified within the last days, with their whole history: 2.5 messages each."""
     from bookings.models import Consent, ConsentChange, Spending
 
     now = dt.datetime.now(dt.UTC)
@@ -97,7 +97,7 @@ def fill(bookings: int, chance: random.Random, *, days: int = _DAYS) -> None:
 
 
 def _msisdn(number: int) -> str:
-    """British mobiles, spread as they are."""
+    """Return a British mobile number, spread over the range."""
     return f"4473{number * 7919 % 10**8:08}"
 
 
@@ -110,7 +110,7 @@ def _create(rows: Iterable[Any]) -> list[Any]:
 
 
 def _slots(now: dt.datetime, days_back: int) -> dict[tuple[dt.date, int, str], Any]:
-    """By date, hour and place."""
+    """Return slots by date, hour and place."""
     from bookings.models import Place, Slot
 
     days = [now.date() + dt.timedelta(days=day) for day in range(-days_back, 9)]
@@ -137,7 +137,7 @@ def _fill_some(
     days: int,
     chance: Any,
 ) -> None:
-    """So many bookings, and all that happened to them."""
+    """Create bookings with their whole history."""
     asked_at = [now - dt.timedelta(minutes=chance.randint(60, days * 1440)) for _ in numbers]
     hours = [chance.choice((8, 11, 14, 17)) for _ in numbers]
     outcomes = chance.choices(list(_REPLIES), list(_REPLIES.values()), k=len(numbers))
@@ -152,7 +152,7 @@ def _fill_some(
 
 
 def _offer(slots: dict[Any, Any], asked_on: dt.date, hour: int) -> tuple[Any, Any, Any]:
-    """The slot it has, the next day, the post office."""
+    """Return the slots of the options: as booked, the next day, the post office."""
     day = asked_on + dt.timedelta(days=3)
     next_day = day + dt.timedelta(days=1)
     return slots[day, hour, "door"], slots[next_day, hour, "door"], slots[day, hour, "post_office"]
@@ -298,7 +298,7 @@ def _messages(notifications: list[Any], replies: list[Any]) -> list[Any]:
 
 
 def _handed_over(messages: list[Any], chance: random.Random) -> Counter[dt.date]:
-    """Their attempts, parts and receipts; returns the parts that cost something, by day."""
+    """Create attempts, parts and receipts; returns how many parts cost something, by day."""
     from bookings.models import SendAttempt
 
     attempts = _create(

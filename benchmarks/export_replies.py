@@ -1,10 +1,10 @@
-"""How long an export of replies takes and how much memory, and how soon their list is there.
+"""Time and memory of an export of replies, and time of their list.
 
     TEST_DATABASE_URL=postgres://user@host/any .venv/bin/python -m benchmarks.export_replies [--messages 340000]
 
-Makes a database of its own, on PostgreSQL if TEST_DATABASE_URL names one, else on SQLite, and fills it with a history
-of so many messages, three in ten of them replies. Each export runs in a process of its own, so that its peak of memory
-is its own: it must stay about the same from 10,000 rows to 100,000.
+Makes a new database, on PostgreSQL if TEST_DATABASE_URL names one, else on SQLite, and fills it with a history of so
+many messages, three in ten of them replies. Each export runs in a new process, so that its peak of memory is measured
+alone. The peak must stay about the same from 10,000 rows to 100,000.
 """
 
 import argparse
@@ -36,15 +36,15 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=340_000, help="incoming and outgoing")
     parser.add_argument("--database", choices=DATABASES)
     parser.add_argument("--export", nargs=2, help=argparse.SUPPRESS)
-    told = parser.parse_args()
-    if told.export:
-        _export(told.export[0], int(told.export[1]))
+    options = parser.parse_args()
+    if options.export:
+        _export(options.export[0], int(options.export[1]))
         return 0
-    database = told.database or ("postgres" if os.environ.get("TEST_DATABASE_URL") else "sqlite")
+    database = options.database or ("postgres" if os.environ.get("TEST_DATABASE_URL") else "sqlite")
     with Environment(database, seed=1) as environment:
         fill(_SEED, environment.random)
-        _multiply(told.messages)
-        print(f"{database}, {told.messages:,} messages", flush=True)
+        _multiply(options.messages)
+        print(f"{database}, {options.messages:,} messages", flush=True)
         print("file      rows  seconds  peak MB", flush=True)
         for kind in _KINDS:
             for rows in _ROWS:
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def _multiply(messages: int) -> None:
-    """Copies every message, move and acknowledgement, with keys of their own."""
+    """Copy every message, move and acknowledgement, with new keys, until there are so many messages."""
     from django.db import connection
 
     from bookings.models import InboundMessage, OutboundMessage, SlotChange
@@ -110,7 +110,7 @@ def _time_lists() -> None:
     client = Client()
     client.force_login(User.objects.create_superuser("ops"))
     print("seconds  list of replies", flush=True)
-    for query in ("", *_LISTS):  # the first one warms up
+    for query in ("", *_LISTS):  # the first is a warm-up
         began = time.perf_counter()
         response = client.get(
             f"/admin/bookings/inboundmessage/?{query}", headers={"host": "localhost"}

@@ -1,10 +1,9 @@
-"""How long a manifest takes in the browser's way: looked at, then imported slice by slice, and the same file again.
+"""Time of an import as the browser does it: preview, import slice by slice, and the same file again.
 
     TEST_DATABASE_URL=postgres://user@host/any .venv/bin/python -m benchmarks.import_manifest [--rows 10000]
 
-Each run makes a database of its own, on SQLite and, where TEST_DATABASE_URL names a PostgreSQL, on that too. Then the
-same rows are moved by one day each, which takes every booking's locks. Seconds depend on the machine and on who else
-uses it.
+Each run makes a new database, on SQLite and, where TEST_DATABASE_URL names a PostgreSQL, on that too. Then the same
+rows are moved by one day each, which locks every booking. Seconds depend on the machine and its load.
 """
 
 import argparse
@@ -25,11 +24,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--database", choices=DATABASES, help="default: each that is available")
-    told = parser.parse_args()
-    if told.database is None:
-        return on_each("import_manifest", "--rows", str(told.rows))
-    with Environment(told.database, seed=1):
-        return _measure(told.database, told.rows)
+    options = parser.parse_args()
+    if options.database is None:
+        return on_each("import_manifest", "--rows", str(options.rows))
+    with Environment(options.database, seed=1):
+        return _measure(options.database, options.rows)
 
 
 def _measure(database: str, count: int) -> int:
@@ -48,7 +47,7 @@ def _measure(database: str, count: int) -> int:
 
 
 def _run(what: str, content: bytes, user: Any) -> dict[str, int]:
-    """Look at a file and import it as the page does, request by request. Returns what was counted."""
+    """Preview a file and import it as the page does, request by request; returns the counts of its rows."""
     from bookings.dispatch.imports import slices
     from bookings.models import ManifestState
 
@@ -74,7 +73,7 @@ def _took(act: Any) -> float:
 
 
 def _file(count: int, days: int) -> bytes:
-    """Deliveries over a week of eight windows a day."""
+    """Return a CSV of deliveries over a week with eight windows a day."""
     first = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=days)
     text = io.StringIO(newline="")
     rows = csv.writer(text)

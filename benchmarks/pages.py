@@ -1,11 +1,10 @@
-"""How long the pages of staff take with 100,000 bookings and 500,000 messages.
+"""Time of the staff's pages with 100,000 bookings and 500,000 messages.
 
     TEST_DATABASE_URL=postgres://user@host/pages .venv/bin/python -m benchmarks.pages [--bookings 100000]
 
-The database is made and filled if it is not there yet, and stays: drop it when you are done. It must run on this
-machine. For each page: the milliseconds of CPU that the server and its database take, which is what the page takes on
-a machine that has nothing else to do; those of the database; its queries; the best and the first (cold) of the
-milliseconds by the clock; and the CPU in times of the page that shows nothing but what is around each page.
+The database is created and filled if it does not exist, and is kept: drop it when you are done. Its server must run on
+this machine. The columns are: CPU milliseconds of web and database, which an idle machine takes for the page; those of
+the database; queries; best and first (cold) wall milliseconds; and the CPU in times of an empty page.
 """
 
 import argparse
@@ -25,7 +24,7 @@ _AT_ONCE = 5000
 _MOST = 300  # milliseconds
 _WHY = ("The number is not in use.", "The phone was off for too long.", "The carrier refused it.")
 _PAGES = {
-    "nothing but the frame": "/admin/password_change/done/",
+    "an empty page": "/admin/password_change/done/",
     "dashboard": "/admin/",
     "dashboard, 7 days": "/admin/?since=7d",
     "dashboard, refreshed": "/admin/",
@@ -65,7 +64,7 @@ _PAGES = {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--bookings", type=int, default=100_000)
-    told = parser.parse_args()
+    options = parser.parse_args()
     server, _, name = os.environ["TEST_DATABASE_URL"].rpartition("/")
     with (
         psycopg.connect(f"{server}/postgres", autocommit=True) as admin,
@@ -80,13 +79,13 @@ def main() -> int:
     call_command("migrate", verbosity=0)
     from bookings.models import Booking
 
-    if Booking.objects.count() < told.bookings:
-        _fill(told.bookings)
+    if Booking.objects.count() < options.bookings:
+        _fill(options.bookings)
     return _measure()
 
 
 def _fill(bookings: int) -> None:
-    """Five messages for each booking: notification, reply, answer, a reminder and thanks; some lost, some waiting."""
+    """Create five messages for each booking, some lost and some waiting, in the order of production."""
     from benchmarks.check_invariants import fill
     from bookings.models import Booking, Sender
 
@@ -104,7 +103,7 @@ def _fill(bookings: int) -> None:
 
 
 def _hand_over() -> None:
-    """Each text in one or two parts, some seconds after it was queued; reminders after their notifications."""
+    """Hand over each text some seconds after it was queued, and reminders after their notifications."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -136,7 +135,7 @@ def _lose_some() -> None:
 
 
 def _leave_some_waiting(today: dt.date) -> None:
-    """Of the deliveries to come, 300 notifications that need a person, 200 of them still queued."""
+    """Open tickets for 300 notifications of future deliveries; 200 of these are still queued."""
     from bookings.models import Booking, OutboundMessage, Ticket
 
     some = Booking.objects.filter(slot__date__gte=today).order_by("pk")
@@ -157,7 +156,7 @@ def _leave_some_waiting(today: dt.date) -> None:
 
 
 def _lay_out() -> None:
-    """Put rows in the order of their days, as they come in real life, and tell the database of it."""
+    """Store rows in the order of their days, as in production, and update the database's statistics."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -251,7 +250,7 @@ def _measure() -> int:
 def _took(
     client: Any, address: str, headers: dict[str, str]
 ) -> tuple[float, float, list[float], int]:
-    """Milliseconds of CPU per view, ours and the database's; those of each view by the clock; and its queries."""
+    """Return CPU milliseconds per view of web and database, the wall milliseconds of each view, and its queries."""
     from django.db import connection
 
     clock, queries = [_clock(client, address, headers)], list[str]()
@@ -277,7 +276,7 @@ def _clock(client: Any, address: str, headers: dict[str, str]) -> float:
 
 
 def _cpu_of(pid: int) -> float:
-    """Seconds of CPU that a process of this machine has used."""
+    """Return the CPU seconds that a process of this machine has used."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

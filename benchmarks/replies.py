@@ -1,9 +1,9 @@
-"""How fast the web that ships takes replies, beside a probe of its webhook and the same replies once more.
+"""Replies a second of the product's web server, beside a bare probe of the webhook and repeated replies.
 
     TEST_DATABASE_URL=postgres://user@host/any .venv/bin/python -m benchmarks.replies [--replies 1000]
 
-Each run makes a database of its own, on SQLite and, where TEST_DATABASE_URL names a PostgreSQL, on that too, and posts
-as fast as it goes over 24 connections: more than the web has threads. No sender runs. It must run on Linux.
+Each run makes a new database, on SQLite and, where TEST_DATABASE_URL names a PostgreSQL, on that too, and posts as fast
+as it can over 24 connections, which are more than the web has threads. No sender runs. Linux only.
 """
 
 import argparse
@@ -30,21 +30,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--replies", type=int, default=1000)
     parser.add_argument("--database", choices=DATABASES, help="default: each that is available")
-    told = parser.parse_args()
-    if told.database is None:
-        return on_each("replies", "--replies", str(told.replies))
-    with Environment(told.database, seed=1) as environment, environment.web() as web:
-        warm, *replies = _replies(environment, told.replies + 1)
-        print(f"\n{told.database}: {told.replies} of each, over {_CONNECTIONS} connections")
-        _post(web, [warm] * 2 * _CONNECTIONS)  # each thread of the web has been at work
-        probe = _measure("a probe, which asks the database nothing", web, ["{}"] * told.replies)
+    options = parser.parse_args()
+    if options.database is None:
+        return on_each("replies", "--replies", str(options.replies))
+    with Environment(options.database, seed=1) as environment, environment.web() as web:
+        warm, *replies = _replies(environment, options.replies + 1)
+        print(f"\n{options.database}: {options.replies} of each, over {_CONNECTIONS} connections")
+        _post(web, [warm] * 2 * _CONNECTIONS)  # warms up each thread of the web
+        probe = _measure("a probe, without a query", web, ["{}"] * options.replies)
         _measure("a reply, which chooses a slot", web, replies, probe)
         _measure("the same reply once more", web, replies, probe)
     return 0
 
 
 def _replies(environment: Environment, count: int) -> list[str]:
-    """The bodies of as many requests, each of a customer who was asked."""
+    """Return the bodies of so many requests, each from a customer who was notified."""
     customers = create_customers(count)
     digits = (environment.random.choice(list(customer.slots)) for customer in customers)
     return [
@@ -54,7 +54,7 @@ def _replies(environment: Environment, count: int) -> list[str]:
 
 
 def _measure(name: str, web: WebProcess, bodies: list[str], probe: float = 0) -> float:
-    """Print what these took; returns the CPU of the web for each, in milliseconds."""
+    """Post and print the figures; returns the web's CPU milliseconds for each request."""
     before, began = web.cpu_seconds(), time.monotonic()
     answers = _post(web, bodies)
     took, cpu = time.monotonic() - began, 1000 * (web.cpu_seconds() - before) / len(bodies)
@@ -68,7 +68,7 @@ def _measure(name: str, web: WebProcess, bodies: list[str], probe: float = 0) ->
 
 
 def _post(web: WebProcess, bodies: list[str]) -> list[tuple[int, float]]:
-    """Each one's status, and seconds by the clock."""
+    """Post the bodies; returns for each the status and the wall seconds."""
     host = urlsplit(web.base_url).netloc
     waiting, answers = deque(bodies), list[tuple[int, float]]()
 

@@ -34,7 +34,7 @@ _MESSAGES = """
 
 @dataclass(frozen=True)
 class Observations:
-    """What is stored and what reached the network."""
+    """Stored rows, and the texts that reached the network."""
 
     inbound: Sequence[tuple[str, str]]  # id, outcome
     changes: Sequence[tuple[str, int, int, str]]  # customer, from, to, by which reply

@@ -15,12 +15,12 @@ from tests.campaigns.states.simulation import Simulation, inbound_fields
 from tests.campaigns.states.sms_reader import SlotKey
 from tests.campaigns.states.vonage_requests import ReplyRequest
 
-WINDOWS = [(9, 12, 1), (13, 17, 2)]  # hours, and how many deliveries fit
-#: `check_invariants` looks through all tables, and takes as long as twenty steps.
+WINDOWS = [(9, 12, 1), (13, 17, 2)]  # start, end (hours), capacity
+#: Steps between two runs of `check_invariants`, which reads all tables and takes as long as twenty steps.
 CHECKED_EVERY = 25
 
 
-#: What `check_invariants` says in ordinary traffic though nothing is wrong (tests/flow/test_found_by_campaigns.py).
+#: Findings of `check_invariants` that also occur in sound traffic (tests/flow/test_found_by_campaigns.py).
 _FALSE_ALARMS = ("a newer answer waits", "sent to somebody who had opted out")
 
 
@@ -29,7 +29,7 @@ def _is_false(line: str) -> bool:
 
 
 class BaseMachine(RuleBasedStateMachine):
-    """One example. `tally` counts what was done, `failed_after` the steps until something was found."""
+    """One example: a new simulation, rolled back at the end. `tally` counts acts, `failed_after` steps to a finding."""
 
     tally: ClassVar[Counter[str]] = Counter()
     failed_after: ClassVar[list[int]] = []
@@ -50,7 +50,7 @@ class BaseMachine(RuleBasedStateMachine):
         self.simulation.close()
 
     @invariant()
-    def promises_hold(self) -> None:
+    def check_promises(self) -> None:
         simulation, self.steps = self.simulation, self.steps + 1
         self.tally["steps"] += 1
         before, simulation.snapshot = simulation.snapshot, DatabaseSnapshot.take()
@@ -62,10 +62,10 @@ class BaseMachine(RuleBasedStateMachine):
             simulation.snapshot = DatabaseSnapshot.take()
         simulation.clock.shift(1)
 
-    # What the rules share
+    # Helpers of the rules
 
     def send_all(self) -> None:
-        """Two texts at the most, and all goes well."""
+        """Claim and send up to two texts, which the network accepts."""
         self.simulation.network.answer = "accepted"
         for message in self.simulation.claim(2):
             self.simulation.hand_over(message)
@@ -92,7 +92,7 @@ class BaseMachine(RuleBasedStateMachine):
         return Booking.objects.select_related("slot").filter(reference=f"P-{number}").first()
 
     def _printed(self, msisdn: str, which: int) -> int:
-        """A digit that stands on this phone; if there is none, any."""
+        """Return a digit from this phone's notifications, the latest digit for 0; any digit if there is none."""
         digits = [
             digit
             for notification in self.model.of_phone(msisdn)

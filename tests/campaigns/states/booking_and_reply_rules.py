@@ -1,4 +1,4 @@
-"""What people do: staff, customers, and the machines that some of them have answer for them."""
+"""Rules for bookings and replies: staff book, move and cancel; customers and their autoresponders reply."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
@@ -32,17 +32,17 @@ phone = st.sampled_from(PHONES)
 
 
 class BookingAndReplyRules(BaseMachine):
-    """The rules for staff and customers."""
+    """Rules for staff who change bookings and for customers who reply."""
 
     # Staff
 
     @initialize(quiet=st.booleans())
-    def two_customers_are_asked(self, *, quiet: bool) -> None:
+    def notify_two_customers(self, *, quiet: bool) -> None:
         if quiet:
             self.simulation.keep_quiet_hours()
         for number in (0, 1):
             self.book(number, PHONES[number], 2, number)
-            self.ask(number)
+            self.notify(number)
         self.send_all()
 
     @rule(number=pick, msisdn=phone, days=st.integers(1, 3), window=st.integers(0, 1))
@@ -57,7 +57,7 @@ class BookingAndReplyRules(BaseMachine):
         self.model.deliveries[reference] = Delivery(msisdn=msisdn, slot=slot)
 
     @rule(number=pick)
-    def ask(self, number: int) -> None:
+    def notify(self, number: int) -> None:
         booking = self._booking(number)
         if booking is None:
             return
@@ -104,7 +104,7 @@ class BookingAndReplyRules(BaseMachine):
             self.model.change(booking.reference, self.simulation.now, msisdn=msisdn)
 
     @rule()
-    def close_the_circuit(self) -> None:
+    def close_circuit_by_hand(self) -> None:
         close_circuit()
         self.simulation.circuit_opened_at = None
 
@@ -117,17 +117,17 @@ class BookingAndReplyRules(BaseMachine):
         fault=st.sampled_from([0, 0, 0, 4, 12, 20]),
     )
     def reply(self, msisdn: str, which: int, form: str, fault: int) -> None:
-        """A digit that this phone was once told, the latest most often. The database may go away in the middle."""
+        """Reply with a digit that this phone was sent. With `fault` the database fails at that query of the webhook."""
         digit = self._printed(msisdn, which)
         self._write(msisdn, form.format(digit), digit, fault=fault)
 
     @rule(msisdn=phone, which=pick, of=phone)
-    def reply_with_the_digit_of_another(self, msisdn: str, which: int, of: str) -> None:
+    def reply_with_digit_of_another(self, msisdn: str, which: int, of: str) -> None:
         digit = self._printed(of, which)
         self._write(msisdn, str(digit), digit)
 
     @rule(msisdn=phone, text=st.sampled_from(ODD))
-    def write_oddly(self, msisdn: str, text: str) -> None:
+    def write_unclear_text(self, msisdn: str, text: str) -> None:
         self._write(msisdn, text, None)
 
     @rule(
@@ -137,8 +137,8 @@ class BookingAndReplyRules(BaseMachine):
         self._write(msisdn, word, "out" if word.upper() == "STOP" else "in")
 
     @rule(msisdn=phone, which=pick, order=st.permutations([1, 2, 3]), missing=st.booleans())
-    def write_at_length(self, msisdn: str, which: int, order: list[int], *, missing: bool) -> None:
-        """A text in parts, in any order; one may come later, or never: it is among the `requests`."""
+    def send_long_text(self, msisdn: str, which: int, order: list[int], *, missing: bool) -> None:
+        """Send a text in three parts in any order. A missing part may be delivered later by `redeliver`."""
         digit = self._printed(msisdn, which)
         texts = ["Good morning, ", "please could I have ", f"option {digit}"]
         long = f"long-{len(self.simulation.requests)}"
@@ -156,8 +156,8 @@ class BookingAndReplyRules(BaseMachine):
         msisdn=phone,
         text=st.sampled_from(["I am driving.", "No reply by this number!", "ok", "2pm"]),
     )
-    def robots_talk(self, msisdn: str, text: str) -> None:
-        """A machine at the other end answers whatever it gets, at once."""
+    def autoresponder_replies(self, msisdn: str, text: str) -> None:
+        """Let an autoresponder reply to whatever it gets, four times at once."""
         for _ in range(4):
             self._write(msisdn, text, None)
             self.send_all()

@@ -31,10 +31,10 @@ RULES = [
 ]
 #: Rules that make progress, drawn more often in half of the examples.
 OFTEN = [
-    *["reply", "texts_go_out"] * 4,
-    *("ask", "book", "receipt_comes", "receipt_comes", "sweep", "time_passes"),
-    *("start_batch", "senders_ask", "an_import_goes_on"),
-    *("a_new_day_is_asked", "a_new_day_is_asked", "until_a_reminder_is_due"),
+    *["reply", "send_texts"] * 4,
+    *("notify", "book", "deliver_receipt", "deliver_receipt", "sweep", "let_time_pass"),
+    *("start_batch", "ask_waiting_customers", "continue_import"),
+    *("notify_new_deliveries", "notify_new_deliveries", "advance_to_reminder"),
 ]
 
 
@@ -93,11 +93,11 @@ def _play(machine_class: type[ProductMachine], steps: Iterable[Step]) -> Invaria
     """Run the steps with all checks after each; returns the first violation."""
     machine = machine_class()
     try:
-        machine.two_customers_are_asked(quiet=False)
-        machine.promises_hold()
+        machine.notify_two_customers(quiet=False)
+        machine.check_promises()
         for name, arguments in steps:
             getattr(machine, name)(**arguments)
-            machine.promises_hold()
+            machine.check_promises()
     except InvariantViolation as violation:
         return violation
     finally:

@@ -24,7 +24,7 @@ def _reply(which: int = 0) -> Step:
 
 def _receipt(status: str, code: str = "1") -> Step:
     """The receipt for the first customer's notification."""
-    return _step("receipt_comes", which=1, part=0, status=status, code=code, names_ref=False)
+    return _step("deliver_receipt", which=1, part=0, status=status, code=code, names_ref=False)
 
 
 def _book(number: int, days: int = 1) -> Step:
@@ -33,38 +33,40 @@ def _book(number: int, days: int = 1) -> Step:
 
 
 def _pause(which: int = 0) -> Step:
-    return _step("turn_batch", which=which, turn=batches.pause)
+    return _step("change_batch", which=which, turn=batches.pause)
 
 
 def _new_day(*numbers: int) -> Step:
-    return _step("a_new_day_is_asked", numbers=set(numbers), days=2)
+    return _step("notify_new_deliveries", numbers=set(numbers), days=2)
 
 
-_SEND = _step("texts_go_out")
+_SEND = _step("send_texts")
 _SWEEP = _step("sweep")
 _MINUTE, _QUARTER = (
-    _step("time_passes", by={"seconds": 61}),
-    _step("time_passes", by={"minutes": 16}),
+    _step("let_time_pass", by={"seconds": 61}),
+    _step("let_time_pass", by={"minutes": 16}),
 )
 _REDELIVER = _step("redeliver", which=0)
-_FREEZE = _step("sender_freezes", answer="accepted", at="claimed")
-_WAKE = _step("sender_wakes", which=0)
-_UNCLEAR = _step("write_oddly", msisdn=PHONES[0], text="1 or 2")
-_SPREADSHEET = _step("a_spreadsheet_comes", rows=[(0, PHONES[0], 1, 0)])
-_IMPORT = _step("an_import_goes_on", which=0)
+_FREEZE = _step("freeze_sender", answer="accepted", at="claimed")
+_WAKE = _step("frozen_sender_continues", which=0)
+_UNCLEAR = _step("write_unclear_text", msisdn=PHONES[0], text="1 or 2")
+_SPREADSHEET = _step("start_import", rows=[(0, PHONES[0], 1, 0)])
+_IMPORT = _step("continue_import", which=0)
 
 #: By the name of the bug. Before the first step two customers have been notified.
 COUNTEREXAMPLES: dict[str, list[Step]] = {
     "a copy is a new message": [_reply(), _REDELIVER],
     "a copy acts again": [_reply(), _REDELIVER],
     "any receipt, not the highest, decides": [_receipt("delivered"), _receipt("expired")],
-    "the first digit of any text is a choice": [_step("write_oddly", msisdn=PHONES[0], text="2 3")],
+    "the first digit of any text is a choice": [
+        _step("write_unclear_text", msisdn=PHONES[0], text="2 3")
+    ],
     "a move leaves old texts in the queue": [_reply(), _reply(1), _SEND],
     "a move by staff does not withdraw the notification": [
         _step("move", number=0, days=1, window=0),
         _reply(),
     ],
-    "a digit in use is printed again": [_book(5), _step("ask", number=5), _SEND],
+    "a digit in use is printed again": [_book(5), _step("notify", number=5), _SEND],
     "closed notifications are answered": [_step("cancel", number=0), _reply()],
     "capacity is not looked at": [_book(2, days=2)],
     "every answer twice": [_reply()],
@@ -72,7 +74,7 @@ COUNTEREXAMPLES: dict[str, list[Step]] = {
     "a stopped batch sends on": [
         _book(4),
         _step("start_batch", numbers={4}, with_reminder=True),
-        _step("senders_ask", most=1),
+        _step("ask_waiting_customers", most=1),
         _pause(),
         _SEND,
     ],
@@ -80,7 +82,7 @@ COUNTEREXAMPLES: dict[str, list[Step]] = {
         _book(4),
         _step("start_batch", numbers={4}, with_reminder=True),
         _pause(),
-        _step("senders_ask", most=1),
+        _step("ask_waiting_customers", most=1),
     ],
     "answers stop with their batch": [
         _new_day(3),
@@ -90,8 +92,8 @@ COUNTEREXAMPLES: dict[str, list[Step]] = {
     "two people see to one customer": [
         _UNCLEAR,
         _UNCLEAR,
-        _step("see_to", which=0, who=0, act="take"),
-        _step("see_to", which=0, who=1, act="let_go"),
+        _step("act_on_ticket", which=0, who=0, act="take"),
+        _step("act_on_ticket", which=0, who=1, act="let_go"),
     ],
     "a row that says nothing new undoes a choice": [
         _SPREADSHEET,
@@ -101,14 +103,14 @@ COUNTEREXAMPLES: dict[str, list[Step]] = {
         _IMPORT,
     ],
     "a wish by phone leaves texts in the queue": [
-        _step("ask", number=0),
+        _step("notify", number=0),
         _FREEZE,
-        _step("a_wish_by_phone", msisdn=PHONES[0], is_out=True),
+        _step("record_consent_by_phone", msisdn=PHONES[0], is_out=True),
         _WAKE,
     ],
     "an answer of unknown fate is sent again": [
         _reply(),
-        _step("sender_dies", answer="accepted", dies="after"),
+        _step("kill_sender", answer="accepted", dies="after"),
         _MINUTE,
         _SWEEP,
         _QUARTER,
@@ -128,7 +130,7 @@ COUNTEREXAMPLES: dict[str, list[Step]] = {
     "whoever chose is reminded": [
         _new_day(3),
         _reply(2),
-        _step("until_a_reminder_is_due"),
+        _step("advance_to_reminder"),
         _SEND,
     ],
 }

@@ -1,4 +1,4 @@
-"""What is looked at after every step: the rows of this example against the model and the network."""
+"""The checks after every step: stored rows against the reference model and the network."""
 
 import datetime as dt
 from collections import Counter
@@ -16,7 +16,7 @@ from tests.campaigns.states.sms_reader import SlotKey
 DAY = dt.timedelta(hours=24)
 CHOSEN = {"moved", "kept", "already"}
 
-# As SQL, since they are read after every step, and the ORM would spend most of the campaign's time on wording them.
+# SQL, since they run after every step and the ORM would need most of the campaign's time to build them.
 _BOOKINGS = """SELECT reference, state, msisdn, place, date, window_start, window_end
     FROM bookings_booking b JOIN bookings_slot s ON s.id = b.slot_id ORDER BY b.id"""
 _INBOUND = """SELECT id, gateway_message_id, msisdn, outcome, received_at
@@ -31,7 +31,7 @@ _RECEIPTS = "SELECT count(*) FROM bookings_deliveryreceipt"
 
 @dataclass(frozen=True)
 class DatabaseSnapshot:
-    """Everything that a request could change. Moments are compared with one another only."""
+    """All rows that a request could change. Times are compared only with one another."""
 
     bookings: list[tuple[str, str, str, str, dt.date, dt.time, dt.time]]
     inbound: list[tuple[int, str, str, str, dt.datetime]]
@@ -111,7 +111,7 @@ def _check_schedule(rows: DatabaseSnapshot, model: ReferenceModel) -> None:
 
 
 def _check_answers(rows: DatabaseSnapshot) -> None:
-    """One answer at the most to each text; and to a number that never chooses, three in a day."""
+    """Require at most one answer for each reply, and three a day to a number that does not choose."""
     answered = Counter(row[5] for row in rows.messages if row[5] is not None)
     require(max(answered.values(), default=0) <= 1, "I3: a text was answered twice")
     outcomes = {pk: outcome for pk, _, _, outcome, _ in rows.inbound}
@@ -130,7 +130,7 @@ def _check_answers(rows: DatabaseSnapshot) -> None:
 
 
 def _check_owners(rows: DatabaseSnapshot) -> None:
-    """One customer, one person."""
+    """Require that a customer's open tickets have at most one owner."""
     owners: dict[str, set[int]] = {}
     for _, msisdn, owner, settlement in rows.tickets:
         if owner is not None and not settlement:
@@ -148,7 +148,7 @@ def _check_sends(rows: DatabaseSnapshot, network: SimulatedNetwork) -> None:
 def _check_ranks(
     rows: DatabaseSnapshot, before: DatabaseSnapshot, network: SimulatedNetwork
 ) -> None:
-    """What a message and an attempt have reached they never lose; receipts alone say what that is."""
+    """Require that states never fall back, and that an attempt's state is that of its receipts."""
     earlier = dict(before.attempts)
     for client_ref, state in rows.attempts:
         was = earlier.get(client_ref, "sending")

@@ -1,4 +1,4 @@
-"""A Hypothesis machine: each rule is something that can happen, in any order and at any time.
+"""The complete Hypothesis state machine: each rule can happen at any time and in any order.
 
 What people do stands in people.py and office.py; here stand the senders and their deaths, the network and its
 webhooks, and time.
@@ -40,13 +40,13 @@ answer = st.sampled_from(["accepted"] * 6 + list(ANSWERS))
 
 
 class ProductMachine(StaffRules):
-    """The rules for all that is not people."""
+    """Adds rules for senders, the network, webhooks and time."""
 
     # The network
 
     @rule()
-    def texts_go_out(self) -> None:
-        """All goes well, as it mostly does."""
+    def send_texts(self) -> None:
+        """Send texts that the network accepts, which is the common case."""
         self.send_all()
 
     @rule(most=st.integers(1, 3), answer=answer)
@@ -59,8 +59,8 @@ class ProductMachine(StaffRules):
         answer=st.sampled_from(["accepted", "refused"]),
         dies=st.sampled_from(["before", "after", "claimed"]),
     )
-    def sender_dies(self, answer: str, dies: str) -> None:
-        """kill -9: after the claim, before the first byte, or before the answer is written down."""
+    def kill_sender(self, answer: str, dies: str) -> None:
+        """Kill a sender after its claim, before the first byte, or before it stores the answer."""
         network = self.simulation.network
         network.answer = answer
         for message in self.simulation.claim(1):
@@ -70,14 +70,14 @@ class ProductMachine(StaffRules):
             network.dies = ""
 
     @rule(answer=answer, at=st.sampled_from(["claimed", "called", "answered"]))
-    def sender_freezes(self, answer: str, at: str) -> None:
+    def freeze_sender(self, answer: str, at: str) -> None:
         self.simulation.network.answer = answer
         for message in self.simulation.claim(1):
             self.simulation.freeze(message, at)
 
     @precondition(lambda self: self.simulation.frozen)
     @rule(which=pick)
-    def sender_wakes(self, which: int) -> None:
+    def frozen_sender_continues(self, which: int) -> None:
         frozen = self.simulation.frozen
         self.simulation.resume(frozen.pop(which % len(frozen)))
 
@@ -89,10 +89,10 @@ class ProductMachine(StaffRules):
         code=st.sampled_from(["1", "9", "9"]),
         names_ref=st.booleans(),
     )
-    def receipt_comes(
+    def deliver_receipt(
         self, which: int, part: int, status: str, code: str, *, names_ref: bool
     ) -> None:
-        """For any text that the network took, also before its answer; the latest most often."""
+        """Deliver a receipt for any text that the network accepted, possibly before the sender stores its answer."""
         accepted_texts = list(self.simulation.network.accepted_texts.values())
         post = accepted_texts[-1 - which % len(accepted_texts)]
         name = post.parts[0 if post.is_partial else part % len(post.parts)]
@@ -119,26 +119,26 @@ class ProductMachine(StaffRules):
     @precondition(lambda self: self.simulation.requests)
     @rule(which=st.integers(0, 30))
     def redeliver(self, which: int) -> None:
-        """Vonage, or somebody who has listened: the same bytes once more, however old."""
+        """Post an earlier request again, as Vonage does when it retries or an attacker who recorded it."""
         requests = self.simulation.requests
         self.simulation.deliver(requests[-1 - which % len(requests)])
 
     @rule(msisdn=phone, which=pick, hours=st.sampled_from([0, 26, -1]))
     def forge(self, msisdn: str, which: int, hours: int) -> None:
-        """Signed with another secret, or a real signature with the wrong time."""
+        """Post a reply that is signed with another secret, or validly signed with a wrong time."""
         digit = self._printed(msisdn, which)
         self._write(msisdn, str(digit), digit, secret="" if hours else "a guess", hours=hours)
 
     @rule()
-    def rotate_the_secret(self) -> None:
-        """The new one beside the old one, then the new one alone."""
+    def rotate_secret(self) -> None:
+        """Add a new secret beside the old one; the next call removes the old one."""
         secrets = self.simulation.secrets
         self.simulation.rotate_secrets(secrets[1:] or [*secrets, secrets[0] + "+"])
 
     # Time
 
     @rule(by=st.sampled_from([*MOMENTS, *LONG_MOMENTS]))
-    def time_passes(self, by: dict[str, int]) -> None:
+    def let_time_pass(self, by: dict[str, int]) -> None:
         self.simulation.advance(dt.timedelta(**by))
 
     @rule()
@@ -147,7 +147,7 @@ class ProductMachine(StaffRules):
 
     @rule()
     def restart(self) -> None:
-        """All that a process knew is gone; what they held is taken up again."""
+        """Drop all frozen senders and let their leases end: nothing may stay in `sending`."""
         self.simulation.frozen.clear()
         self.simulation.advance(dt.timedelta(seconds=61))
         self.simulation.sweep()

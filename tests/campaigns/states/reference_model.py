@@ -1,4 +1,4 @@
-"""What must be so, by the README's words and in plain Python: beside the product, never through its code."""
+"""The state that the product must be in, computed from its promises in plain Python and without its code."""
 
 import datetime as dt
 from dataclasses import dataclass, field, replace
@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from tests.campaigns.states.sms_reader import SentNotification, SlotKey
 
-#: What a customer's text means: a digit, out, in, or nothing at all.
+#: The meaning of a customer's text: a digit, opt-out, opt-in, or none.
 Meaning: TypeAlias = int | Literal["out", "in"] | None
 Move: TypeAlias = "tuple[str, SlotKey] | None"
 
@@ -15,7 +15,7 @@ LEAST_TIME_TO_ANSWER = dt.timedelta(minutes=30)
 
 
 class InvariantViolation(Exception):
-    """A promise does not hold. Its words begin with the invariant's number."""
+    """A promise does not hold. Messages begin with the number of the invariant where it has one."""
 
 
 def require(holds: object, otherwise: str) -> None:
@@ -32,19 +32,21 @@ class Delivery:
 
 @dataclass
 class ReferenceModel:
-    """Deliveries, notifications and consent as they must be by now."""
+    """Deliveries, notifications and consent as they must be now."""
 
     deliveries: dict[str, Delivery] = field(default_factory=dict)
     capacity: dict[SlotKey, int | None] = field(default_factory=dict)
     notifications: dict[str, SentNotification] = field(
         default_factory=dict
-    )  # by the message that put it
-    opted_out: dict[str, str] = field(default_factory=dict)  # by an SMS, or by a receipt
-    known: set[str] = field(default_factory=set)  # messages and receipts that got a 200
-    pieces: dict[str, dict[int, dt.datetime]] = field(default_factory=dict)  # of long texts
+    )  # by the ref of the message
+    opted_out: dict[str, str] = field(default_factory=dict)  # msisdn: by `sms` or by `receipt`
+    known: set[str] = field(default_factory=set)  # keys of requests that got a 200
+    pieces: dict[str, dict[int, dt.datetime]] = field(
+        default_factory=dict
+    )  # of long texts: number and time of each part
 
     def change(self, reference: str, now: dt.datetime, **fields: Any) -> None:
-        """Staff changed a delivery: whatever was asked about it is withdrawn."""
+        """Change a delivery as staff did, which withdraws its notifications."""
         self.deliveries[reference] = replace(self.deliveries[reference], **fields)
         self.withdraw(reference, now)
 
@@ -57,12 +59,12 @@ class ReferenceModel:
         return sum(d.slot == slot and not d.is_cancelled for d in self.deliveries.values())
 
     def of_phone(self, msisdn: str) -> list[SentNotification]:
-        """The notifications that this phone can have read, the latest first."""
+        """Return the notifications that this phone may have received, the latest first."""
         asked = [q for q in self.notifications.values() if q.msisdn == msisdn and q.calls]
         return sorted(asked, key=lambda notification: notification.asked_at, reverse=True)
 
     def possible_moves(self, msisdn: str, digit: int, now: dt.datetime) -> list[Move]:
-        """What a digit must do: the latest notification that printed it decides.
+        """Return the moves that a digit may cause: the latest notification with this digit decides.
 
         There is a choice only if a text was on its way when its sender died: nobody knows whether it was read.
         """
@@ -91,7 +93,7 @@ class ReferenceModel:
         return (notification.reference, wanted) if has_room else None
 
     def is_answered(self, msisdn: str, digit: int, now: dt.datetime) -> None:
-        """The customer has written one of the digits of the latest notification that printed it."""
+        """Note that the customer answered the latest notification with this digit."""
         printed = [q for q in self.of_phone(msisdn) if digit in q.options]
         if printed and printed[0].was_taken:
             printed[0].answered_at = now
@@ -102,7 +104,7 @@ class ReferenceModel:
             self.deliveries[reference] = replace(self.deliveries[reference], slot=slot)
 
     def check_digits(self, message: str, asked: SentNotification) -> None:
-        """No digit that is printed now stands for something else, or did until a short while ago."""
+        """Require that no digit of a new notification has another meaning, or had one in the last 12 hours."""
         for other, notification in self.notifications.items():
             ended = notification.until if notification.ended_at is None else notification.ended_at
             if (
@@ -121,7 +123,7 @@ class ReferenceModel:
     def check_offers(
         self, msisdn: str, offers: list[tuple[str, set[int]]], now: dt.datetime
     ) -> None:
-        """What is offered once more can be chosen."""
+        """Require that options which a text offers again can be chosen."""
         for reference, digits in offers:
             fitting = [
                 notification
@@ -146,7 +148,7 @@ class ReferenceModel:
         claimed_at: dt.datetime,
         now: dt.datetime,
     ) -> None:
-        """It repeats a notification that is open and not answered, about a delivery that stands where it stood."""
+        """Require that a reminder repeats an open, unanswered notification about an unchanged delivery."""
         reference, slot, digits = told
         self.check_told((reference, slot))
         self.check_offers(msisdn, [(reference, digits)], now)
@@ -157,7 +159,7 @@ class ReferenceModel:
         require(is_silent, f"whoever has answered about {reference} is reminded")
 
     def piece_came(self, text: str, number: int, total: int, now: dt.datetime) -> bool:
-        """Whether this piece makes a long text whole: all within ten minutes, and once."""
+        """Note a part of a long text; returns True if it completes the text within ten minutes."""
         came = self.pieces.setdefault(text, {})
         came.setdefault(number, now)
         took = max(came.values()) - min(came.values())

@@ -1,4 +1,4 @@
-"""Bugs that we put into the product, to see whether the campaign has open eyes. Each is patched in from outside."""
+"""Bugs that are patched into the product to show that the campaign finds them."""
 
 import re
 from collections.abc import Callable
@@ -40,7 +40,7 @@ from bookings.web.webhooks import authentication
 Bug = Callable[[], AbstractContextManager[Any]]
 
 
-def _every_copy_is_new() -> AbstractContextManager[Any]:
+def _copies_are_new_messages() -> AbstractContextManager[Any]:
     stored = InboundMessageQuerySet.store
 
     def store(self: InboundMessageQuerySet, sms: InboundSMS) -> InboundMessage | None:
@@ -56,7 +56,7 @@ def _every_copy_is_new() -> AbstractContextManager[Any]:
     return patch.object(InboundMessageQuerySet, "store", store)
 
 
-def _a_copy_acts_again() -> AbstractContextManager[Any]:
+def _copies_have_effect() -> AbstractContextManager[Any]:
     stored = InboundMessageQuerySet.store
 
     def store(self: InboundMessageQuerySet, sms: InboundSMS) -> InboundMessage | None:
@@ -65,7 +65,7 @@ def _a_copy_acts_again() -> AbstractContextManager[Any]:
     return patch.object(InboundMessageQuerySet, "store", store)
 
 
-def _the_last_receipt_wins() -> AbstractContextManager[Any]:
+def _any_receipt_decides() -> AbstractContextManager[Any]:
     merged = message_states.attempt_state
 
     def attempt_state(
@@ -76,11 +76,7 @@ def _the_last_receipt_wins() -> AbstractContextManager[Any]:
     return patch.object(message_states, "attempt_state", attempt_state)
 
 
-def _what_is_unknown_is_sent_again() -> AbstractContextManager[Any]:
-    return patch.object(outbound, "SENT_AGAIN", tuple(Kind))
-
-
-def _the_first_digit_counts() -> AbstractContextManager[Any]:
+def _first_digit_is_choice() -> AbstractContextManager[Any]:
     def parse_reply(text: str, language: str) -> object:
         digit = re.search("[1-9]", text)
         return Choice(int(digit[0])) if digit else NotUnderstood("no digit")
@@ -88,7 +84,7 @@ def _the_first_digit_counts() -> AbstractContextManager[Any]:
     return patch.object(service, "parse_reply", parse_reply)
 
 
-def _no_fence() -> AbstractContextManager[Any]:
+def _lost_claims_start_calls() -> AbstractContextManager[Any]:
     start_call = sending.start_call
 
     def start_anyway(message: OutboundMessage) -> SendAttempt | None:
@@ -100,11 +96,11 @@ def _no_fence() -> AbstractContextManager[Any]:
     return patch.object(sending, "start_call", start_anyway)
 
 
-def _the_old_truth_goes_out() -> AbstractContextManager[Any]:
+def _old_texts_are_sent() -> AbstractContextManager[Any]:
     return patch.object(OutboundMessageQuerySet, "cancel", lambda self, because: 0)
 
 
-def _an_open_digit_is_printed_again() -> AbstractContextManager[Any]:
+def _digits_are_reused() -> AbstractContextManager[Any]:
     return patch.object(offers, "resting", lambda msisdn, now: Q(pk__in=[]))
 
 
@@ -112,7 +108,7 @@ def _closed_notifications_are_answered() -> AbstractContextManager[Any]:
     return patch.object(context, "_standing", lambda option, now: context.Standing.OPEN)
 
 
-def _every_answer_twice() -> AbstractContextManager[Any]:
+def _answers_are_queued_twice() -> AbstractContextManager[Any]:
     queue = outbox.queue
 
     def twice(*told: Any, key: str, **more: Any) -> OutboundMessage:
@@ -123,7 +119,7 @@ def _every_answer_twice() -> AbstractContextManager[Any]:
     return patch.object(outbox, "queue", twice)
 
 
-def _a_row_is_always_news() -> AbstractContextManager[Any]:
+def _rows_are_always_new() -> AbstractContextManager[Any]:
     def anew(row: Row, booking: Booking, cause: str | None) -> Known:
         booking.imported = booking.imported and {}
         return compare(row, booking, cause)
@@ -131,7 +127,7 @@ def _a_row_is_always_news() -> AbstractContextManager[Any]:
     return patch("bookings.dispatch.imports.importing.compare", anew)
 
 
-def _an_answer_is_a_text_of_the_batch() -> AbstractContextManager[Any]:
+def _answers_belong_to_batch() -> AbstractContextManager[Any]:
     def is_of(batches: Any) -> Q:
         return Q(notification__batch_entry__batch__in=batches)
 
@@ -140,7 +136,7 @@ def _an_answer_is_a_text_of_the_batch() -> AbstractContextManager[Any]:
 
 @dataclass(frozen=True)
 class SeededBug:
-    """A bug, and the rules of the machine that can show it. A rule named twice is drawn twice as often."""
+    """A bug, and the rules that the search for it draws from. A rule named twice is drawn twice as often."""
 
     bug: Bug
     rules: str
@@ -150,27 +146,27 @@ def _replaced(target: object, name: str, value: object, rules: str) -> SeededBug
     return SeededBug(lambda: patch.object(target, name, value), rules)
 
 
-_ASKING = "ask texts_go_out"
-_BATCH = "book start_batch senders_ask turn_batch"
+_NOTIFYING = "notify send_texts"
+_BATCH = "book start_batch ask_waiting_customers change_batch"
 _EVERYTHING_ALLOWED = tuple(Kind)
 
-#: The first so many of them are found by a random search within a few hundred steps; others take a thousand or more.
+#: The first so many bugs are found by a random search within a few hundred steps; others take a thousand or more.
 QUICK = 11
 
-#: By what goes wrong.
+#: By the fault that each causes.
 BUGS: dict[str, SeededBug] = {
-    "a copy is a new message": SeededBug(_every_copy_is_new, "reply redeliver"),
-    "a copy acts again": SeededBug(_a_copy_acts_again, "reply redeliver"),
-    "any receipt, not the highest, decides": SeededBug(_the_last_receipt_wins, "receipt_comes"),
-    "the first digit of any text is a choice": SeededBug(_the_first_digit_counts, "write_oddly"),
-    "a move leaves old texts in the queue": SeededBug(
-        _the_old_truth_goes_out, "reply texts_go_out"
+    "a copy is a new message": SeededBug(_copies_are_new_messages, "reply redeliver"),
+    "a copy acts again": SeededBug(_copies_have_effect, "reply redeliver"),
+    "any receipt, not the highest, decides": SeededBug(_any_receipt_decides, "deliver_receipt"),
+    "the first digit of any text is a choice": SeededBug(
+        _first_digit_is_choice, "write_unclear_text"
     ),
+    "a move leaves old texts in the queue": SeededBug(_old_texts_are_sent, "reply send_texts"),
     "a move by staff does not withdraw the notification": _replaced(
-        dispatch, "withdraw", lambda *_: None, "move reply ask texts_go_out"
+        dispatch, "withdraw", lambda *_: None, "move reply notify send_texts"
     ),
     "a digit in use is printed again": SeededBug(
-        _an_open_digit_is_printed_again, f"book change_phone {_ASKING}"
+        _digits_are_reused, f"book change_phone {_NOTIFYING}"
     ),
     "closed notifications are answered": SeededBug(
         _closed_notifications_are_answered, "cancel reply"
@@ -178,53 +174,57 @@ BUGS: dict[str, SeededBug] = {
     "capacity is not looked at": _replaced(
         Slot, "has_room", lambda self, **_: True, "book reply move"
     ),
-    "every answer twice": SeededBug(_every_answer_twice, "reply"),
+    "every answer twice": SeededBug(_answers_are_queued_twice, "reply"),
     "old requests are taken": _replaced(
-        authentication, "_check_age", lambda fields, max_age: None, "forge redeliver time_passes"
+        authentication, "_check_age", lambda fields, max_age: None, "forge redeliver let_time_pass"
     ),
     "a stopped batch sends on": _replaced(
-        BatchQuerySet, "stopped", lambda self, now: self.none(), f"{_BATCH} texts_go_out"
+        BatchQuerySet, "stopped", lambda self, now: self.none(), f"{_BATCH} send_texts"
     ),
     "a stopped batch asks on": _replaced(
         BatchEntryQuerySet, "to_ask", BatchEntryQuerySet.waiting, _BATCH
     ),
     "answers stop with their batch": SeededBug(
-        _an_answer_is_a_text_of_the_batch, "a_new_day_is_asked texts_go_out reply reply turn_batch"
+        _answers_belong_to_batch, "notify_new_deliveries send_texts reply reply change_batch"
     ),
     "two people see to one customer": _replaced(
-        ticket_actions, "why_not_mine", lambda ticket, user: "", "write_oddly see_to answer"
+        ticket_actions,
+        "why_not_mine",
+        lambda ticket, user: "",
+        "write_unclear_text act_on_ticket answer",
     ),
     "a row that says nothing new undoes a choice": SeededBug(
-        _a_row_is_always_news, "a_spreadsheet_comes it_comes_again an_import_goes_on move"
+        _rows_are_always_new, "start_import start_same_import_again continue_import move"
     ),
     "a wish by phone leaves texts in the queue": _replaced(
         consent,
         "_cancel_waiting",
         lambda msisdn, is_opted_out: None,
-        "ask a_wish_by_phone sender_freezes sender_wakes",
+        "notify record_consent_by_phone freeze_sender frozen_sender_continues",
     ),
     "an answer of unknown fate is sent again": _replaced(
         outbound,
         "SENT_AGAIN",
         _EVERYTHING_ALLOWED,
-        "reply sender_dies time_passes sweep texts_go_out",
+        "reply kill_sender let_time_pass sweep send_texts",
     ),
     "a late sender begins its call all the same": SeededBug(
-        _no_fence, "reply sender_freezes sender_wakes time_passes sweep texts_go_out"
+        _lost_claims_start_calls,
+        "reply freeze_sender frozen_sender_continues let_time_pass sweep send_texts",
     ),
     "opt-out is not checked at the claim": _replaced(
-        claiming, "DESPITE_OPT_OUT", _EVERYTHING_ALLOWED, "reply receipt_comes texts_go_out"
+        claiming, "DESPITE_OPT_OUT", _EVERYTHING_ALLOWED, "reply deliver_receipt send_texts"
     ),
     "no limit of automatic answers": _replaced(
         service,
         "MOST_ANSWERS",
         10**6,
-        "reply reply reply reply texts_go_out texts_go_out time_passes",
+        "reply reply reply reply send_texts send_texts let_time_pass",
     ),
     "whoever chose is reminded": _replaced(
         reminders,
         "_is_silent",
         lambda notification: True,
-        "a_new_day_is_asked texts_go_out reply reply until_a_reminder_is_due",
+        "notify_new_deliveries send_texts reply reply advance_to_reminder",
     ),
 }

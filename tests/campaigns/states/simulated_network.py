@@ -1,4 +1,4 @@
-"""The mobile network in this process: it takes texts, or not, and says so, or not. It remembers everything."""
+"""The mobile network in this process. It accepts texts or not, answers or not, and records every text."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from bookings.gateways import OutgoingSMS, PartResult, SendResult, Verdict
 from tests.campaigns.states.reference_model import InvariantViolation, require
 from tests.fake_vonage import count_parts
 
-#: What the network answers. Two of them say nothing: it took the text, or it never came.
+#: Answers of the network. Two give no answer: it accepted the text, or never received it.
 ANSWERS = {
     "accepted": Verdict.ACCEPTED,
     "answer lost": Verdict.UNKNOWN,
@@ -23,7 +23,7 @@ ANSWERS = {
 TAKEN = {"accepted", "answer lost", "partial"}
 NEVER_LEFT = {"refused", "throttled", "account", "provider error", "not sent"}
 
-#: Of a part, the higher the better known. A text is delivered if all of it is.
+#: States of a part in rising order. A text is delivered if all its parts are.
 RANK = [
     "sending",
     "unknown",
@@ -39,22 +39,24 @@ LOST = {"expired", "rejected", "failed"}
 
 
 class SenderKilled(BaseException):
-    """The sender dies in this moment."""
+    """Raised where the sender is killed."""
 
 
 @dataclass(kw_only=True)
 class AcceptedText:
-    """One text that the network took."""
+    """A text that the network accepted."""
 
     sms: OutgoingSMS
     parts: list[str]
-    is_answered: bool = False  # and the answer was written down
+    is_answered: bool = False  # the sender stored the answer
     is_partial: bool = False
     receipts: dict[str, set[str]] = field(default_factory=dict)  # by part
-    parked: set[tuple[str, str, bool]] = field(default_factory=set)  # with whether it opts out
+    parked: set[tuple[str, str, bool]] = field(
+        default_factory=set
+    )  # (part, status, opts out): not assigned yet
 
     def state(self) -> str | None:
-        """Where the receipts and the answer, in whatever order they came, put this attempt. None: nothing is known."""
+        """Return the state of this attempt from its answer and receipts in any order, None if nothing is known."""
         known = dict.fromkeys(self.parts, "submitted") if self.is_answered else {}
         for part, statuses in self.receipts.items():
             known[part] = max("submitted", *statuses, key=RANK.index)
@@ -73,19 +75,19 @@ class AcceptedText:
 
 @dataclass
 class SimulatedNetwork:
-    """Implements SMSGateway. `begins` is told before the first byte, `took` after the last."""
+    """Implements SMSGateway. Calls `begins` before the first byte of a text and `took` after the last."""
 
     begins: Callable[[OutgoingSMS], None]
     took: Callable[[OutgoingSMS], None]
     name: str = "vonage"
     answer: str = "accepted"
-    dies: str = ""  # before or after the call, its answer lost
+    dies: str = ""  # where the sender is killed: before or after the call
     broken: InvariantViolation | None = None
     accepted_texts: dict[str, AcceptedText] = field(default_factory=dict)
-    tries: Counter[str] = field(default_factory=Counter)  # that may have left, by message
+    tries: Counter[str] = field(default_factory=Counter)  # attempts that may have left, by message
 
     def send(self, sms: OutgoingSMS) -> SendResult:
-        """The sender takes any exception for a fault of the gateway's: what is found here kills it instead."""
+        """Send a text. A violation kills the sender, which would take any other exception for a gateway's fault."""
         try:
             self.begins(sms)
             return self.transmit(sms)

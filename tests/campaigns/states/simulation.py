@@ -1,4 +1,4 @@
-"""The product in this process, and what it meets: customers, the network's webhooks, senders that die, the clock."""
+"""The product in this process, with a simulated network, senders that die, and a clock that the rules move."""
 
 import datetime as dt
 import json
@@ -35,24 +35,24 @@ from tests.campaigns.states.simulated_network import (
 from tests.campaigns.states.vonage_requests import WebhookRequest
 from tests.processes import VIRTUAL_NUMBER
 
-START = dt.datetime(2100, 3, 1, 9, tzinfo=dt.UTC)  # a Monday, after all that the database calls now
+START = dt.datetime(2100, 3, 1, 9, tzinfo=dt.UTC)  # a Monday, later than the database's own clock
 QUIET = (dt.time(20), dt.time(8))
 FROZEN_FOR = dt.timedelta(seconds=30)
 
 
 @dataclass
 class FrozenSender:
-    """One that stands still with a message: before its call, in it, or with the answer in its hand."""
+    """A sender that stopped with a message: before its call, during it, or before it stored the answer."""
 
     message: OutboundMessage
     stopped_at: dt.datetime
     attempt: SendAttempt | None = None
     result: SendResult | None = None
-    answer: str = ""  # the network's, if it has come
+    answer: str = ""  # of the network, if it has arrived
 
 
 class Simulation:
-    """One example: everything in it is rolled back at the end."""
+    """The state of one example; `close` rolls all of it back."""
 
     def __init__(self) -> None:
         self._closing = ExitStack()
@@ -68,10 +68,12 @@ class Simulation:
         self.requests: list[WebhookRequest] = []
         self.claimed: dict[
             str, tuple[dt.datetime, bool]
-        ] = {}  # when, and whether opted out by then
-        self.read: list[OutgoingSMS] = []  # what the phones got, the latest last
+        ] = {}  # by ref: time of the claim, and whether the customer had opted out
+        self.read: list[OutgoingSMS] = []  # texts that the phones received
         self.circuit_opened_at: dt.datetime | None = None
-        self.stopped_at: dict[int, tuple[dt.datetime, bool]] = {}  # batches, and whether for good
+        self.stopped_at: dict[
+            int, tuple[dt.datetime, bool]
+        ] = {}  # by batch: when it stopped, and whether it was cancelled
         self.snapshot = DatabaseSnapshot.take()
         self.moves = self.reminders = 0
 
@@ -94,21 +96,25 @@ class Simulation:
         self._set(VONAGE_SIGNATURE_SECRETS=secrets)
 
     def advance(self, time: dt.timedelta) -> None:
-        """The clock goes on. The database's cannot be moved, so its moments come nearer instead."""
+        """Move the clock on, and times that are compared with the database's own clock back."""
         self.clock.shift(time)
         sending_now = OutboundMessage.objects.filter(state=MessageState.SENDING)
         sending_now.update(lease_until=F("lease_until") - time)
         Pace.objects.update(next_at=F("next_at") - time)
 
     def move(self, move: Move) -> None:
-        """What a reply must have come to. If the product did not move what had to be moved, that is seen."""
+        """Move the delivery in the reference model; the next check compares it with the database."""
         self.moves += move is not None
         self.model.move(move)
 
     # The webhooks
 
     def deliver(self, request: WebhookRequest, *, fault_at: int = 0) -> int:
-        """Post it; with `fault_at` the database goes away at that query. Its effect comes with the first 200."""
+        """Post a request and check its status; returns the status.
+
+        With `fault_at` the database fails at that query, which must give a 503 and change nothing. The request must
+        have its effect with its first 200 and none afterwards.
+        """
         before = self.snapshot if request not in self.requests else DatabaseSnapshot.take()
         self.requests.append(request)
         is_welcome = request.secret in self.secrets and request.is_fresh(self.now)
@@ -143,7 +149,7 @@ class Simulation:
         return messages
 
     def hand_over(self, message: OutboundMessage) -> None:
-        """What a sender does, to its end or until it is killed."""
+        """Hand a message over as a sender does, to the end or until the sender is killed."""
         began_at = self.now
         with suppress(SenderKilled):
             sending.hand_over(message, self.network)
@@ -154,7 +160,7 @@ class Simulation:
             raise self.network.broken
 
     def freeze(self, message: OutboundMessage, at: str) -> None:
-        """A sender stops, and goes on later, or never."""
+        """Stop a sender `claimed`, `called` or `answered`; `resume` lets it go on later."""
         sender = FrozenSender(message, self.now)
         if at != "claimed":
             sender.attempt = sending.start_call(message)
@@ -166,7 +172,7 @@ class Simulation:
         self.frozen.append(sender)
 
     def resume(self, sender: FrozenSender) -> None:
-        """It goes on where it stopped, whatever happened since; as `hand_over` it looks at the time before the call."""
+        """Let a frozen sender go on. Like `hand_over` it starts no call after it was held up for too long."""
         if sender.attempt is None:
             self.hand_over(sender.message)
             return
@@ -182,7 +188,7 @@ class Simulation:
         self._settled(sender.attempt.client_ref, began_at, sender.answer, is_ours=False)
 
     def sweep(self) -> None:
-        """The chores. What waits once more and is out of date may be asked afresh, which withdraws it."""
+        """Run maintenance. It may notify afresh where a text is out of date, which withdraws the old notification."""
         waiting = OutboundMessage.objects.queued().filter(valid_until__lte=self.now)
         for ref in waiting.values_list("ref", flat=True):
             if ref in self.model.notifications:
@@ -195,7 +201,7 @@ class Simulation:
                 post.parked.clear()
 
     def record_receipt(self, post: AcceptedText, part: str, status: str, *, opts_out: bool) -> None:
-        """A receipt comes to what it says: at once, or when it is known what it is about."""
+        """Record a receipt in the reference model, once the product can know which text it is about."""
         post.receipts.setdefault(part, set()).add(status)
         if opts_out:
             self.model.opted_out.setdefault(post.sms.to, "receipt")
@@ -207,7 +213,7 @@ class Simulation:
     def _settled(
         self, client_ref: str, began_at: dt.datetime, answer: str, *, is_ours: bool
     ) -> None:
-        """The answer is written down: the circuit, and what nobody can have read."""
+        """Record that a sender stored its answer: the state of the circuit, and texts that cannot have been read."""
         post = self.network.accepted_texts.get(client_ref)
         notification = self.model.notifications.get(client_ref.rpartition("-")[0])
         if post is not None:
@@ -220,7 +226,7 @@ class Simulation:
             self.circuit_opened_at = None
 
     def _begins(self, sms: OutgoingSMS) -> None:
-        """The first byte of a call: what the text says must be so, and it may be sent."""
+        """Check a text at the first byte of its call: it must be true, and allowed to be sent."""
         message = sms.client_ref.rpartition("-")[0]
         claimed_at, was_out = self.claimed[message]
         is_out = self.model.opted_out.get(sms.to) == "sms" or was_out
@@ -264,10 +270,10 @@ class Simulation:
         require(not (self.is_quiet and is_night), "a notification in the quiet hours")
 
     def _check_batch(self, message: str, claimed_at: dt.datetime) -> None:
-        """What was claimed before a pause may still leave; of a cancelled batch nothing does."""
+        """Check that no text of a stopped batch leaves. A paused batch's texts may if they were claimed before."""
         if not self.stopped_at:
-            return  # a query less for each call
-        asks = ("notification", "reminder")  # what answers a reply goes all the same
+            return  # saves a query for each call
+        asks = ("notification", "reminder")  # answers to replies are not stopped
         rows = OutboundMessage.objects.filter(ref=message, kind__in=asks)
         batch = rows.values_list("notification__batch_entry__batch", flat=True).first()
         if batch in self.stopped_at:
@@ -276,7 +282,7 @@ class Simulation:
             require(not is_late, "a text of a stopped batch left")
 
     def _know_slots(self, notification: sms_reader.SentNotification) -> None:
-        """Slots that the product made for an option hold as many as the booked one."""
+        """Note the capacities of the slots that the product created for options."""
         for slot in notification.options.values():
             capacity = self.snapshot.capacity_of(slot)
             self.model.capacity.setdefault(slot, capacity)
@@ -296,7 +302,7 @@ def _rolled_back() -> Iterator[None]:
 
 
 class Fault:
-    """The database goes away at one query."""
+    """Raises OperationalError at the query of this number."""
 
     def __init__(self, at: int) -> None:
         self._left = at

@@ -1,4 +1,4 @@
-"""What stands on a customer's phone, read back with plain patterns. Knows the texts, and nothing of the code."""
+"""Reads SMS texts as a customer does: plain patterns for the texts, without the product's code."""
 
 import datetime as dt
 import re
@@ -24,7 +24,7 @@ _DIGIT = re.compile(r"(?:^|, | or )(\d)(?=$|[ ,])")
 
 
 class SlotKey(NamedTuple):
-    """A slot as a customer knows it. The clocks of the campaign stand at UTC."""
+    """A slot as a text names it. Times are in UTC, the time zone of the campaigns."""
 
     place: str
     date: dt.date
@@ -38,7 +38,7 @@ class SlotKey(NamedTuple):
 
 @dataclass(kw_only=True)
 class SentNotification:
-    """A notification that a text put, and which tries to send it may have reached the phone."""
+    """A notification as its text says it, and the attempts that may have reached the phone."""
 
     reference: str
     msisdn: str
@@ -46,10 +46,12 @@ class SentNotification:
     options: dict[int, SlotKey]
     until: dt.datetime
     asked_at: dt.datetime
-    calls: dict[str, bool] = field(default_factory=dict)  # client-ref: the network took it
+    calls: dict[str, bool] = field(
+        default_factory=dict
+    )  # by client-ref: whether the network accepted it
     ended_at: dt.datetime | None = None  # withdrawn
-    answered_at: dt.datetime | None = None  # by one of its digits, whatever came of it
-    is_doubtful: bool = False  # it may have been asked afresh by now
+    answered_at: dt.datetime | None = None  # by one of its digits, with or without effect
+    is_doubtful: bool = False  # the customer may have been notified afresh since
 
     @property
     def was_taken(self) -> bool:
@@ -60,7 +62,7 @@ class SentNotification:
 
 
 def read_notification(text: str, msisdn: str, now: dt.datetime) -> SentNotification | None:
-    """The notification in a notification, with what each digit stands for."""
+    """Read a notification with the slot of each digit; None if the text is none."""
     found = _NOTIFICATION.search(text)
     if found is None:
         return None
@@ -82,13 +84,13 @@ def _option(found: re.Match[str], booked: SlotKey, now: dt.datetime) -> SlotKey:
     _, office, relative, day, start, end = found.groups()
     date = _date(day, now) if day else booked.date
     if relative and date != now.date() + dt.timedelta(days=relative == "tomorrow"):
-        date = dt.date.min  # untrue: no slot is on that day
+        date = dt.date.min  # the word is wrong: no slot is on that day
     window = (dt.time.fromisoformat(start), dt.time.fromisoformat(end)) if start else booked[2:]
     return SlotKey("post_office" if office else "door", date, *window)
 
 
 def read_told(text: str, now: dt.datetime) -> tuple[str, SlotKey | None] | None:
-    """The delivery that a text is about and where it says that this is planned, None: cancelled."""
+    """Read the delivery that a text informs about and its slot (None: cancelled); None if the text is none."""
     if found := _CANCELLED.search(text):
         return found[1], None
     found = _TOLD.search(text)
@@ -99,7 +101,7 @@ def read_told(text: str, now: dt.datetime) -> tuple[str, SlotKey | None] | None:
 
 
 def read_offers(text: str) -> list[tuple[str, set[int]]]:
-    """The digits that a text which is no notification offers again, for each delivery."""
+    """Read the digits that a text offers again, for each delivery."""
     return [
         (reference, {int(d) for d in _DIGIT.findall(listed)})
         for reference, listed, _ in _OFFERED.findall(text)
@@ -107,7 +109,7 @@ def read_offers(text: str) -> list[tuple[str, set[int]]]:
 
 
 def read_reminder(text: str, now: dt.datetime) -> tuple[str, SlotKey, set[int]] | None:
-    """The delivery that a reminder is about, where it says that this is planned, and the digits that it repeats."""
+    """Read a reminder: its delivery, slot and digits; None if the text is none."""
     found = _REMINDER.search(text)
     if found is None:
         return None
@@ -117,7 +119,7 @@ def read_reminder(text: str, now: dt.datetime) -> tuple[str, SlotKey, set[int]] 
 
 
 def is_about_texts(text: str) -> bool:
-    """The help and the confirmation of a STOP: what somebody who has opted out may be sent."""
+    """Return True for the texts that a customer who has opted out may get: help, and the confirmation of STOP."""
     return "no more texts about" in text or "we text about deliveries" in text
 
 

@@ -1,4 +1,4 @@
-"""What the office does: tells customers, asks many in one step, sees to what needs a person, imports spreadsheets."""
+"""Rules for staff: changes with notices, batches of notifications, tickets, opt-outs by phone, spreadsheets."""
 
 import csv
 import datetime as dt
@@ -36,7 +36,7 @@ from tests.campaigns.states.sms_reader import SlotKey
 from tests.processes import VIRTUAL_NUMBER
 
 clerk = st.integers(0, 1)
-new = st.integers(2, 9)  # two are booked and asked from the start
+new = st.integers(2, 9)  # P-0 and P-1 are booked from the start
 rows = st.lists(
     st.tuples(pick, phone, st.integers(1, 3), st.integers(0, 1)),
     min_size=1,
@@ -47,14 +47,14 @@ COLUMNS = ["reference", "customer_name", "phone", "date", "window_start", "windo
 
 
 class StaffRules(BookingAndReplyRules):
-    """The rules for the pages of dispatch."""
+    """Rules for what staff do on the pages of the admin."""
 
     def __init__(self) -> None:
         super().__init__()
         self.batches: list[Batch] = []
         self.sheets: list[tuple[Manifest, dict[str, tuple[str, SlotKey]]]] = []
 
-    # Changes with the customers told
+    # Changes of which customers are informed
 
     @rule(
         number=pick, days=st.integers(1, 3), window=st.integers(0, 1), how=st.sampled_from(Telling)
@@ -98,16 +98,16 @@ class StaffRules(BookingAndReplyRules):
         self.batches.append(batch)
 
     @rule(numbers=st.sets(new, min_size=1, max_size=3), days=st.integers(2, 3))
-    def a_new_day_is_asked(self, numbers: set[int], days: int) -> None:
-        """As a morning goes: deliveries come, all their customers are asked, and the silent are to be reminded."""
+    def notify_new_deliveries(self, numbers: set[int], days: int) -> None:
+        """Book new deliveries and notify all their customers in a batch with reminders."""
         for number in sorted(numbers):
             self.book(number, PHONES[number % len(PHONES)], days, number % 2)
         self.start_batch(numbers, with_reminder=True)
-        self.senders_ask(len(numbers))
+        self.ask_waiting_customers(len(numbers))
         self.send_all()
 
     @rule(most=st.integers(1, 3))
-    def senders_ask(self, most: int) -> None:
+    def ask_waiting_customers(self, most: int) -> None:
         waiting = list(BatchEntry.objects.waiting().values_list("pk", flat=True))
         batches.ask_waiting(most)
         for entry in BatchEntry.objects.filter(pk__in=waiting, notification__isnull=False):
@@ -119,7 +119,7 @@ class StaffRules(BookingAndReplyRules):
 
     @precondition(lambda self: self.batches)
     @rule(which=pick, turn=st.sampled_from([batches.pause, batches.resume, batches.cancel]))
-    def turn_batch(self, which: int, turn: Callable[[Batch, User], bool]) -> None:
+    def change_batch(self, which: int, turn: Callable[[Batch, User], bool]) -> None:
         batch = self.batches[-1 - which % len(self.batches)]
         answers = self._answers_that_may_go()
         if not turn(batch, self._clerk(0)):
@@ -137,22 +137,22 @@ class StaffRules(BookingAndReplyRules):
 
     @precondition(lambda self: self.batches)
     @rule()
-    def until_a_reminder_is_due(self) -> None:
-        """A jump by hours seldom ends between that moment and the close."""
+    def advance_to_reminder(self) -> None:
+        """Advance to the next reminder. Why: random jumps of hours seldom end between a reminder and the close."""
         asked = Notification.objects.open().filter(batch_entry__isnull=False)
         next_at = asked.filter(handed_over_at__isnull=False).aggregate(at=Min("remind_at"))["at"]
         if next_at is not None and next_at > self.simulation.now:
             self.simulation.advance(next_at - self.simulation.now)
         self.simulation.sweep()
 
-    # What needs a person
+    # Tickets
 
     @rule(
         which=pick,
         who=clerk,
         act=st.sampled_from(["take", "take", "let_go", "told_by_phone", "set_aside", "opt_out"]),
     )
-    def see_to(self, which: int, who: int, act: str) -> None:
+    def act_on_ticket(self, which: int, who: int, act: str) -> None:
         found = self._waiting(which, who)
         if found is None:
             return
@@ -183,7 +183,7 @@ class StaffRules(BookingAndReplyRules):
         self.tally["answers of staff"] += 1
 
     @rule(which=pick, who=clerk, of=pick)
-    def apply_an_option(self, which: int, who: int, of: int) -> None:
+    def apply_option(self, which: int, who: int, of: int) -> None:
         found = self._waiting(which, who)
         offered = (
             [option for asked in ticket_actions.offers(found[0]) for option in offers.of(asked)]
@@ -209,7 +209,7 @@ class StaffRules(BookingAndReplyRules):
             self.model.change(reference, self.simulation.now, slot=slot)
 
     def _waiting(self, which: int, who: int) -> tuple[Ticket, bool] | None:
-        """One that waits, and whether somebody else has this customer."""
+        """Return a waiting ticket, and True if another staff member has taken over this customer."""
         waiting = list(Ticket.objects.waiting().order_by("pk"))
         if not waiting:
             return None
@@ -218,7 +218,7 @@ class StaffRules(BookingAndReplyRules):
         return ticket, bool(others - {None, self._clerk(who).pk})
 
     @rule(msisdn=phone, is_out=st.booleans())
-    def a_wish_by_phone(self, msisdn: str, *, is_out: bool) -> None:
+    def record_consent_by_phone(self, msisdn: str, *, is_out: bool) -> None:
         consent.record(self._clerk(0), msisdn, "Said so on the phone.", is_opted_out=is_out)
         if is_out:
             self.model.opted_out[msisdn] = "sms"
@@ -228,7 +228,7 @@ class StaffRules(BookingAndReplyRules):
     # Spreadsheets
 
     @rule(rows=rows)
-    def a_spreadsheet_comes(self, rows: list[tuple[int, str, int, int]]) -> None:
+    def start_import(self, rows: list[tuple[int, str, int, int]]) -> None:
         said = {
             f"P-{number}": (msisdn, self._slot(days, window))
             for number, msisdn, days, window in rows
@@ -237,7 +237,7 @@ class StaffRules(BookingAndReplyRules):
 
     @precondition(lambda self: self.sheets)
     @rule(which=pick)
-    def it_comes_again(self, which: int) -> None:
+    def start_same_import_again(self, which: int) -> None:
         self._import(self.sheets[-1 - which % len(self.sheets)][1])
 
     def _import(self, said: dict[str, tuple[str, SlotKey]]) -> None:
@@ -256,8 +256,8 @@ class StaffRules(BookingAndReplyRules):
 
     @precondition(lambda self: self.sheets)
     @rule(which=pick)
-    def an_import_goes_on(self, which: int) -> None:
-        """One slice; another sheet may be under way."""
+    def continue_import(self, which: int) -> None:
+        """Import one slice, possibly while another spreadsheet is being imported."""
         manifest, said = self.sheets[-1 - which % len(self.sheets)]
         before = _imported()
         slices._import_slice(manifest.pk, self._clerk(0))
@@ -274,7 +274,7 @@ class StaffRules(BookingAndReplyRules):
         said: tuple[str, SlotKey],
         before: tuple[str, SlotKey] | None,
     ) -> None:
-        """What a row did: all that it says of a new delivery, and of a known one what it says anew."""
+        """Check what a row changed: everything of a new delivery, of a known one only what it says differently."""
         known = self.model.deliveries.get(reference)
         if known is None:
             require(said == (found.msisdn, found.slot), f"{reference} is not as its row says")
@@ -303,7 +303,7 @@ def _slot_key(slot: Slot) -> SlotKey:
 
 
 def _imported() -> dict[str, tuple[str, SlotKey]]:
-    """What each delivery's row said when it was last imported."""
+    """Return phone and slot of each delivery's last imported row."""
     found = {}
     for booking in Booking.objects.exclude(imported=None):
         row = booking.imported or {}

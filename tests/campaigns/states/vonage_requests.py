@@ -1,4 +1,4 @@
-"""What Vonage posts to us, and what it must come to: once, with the first 200."""
+"""Webhook requests of Vonage, and the effect that each must have with its first 200."""
 
 import datetime as dt
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookRequest:
-    """A signed request. It can be posted again: the same bytes, at any time."""
+    """A signed request, which can be posted again at any time."""
 
     key: str
     path: str
@@ -32,7 +32,7 @@ class WebhookRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyRequest(WebhookRequest):
-    """A customer's text, or a piece of a long one (`piece`: its number and how many there are)."""
+    """A customer's text, or a part of a long one (`piece`: its number and the number of parts)."""
 
     msisdn: str
     meaning: Meaning
@@ -61,7 +61,7 @@ class ReplyRequest(WebhookRequest):
 
 @dataclass(frozen=True, kw_only=True)
 class ReceiptRequest(WebhookRequest):
-    """The network's later word on a part."""
+    """A delivery receipt for one part of a text."""
 
     post: AcceptedText
     part: str
