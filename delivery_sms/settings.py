@@ -3,8 +3,6 @@
 What must stop a start is raised here: system checks do not run under a foreign web server.
 """
 
-import os
-import tempfile
 from datetime import time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -206,7 +204,6 @@ match DATABASE.get("ENGINE"):
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
                 " PRAGMA foreign_keys=ON; PRAGMA busy_timeout=4000;",
             },
-            "TEST": {"NAME": f"{tempfile.gettempdir()}/delivery_sms_test_{os.getpid()}.sqlite3"},
         }
     case "django.db.backends.postgresql":
         # A connection for each thread. A pool would ask a server that was away less and less often.

@@ -1,8 +1,77 @@
-"""What all tests share: the database they run on is named by tests/settings.py."""
+"""Choose the tests of a run, and how each kind of database is emptied between two tests.
+
+A run that names no path takes the fast selection; `--all` takes everything.
+"""
 
 import os
 from pathlib import Path
 
+import pytest
+from django.db import connection
+from django.db.backends.postgresql.operations import DatabaseOperations
+
+TESTS = Path(__file__).parent
+#: Folders that only `--all` runs.
+SLOW = ("browser", "campaigns")
+DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
+
 # `./run test` says so; with CI=true nothing is left out.
 if not Path("/usr/bin/chromium").exists() and os.environ.get("CI") != "true":
     collect_ignore = ["browser"]
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--all",
+        action="store_true",
+        help="also browser and campaigns, and on PostgreSQL all that uses the database",
+    )
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Let a run of named paths stay in one process: it is short, and its workers would have to start first."""
+    return 0 if names_paths(config) else None
+
+
+def pytest_ignore_collect(collection_path, config):
+    if names_paths(config) or config.getoption("all"):
+        return None
+    return True if collection_path in {TESTS / folder for folder in SLOW} else None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out on PostgreSQL what has been proved on SQLite."""
+    if names_paths(config) or connection.vendor == "sqlite":
+        return
+    runs = uses_database if config.getoption("all") else concerns_database
+    left_out = [item for item in items if not runs(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if runs(item)]
+
+
+def names_paths(config) -> bool:
+    return config.args_source is pytest.Config.ArgsSource.ARGS
+
+
+def uses_database(item) -> bool:
+    return bool(item.get_closest_marker("django_db")) or not DATABASE_FIXTURES.isdisjoint(
+        item.fixturenames
+    )
+
+
+def concerns_database(item) -> bool:
+    return TESTS / "races" in item.path.parents or bool(item.get_closest_marker("database"))
+
+
+def delete_rows(self, style, tables, *, reset_sequences=False, allow_cascade=False):
+    """Return the statements that empty these tables, in place of TRUNCATE.
+
+    TRUNCATE makes new files for each of the tables and their indexes, which takes a second; most are empty.
+    """
+    assert not reset_sequences
+    delete = style.SQL_KEYWORD("DELETE FROM")
+    return [f"{delete} {self.quote_name(table)}" for table in tables]
+
+
+DatabaseOperations.sql_flush = delete_rows

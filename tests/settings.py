@@ -2,6 +2,8 @@
 
 import os
 import re
+import secrets
+import tempfile
 from pathlib import Path
 
 from tests.processes import SECRET, VIRTUAL_NUMBER
@@ -12,8 +14,13 @@ for name in re.findall(r"^([A-Z_]+)=", EXAMPLE.read_text(encoding="utf-8"), re.M
     os.environ[name] = ""
     os.environ.pop(f"{name}_FILE", None)
 
-# The web's time limits (delivery_sms/wsgi.py) are not for a process in which eight threads wait for one another.
-os.environ["PGOPTIONS"] = ""
+# Names the databases of one run, so that two runs at a time do not meet. The workers of pytest-xdist and
+# the processes that tests start inherit it.
+RUN = os.environ.setdefault("TEST_RUN", secrets.token_hex(4))
+
+# In place of the web's time limits (delivery_sms/wsgi.py), which are not for a process in which eight threads
+# wait for one another. No test is about a commit that a power cut loses.
+os.environ["PGOPTIONS"] = "-c synchronous_commit=off"
 
 os.environ.update(
     ENV_FILE=os.devnull,
@@ -36,6 +43,11 @@ from delivery_sms.settings import *
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
-# A server that starts before the test database would take one connection in memory for all its threads.
 if DATABASE["ENGINE"].endswith("sqlite3"):
-    DATABASE["NAME"] = DATABASE["TEST"]["NAME"]
+    # A file: each thread needs a connection of its own, which a database in memory does not have.
+    name = f"{tempfile.gettempdir()}/delivery_sms_test_{RUN}.sqlite3"
+    DATABASE |= {"NAME": name, "TEST": {"NAME": name}}
+    options = DATABASE["OPTIONS"]
+    options["init_command"] = options["init_command"].replace("synchronous=FULL", "synchronous=OFF")
+else:
+    DATABASE["TEST"] = {"NAME": f"{DATABASE['NAME']}_test_{RUN}"}
