@@ -1,0 +1,102 @@
+"""What the pages in docs/ list is what the code has: commands, alarms, health, defaults, words, columns."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands, load_command_class
+
+from bookings.dispatch.imports.rows import COLUMNS
+from bookings.operations.alarm_rules import ALARMS
+from tests.project.test_docs import DOCS, PAGES, ROOT, prose
+
+#: Classes that are described before they are built.
+COMING = {"Effect", "ReplyContext"}
+
+#: A command as a sentence or a table names it.
+_NAMED = re.compile(r"`(?:\./run manage|manage\.py) ([a-z_]+)")
+
+
+def rows(page: str, heading: str) -> Iterator[list[str]]:
+    """Yield the cells of the tables under a heading, without the head of each table."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    part = text.partition(f"# {heading}\n")[2]
+    part = re.split(r"^#+ ", part, maxsplit=1, flags=re.MULTILINE)[0]
+    assert part, f"{page} has no heading {heading}"
+    for line in re.sub(r"^\|.*\|\n\|[-|]+\|\n", "", part, flags=re.MULTILINE).splitlines():
+        if line.startswith("|"):
+            yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def names(page: str, heading: str) -> set[str]:
+    """Return the words in code spans of a table's first column."""
+    return {name for first, *_ in rows(page, heading) for name in re.findall(r"`(\w+)`", first)}
+
+
+def test_each_command_of_ours_has_a_row_with_all_its_options():
+    told = {}
+    for first, *_ in rows("operations.md", "Commands"):
+        name = first.strip("`").split()[0]
+        told[name] = set(re.findall(r"--[a-z-]+", first))
+    ours = {name for name, app in get_commands().items() if app == "bookings"}
+    assert set(told) == ours
+    for name, options in told.items():
+        parser = load_command_class("bookings", name).create_parser("manage.py", name)
+        usual = load_command_class("django.core", "check").create_parser("manage.py", "check")
+        own = parser._option_string_actions.keys() - usual._option_string_actions.keys()
+        assert options <= own, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_each_command_that_a_sentence_names_exists(page):
+    assert set(_NAMED.findall(prose(page))) <= set(get_commands())
+
+
+def test_each_alarm_has_a_row():
+    assert names("operations.md", "Alarms") == {alarm.name for alarm in ALARMS}
+
+
+@pytest.mark.django_db
+def test_each_field_of_readyz_has_a_row(client):
+    answer = set(client.get("/readyz").json()) - {"database"}
+    told = names("operations.md", "Health")
+    assert answer <= told
+    assert told - answer <= {"disk", "disk_free_percent"}  # on SQLite only
+
+
+def test_each_column_of_a_manifest_has_a_row():
+    assert names("admin-guide.md", "Upload deliveries") == set(COLUMNS)
+
+
+def defaults() -> dict[str, str]:
+    """Return the plain defaults in settings.py, as the page writes them."""
+    tree = ast.parse((ROOT / "delivery_sms" / "settings.py").read_text(encoding="utf-8"))
+    found = {}
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+        default, name = keywords.get("default"), call.args[0] if call.args else None
+        if isinstance(name, ast.Constant) and isinstance(default, ast.Constant):
+            value = default.value
+            found[name.value] = f"{value:g}" if isinstance(value, float) else str(value)
+    return {name: "none" if value in {"", "None"} else value for name, value in found.items()}
+
+
+def test_the_page_of_settings_tells_their_defaults():
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `([A-Z_]+)` \| `?([^`|]+?)`? \|", text, re.MULTILINE))
+    expected = defaults()
+    assert len(expected) > 15
+    assert {name: told[name] for name in expected} == expected
+
+
+def test_each_class_of_the_glossary_exists():
+    text = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`((?:[A-Z][a-z]+)+|SMSGateway)`", text))
+    sources = [path.read_text(encoding="utf-8") for path in Path(ROOT, "bookings").rglob("*.py")]
+    classes = {
+        name for source in sources for name in re.findall(r"^class (\w+)", source, re.MULTILINE)
+    }
+    assert {"Booking", "Ticket"} <= told
+    assert told - classes - COMING == set()
