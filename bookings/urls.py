@@ -3,6 +3,7 @@
 from django.urls import path, re_path
 
 from bookings.web import reveal_number
+from bookings.web.demo import manifest
 from bookings.web.notify import views as notify
 from bookings.web.simulator import views as simulator
 from bookings.web.webhooks import views as webhooks
@@ -21,6 +22,7 @@ urlpatterns = [
     path("notify/preview", notify.preview, name="notify-preview"),
     path("notifications/<int:pk>/", notify.progress, name="notification-progress"),
     path("numbers/<slug:table>/<int:pk>/", reveal_number.number, name="reveal-number"),
+    path("demo/deliveries.csv", manifest.download, name="demo-manifest"),
     path("simulator/", simulator.phones, name="simulator"),
     re_path(r"^simulator/(?P<msisdn>[\w+ .-]{1,40})/$", simulator.phone, name="simulator-phone"),
     re_path(

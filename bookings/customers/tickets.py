@@ -36,6 +36,10 @@ NO_RECEIPT_AFTER = dt.timedelta(minutes=30)
 _LOOKED_FOR = dt.timedelta(days=4)
 _AT_ONCE = 300
 
+#: What the reasons of tickets say of a text.
+NOT_DELIVERED = "was not delivered."
+NO_RECEIPT_CAME = "was handed over, and no receipt says that it arrived."
+
 #: What a person must look at, by what our rule made of a text, unless the rule names something else.
 _BY_OUTCOME = {
     Outcome.TOO_LATE: TicketKind.LATE,
@@ -94,7 +98,7 @@ def raise_for_outbound(message: OutboundMessage) -> None:
 
 def _raise_if_in_vain(message: OutboundMessage) -> None:
     if message.state in LOST:
-        _raise_for_text(message, TicketKind.NOT_SENT, f"was not delivered. {message.reason}")
+        _raise_for_text(message, TicketKind.NOT_SENT, f"{NOT_DELIVERED} {message.reason}")
     elif message.state == MessageState.CANCELLED and message.kind == Kind.STAFF:
         _raise_for_text(message, TicketKind.NOT_SENT, f"was not sent: {message.reason}.")
     elif message.state == MessageState.UNKNOWN and not _goes_again(message):
@@ -171,8 +175,7 @@ def _miss(message: OutboundMessage) -> None:
     if message.state == MessageState.UNKNOWN:
         _raise_for_text(message, TicketKind.UNKNOWN, "may not have arrived: nobody knows.")
     else:
-        why = "was handed over, and no receipt says that it arrived."
-        _raise_for_text(message, TicketKind.NO_RECEIPT, why)
+        _raise_for_text(message, TicketKind.NO_RECEIPT, NO_RECEIPT_CAME)
 
 
 def _goes_again(message: OutboundMessage) -> bool:
@@ -191,19 +194,24 @@ def _raise_for_text(message: OutboundMessage, kind: TicketKind, what: str) -> No
     )
     if message.booking_id and message.kind in _TELLING and later.exists():
         return
-    label = Kind(message.kind).label
-    named = f"What staff wrote {what}" if message.kind == Kind.STAFF else f"The {label} {what}"
-    if message.kind == Kind.TOLD:
-        named = f"What dispatch told {what}"
     _raise(
         Ticket(
             outbound=message,
             kind=kind,
-            reason=named.strip()[:200],
+            reason=reason_about(message, what),
             msisdn=message.msisdn,
             booking=message.booking,
         )
     )
+
+
+def reason_about(message: OutboundMessage, what: str) -> str:
+    """Return the reason of a ticket about a text of ours; `what` is the sentence without its subject."""
+    label = Kind(message.kind).label
+    named = f"What staff wrote {what}" if message.kind == Kind.STAFF else f"The {label} {what}"
+    if message.kind == Kind.TOLD:
+        named = f"What dispatch told {what}"
+    return named.strip()[:200]
 
 
 def _mended_by(message: OutboundMessage) -> TicketQuerySet:

@@ -95,15 +95,18 @@ def apply_or_park(receipt: DeliveryReceipt) -> bool:
         return False
 
 
+def why_lost(err_code: str) -> str:
+    """Return what a receipt's error code means, as a sentence for staff."""
+    unexplained = f"Not delivered (the carrier's error code is {err_code or 'missing'})."
+    return _WHY.get(err_code, unexplained)
+
+
 def _say_why(message: OutboundMessage, receipt: DeliveryReceipt) -> None:
     """Tell staff why it did not arrive; what was said before we knew is out of date."""
     if message.state not in LOST:
         message.reason = _CONTRADICTED if _is_contradicted(message) else ""
     elif receipt.status in LOST:
-        unexplained = (
-            f"Not delivered (the carrier's error code is {receipt.err_code or 'missing'})."
-        )
-        message.reason = _WHY.get(receipt.err_code, unexplained)
+        message.reason = why_lost(receipt.err_code)
     message.save(update_fields=["reason"])
 
 

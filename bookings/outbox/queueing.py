@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 CHANNEL = "outbox"
 
 #: Answers to customers go before what staff write, and that before bulk.
-_PRIORITY = {Kind.STAFF: 3, Kind.TOLD: 4, Kind.NOTIFICATION: 5, Kind.REMINDER: 5}
+_PRIORITIES = {Kind.STAFF: 3, Kind.TOLD: 4, Kind.NOTIFICATION: 5, Kind.REMINDER: 5}
+
+
+def priority_of(kind: Kind) -> int:
+    """Return how urgent a text of this kind is: the lowest number goes first."""
+    return _PRIORITIES.get(kind, 1)
 
 
 def queue(
@@ -41,7 +46,7 @@ def queue(
     message = OutboundMessage.objects.create(
         idempotency_key=key,
         kind=kind,
-        priority=_PRIORITY.get(kind, 1),
+        priority=priority_of(kind),
         msisdn=msisdn,
         sender=sender,
         text=text,

@@ -3,17 +3,26 @@
 import datetime as dt
 import functools
 from collections.abc import Callable
+from typing import TypeAlias
 
 from django.utils import timezone
 
 from bookings import outbox
 from bookings.language import messages
-from bookings.models import InboundMessage, Kind, MessageState, OutboundMessage, Outcome, SlotOption
+from bookings.models import (
+    InboundMessage,
+    Kind,
+    MessageState,
+    Notification,
+    OutboundMessage,
+    Outcome,
+    SlotOption,
+)
 from bookings.models.fields import as_msisdn
 from bookings.replies.context import Customer, Printed, Standing, load_customer
 from bookings.scheduling import offers
 
-_KINDS = {
+KINDS = {
     "not_understood": Kind.RE_PROMPT,
     "help": Kind.HELP,
     "opted_out": Kind.OPT_OUT_CONFIRMATION,
@@ -22,8 +31,11 @@ _KINDS = {
 #: The most SMS parts of an answer: one that would take more names digits without their words.
 _MOST_PARTS = 2
 
+#: Looks up the options of a notification that can still be had at a moment.
+Remaining: TypeAlias = Callable[[Notification, dt.datetime], list[SlotOption]]
+
 #: For how long an answer that offers nothing is worth sending, at least.
-_LIFE = dt.timedelta(hours=24)
+LIFE = dt.timedelta(hours=24)
 
 
 def say_about_texts(name: str, inbound: InboundMessage, customer: Customer) -> None:
@@ -31,13 +43,13 @@ def say_about_texts(name: str, inbound: InboundMessage, customer: Customer) -> N
     latest = customer.latest
     booking = latest.booking if latest else customer.newest_booking
     outbox.queue(
-        _KINDS.get(name, Kind.ACKNOWLEDGEMENT),
+        KINDS.get(name, Kind.ACKNOWLEDGEMENT),
         messages.render(name, customer.language, reference=booking.reference),
         key=f"reply:{inbound.pk}",
         msisdn=customer.msisdn,
         sender=as_msisdn(inbound.virtual_number),
         in_reply_to=inbound,
-        valid_until=timezone.now() + _LIFE,
+        valid_until=timezone.now() + LIFE,
     )
 
 
@@ -47,20 +59,20 @@ def say(name: str, inbound: InboundMessage, customer: Customer, about: Printed) 
     One that tells where the delivery stands takes the place of older ones that still wait.
     """
     booking = about.booking
-    kind = _KINDS.get(name, Kind.ACKNOWLEDGEMENT)
+    kind = KINDS.get(name, Kind.ACKNOWLEDGEMENT)
     if kind == Kind.ACKNOWLEDGEMENT:
         older = OutboundMessage.objects.filter(booking=booking, in_reply_to__isnull=False)
         older.cancel("a newer answer took its place")
     outbox.queue(
         kind,
-        _text(name, customer, about),
+        text_of(name, customer, about, timezone.now()),
         key=f"reply:{inbound.pk}",
         msisdn=customer.msisdn,
         sender=as_msisdn(inbound.virtual_number),
         booking=booking,
         notification=about.notification,
         in_reply_to=inbound,
-        valid_until=_valid_until(name, customer, about),
+        valid_until=valid_until(name, customer, about, timezone.now()),
     )
 
 
@@ -92,14 +104,14 @@ def _write_anew(message: OutboundMessage, customer: Customer) -> None:
         name = inbound.outcome
         standing = Standing.LATE if name == Outcome.TOO_LATE else Standing.CLOSED
         about = Printed(option=inbound.option, standing=standing, asked_at=message.queued_at)
-    if about is None or (text := _text(name, customer, about)) == message.text:
+    if about is None or (text := text_of(name, customer, about, timezone.now())) == message.text:
         return
     OutboundMessage.objects.filter(pk=message.pk).update(
         text=text,
         parts=messages.count_parts(text),
         booking=about.booking,
         notification=about.notification,
-        valid_until=_valid_until(name, customer, about),
+        valid_until=valid_until(name, customer, about, timezone.now()),
         claims=message.claims - (message.state == MessageState.SENDING),
         state=MessageState.QUEUED,
         token="",
@@ -108,10 +120,16 @@ def _write_anew(message: OutboundMessage, customer: Customer) -> None:
     outbox.ring()
 
 
-def _text(name: str, customer: Customer, about: Printed) -> str:
+def text_of(
+    name: str,
+    customer: Customer,
+    about: Printed,
+    now: dt.datetime,
+    remaining: Remaining = offers.remaining,
+) -> str:
+    """Return the text `name` about a delivery. `remaining` looks up which options can still be had."""
     booking, notification, language = about.booking, about.notification, about.booking.language
-    now = timezone.now()
-    left = offers.remaining(notification, now)
+    left = remaining(notification, now)
     others = [option for option in left if option.slot_id != booking.slot_id]
     write = functools.partial(
         messages.render,
@@ -126,14 +144,21 @@ def _text(name: str, customer: Customer, about: Printed) -> str:
         is_cancelled=not booking.is_scheduled,
         is_past=booking.slot.ends_at <= now,
     )
-    text = write(open_options=lambda: _open_notifications(customer, messages.options_text, now))
+
+    def list_open(list_options: Callable[[list[SlotOption], str], str]) -> str:
+        left_of_each = [remaining(line.notification, now) for line in customer.open_notifications]
+        return _open_notifications(customer, left_of_each, list_options)
+
+    text = write(open_options=lambda: list_open(messages.options_text))
     if messages.count_parts(text) <= _MOST_PARTS:
         return text
-    return write(open_options=lambda: _open_notifications(customer, messages.digits_text, now))
+    return write(open_options=lambda: list_open(messages.digits_text))
 
 
 def _open_notifications(
-    customer: Customer, list_options: Callable[[list[SlotOption], str], str], now: dt.datetime
+    customer: Customer,
+    left_of_each: list[list[SlotOption]],
+    list_options: Callable[[list[SlotOption], str], str],
 ) -> str:
     """`Parcel AB12: 1 (Tue 24 Nov) or 2 (Thu 26 Nov), before Mon 23 Nov 21:00. Parcel CD34: 4 ...`"""
     return " ".join(
@@ -141,14 +166,14 @@ def _open_notifications(
             "open_notification",
             customer.language,
             reference=option.booking.reference,
-            options=list_options(offers.remaining(option.notification, now), customer.language),
+            options=list_options(left, customer.language),
             until=messages.moment(option.closes_at, customer.language),
         )
-        for option in customer.open_notifications
+        for option, left in zip(customer.open_notifications, left_of_each, strict=True)
     )
 
 
-def _valid_until(name: str, customer: Customer, about: Printed) -> dt.datetime:
+def valid_until(name: str, customer: Customer, about: Printed, now: dt.datetime) -> dt.datetime:
     """The first cut-off of the notifications that it repeats; without any the end of the delivery.
 
     "To change it reply 2 before Mon 21:00" is an addition: the news before it stays true, and outlives the offer.
@@ -162,5 +187,5 @@ def _valid_until(name: str, customer: Customer, about: Printed) -> dt.datetime:
         case _:
             offered = ()
     if not offered:
-        return max(about.booking.slot.ends_at, timezone.now() + _LIFE)
+        return max(about.booking.slot.ends_at, now + LIFE)
     return min(min(line.closes_at, line.option.slot.cutoff_at) for line in offered)

@@ -148,7 +148,7 @@ def load_customer(msisdn: str, now: dt.datetime) -> Customer | None:
     printed = tuple(
         Printed(
             option=option,
-            standing=_standing(option, now),
+            standing=standing_of(option, now),
             asked_at=option.notification.handed_over_at or now,
             answered_at=answered.get(option.notification_id),
         )
@@ -182,7 +182,7 @@ def _latest_options(msisdn: str) -> list[SlotOption]:
     return [by_digit[digit] for digit in sorted(by_digit)]
 
 
-def _standing(option: SlotOption, now: dt.datetime) -> Standing:
+def standing_of(option: SlotOption, now: dt.datetime) -> Standing:
     notification, booking = option.notification, option.notification.booking
     if not booking.is_scheduled or booking.slot.ends_at <= now:
         return Standing.CLOSED

@@ -15,7 +15,7 @@ from bookings.replies.context import Customer, Printed, Standing
 from bookings.replies.screening import Doubt
 from bookings.scheduling import offers
 
-_SUSPICIOUS_WITHIN = dt.timedelta(minutes=10)
+SUSPICIOUS_WITHIN = dt.timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,4 +99,4 @@ def _was_told_closed(customer: Customer, meant: Printed) -> bool:
 
 def _count_moves(meant: Printed, now: dt.datetime) -> int:
     by_reply = meant.booking.slot_changes.filter(cause=ChangeCause.REPLY)
-    return by_reply.filter(created_at__gt=now - _SUSPICIOUS_WITHIN).count()
+    return by_reply.filter(created_at__gt=now - SUSPICIOUS_WITHIN).count()

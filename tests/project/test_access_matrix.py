@@ -172,6 +172,7 @@ TABLE = """
 /admin/password_change/done/                  login/login 200/405     200/405     200/405     200/405     200/405
 /admin/r/<type>/<id>/                         login/login 404/404     404/404     404/404     404/404     404/404
 /admin/search/                                login/login 200/200     200/200     200/200     200/200     200/200
+/demo/deliveries.csv                          login/login 403/405     404/405     403/405     403/405     404/405
 /healthz                                      200/405     200/405     200/405     200/405     200/405     200/405
 /notifications/<id>/                          login/login 403/405     200/405     403/405     403/405     200/405
 /notify                                       login/login 403/403     302/400     403/403     403/403     302/400

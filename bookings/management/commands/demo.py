@@ -1,48 +1,31 @@
-"""Fill an installation with something to try, and say what. `./run` calls it at each start."""
+"""Fill an installation with a fortnight to look at. `./run` calls it at each start."""
 
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import Group, User
 from django.core.management import BaseCommand, CommandError
 
-from bookings.management import demo_data
-from bookings.models.fields import show_msisdn
-
-USERNAME = "dispatch"
-# Known to everyone, and so only made with DEBUG, where the simulator is the only network.
-PASSWORD = "demo-dispatch"  # noqa: S105  # printed at each start of the demo
+from bookings.management.demo import ensure
+from bookings.outbox.destinations import why_never
+from bookings.web.demo.accounts import working_logins
+from bookings.web.demo.fiction import mobiles
 
 
 class Command(BaseCommand):
-    help = "Makes demo data that can be tried now, and a staff login. Again: only what is missing."
+    help = "Loads demo data and a login for each role. Run again, it adds only what is missing."
 
     def handle(self, **options: Any) -> None:
         if settings.SMS_GATEWAY != "simulator":
             raise CommandError("The demo texts made-up numbers, so it needs SMS_GATEWAY=simulator.")
-        first = demo_data.ensure()
-        self.say_login()
-        self.say_what_to_try(first.customer_name, first.msisdn)
-
-    def say_login(self) -> None:
-        """Print the login that works; without DEBUG none is made."""
-        if not settings.DEBUG:
-            self.stdout.write("Staff login: yours (manage.py createsuperuser makes one)")
-            return
-        user, is_new = User.objects.get_or_create(username=USERNAME, defaults={"is_staff": True})
-        if is_new:
-            user.set_password(PASSWORD)
-            user.save()
-            user.groups.set(Group.objects.filter(name="Dispatch"))
-        password = PASSWORD if user.check_password(PASSWORD) else "as you changed it"
-        self.stdout.write(f"Staff login: {USERNAME}, password: {password}")
-
-    def say_what_to_try(self, name: str, msisdn: str) -> None:
-        lines = [
-            "Try this: open /simulator/, and answer 2 on the phone of"
-            f" {name} ({show_msisdn(msisdn)});",
-            "  notify a number of your own choice at /; see how it came about in /admin/.",
-        ]
-        if late := demo_data.late_booking():
-            lines.append(f"  Too late to change, for trying that as well: {late.customer_name}.")
-        self.stdout.write("\n".join(lines))
+        if why_never(mobiles()[0]):
+            raise CommandError("SMS_COUNTRIES does not allow texts to the demo's made-up numbers.")
+        ensure()
+        self.stdout.write(
+            f"Demo of {settings.COMPANY_NAME}: made-up customers, and no text reaches a real phone."
+        )
+        names = ", ".join(login.username for login in working_logins())
+        self.stdout.write(
+            f"Log in as {names}; the password is demo- and that name."
+            if names
+            else "Log in as yourself (manage.py createsuperuser makes an account)."
+        )

@@ -1,0 +1,149 @@
+"""Starting the demo: at any hour, again, weeks later, and where it is refused."""
+
+import datetime as dt
+import io
+
+import pytest
+import time_machine
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from bookings.dispatch import bookings as dispatch
+from bookings.dispatch.not_informed import count_unreached
+from bookings.management.demo.fortnight import Fortnight
+from bookings.models import (
+    Booking,
+    InboundMessage,
+    Notification,
+    OutboundMessage,
+    Slot,
+    Ticket,
+)
+from bookings.operations import alarms
+from bookings.operations.invariants import find_contradictions
+from bookings.outbox.claiming import sendable
+from bookings.web.demo import fiction, first_booking
+
+pytestmark = pytest.mark.django_db
+
+TABLES = (Booking, Slot, Notification, OutboundMessage, InboundMessage, Ticket, User)
+
+
+def demo():
+    out = io.StringIO()
+    call_command("demo", stdout=out)
+    return out.getvalue()
+
+
+def counts():
+    return [table.objects.count() for table in TABLES]
+
+
+# At any hour
+
+STARTS = [
+    ("2026-11-24T00:05:00Z", 12),
+    ("2026-11-21T07:00:00Z", 12),  # a Saturday
+    ("2026-11-22T19:30:00Z", 12),  # a Sunday
+    ("2026-11-23T23:55:00Z", 12),
+    ("2026-10-24T12:00:00Z", 0),  # the clocks go back tonight
+    ("2026-03-28T19:30:00Z", 48),  # the clocks go forward tonight
+]
+
+
+@pytest.mark.parametrize(("start", "cutoff"), STARTS)
+def test_demo_is_full_and_healthy_at_whatever_hour(settings, start, cutoff):
+    settings.CHANGE_CUTOFF_HOURS = cutoff
+    with time_machine.travel(start, tick=False):
+        demo()
+        assert list(find_contradictions()) == []
+        first = first_booking()
+        notification = Notification.objects.get(booking=first)
+        assert notification.is_open_at(timezone.now())
+        assert first.slot.cutoff_at > timezone.now() + dt.timedelta(hours=2)
+        assert [option.digit for option in notification.options.all()] == [1, 2, 3]
+        today = timezone.localdate()
+        for day in (today, today + dt.timedelta(days=1)):
+            assert Booking.objects.scheduled().on(day).count() >= 70
+            assert not cutoff or count_unreached([day])[day] <= 6
+        assert not alarms.alarms()
+        assert not sendable(timezone.now()).exists()
+        assert 5 <= Ticket.objects.waiting().count() <= 25
+        hour_ago = timezone.now() - dt.timedelta(hours=1)
+        assert InboundMessage.objects.filter(received_at__gte=hour_ago).exists()
+
+
+@pytest.mark.parametrize("day", ["2026-11-21", "2026-11-23", "2026-10-24", "2026-03-28"])
+@pytest.mark.parametrize("hour", range(0, 24, 2))
+@pytest.mark.parametrize("cutoff", [0, 12, 48])
+def test_first_slot_can_be_changed_and_late_slot_cannot(settings, day, hour, cutoff):
+    settings.CHANGE_CUTOFF_HOURS = cutoff
+    with time_machine.travel(f"{day}T{hour:02}:10:00Z", tick=False):
+        fortnight = Fortnight(timezone.now())
+        slots = fortnight.make_slots()
+        first, late = fortnight.first_slot(slots), fortnight.late_slot(slots)
+        assert first.cutoff_at > timezone.now() + dt.timedelta(hours=6)
+        assert first.date <= timezone.localdate() + dt.timedelta(days=4)
+        assert late.cutoff_at <= timezone.now()
+        if cutoff:
+            assert timezone.now() < late.ends_at
+
+
+# Started again
+
+
+def test_second_start_changes_nothing():
+    demo()
+    before = counts()
+    demo()
+    assert counts() == before
+
+
+def test_weeks_later_there_is_a_fresh_fortnight_beside_the_old():
+    with time_machine.travel("2026-11-23T12:00:00Z", tick=False):
+        demo()
+    with time_machine.travel("2026-12-07T12:00:00Z", tick=False):
+        demo()
+        assert first_booking().slot.cutoff_at > timezone.now()
+        assert Booking.objects.scheduled().on(timezone.localdate()).count() >= 70
+        assert list(find_contradictions()) == []
+    assert Booking.objects.count() == 1200
+
+
+def test_cancelled_first_booking_is_replaced():
+    demo()
+    dispatch.cancel(first_booking())
+    demo()
+    assert first_booking().is_scheduled
+    assert Booking.objects.count() == 601
+    assert Notification.objects.filter(booking=first_booking()).exists()
+
+
+@pytest.mark.parametrize(
+    ("region", "begins", "count"),
+    [("GB", "447700900", 999), ("US", "1", 1000), ("FR", "3363998", 1000)],
+)
+def test_numbers_are_of_the_companys_country_and_nobodys(settings, region, begins, count):
+    settings.PHONE_REGION = region
+    numbers = fiction.mobiles()
+    assert len(set(numbers)) == len(numbers) == count
+    assert all(number.startswith(begins) for number in numbers)
+    assert region != "US" or all(number[4:8] == "5550" for number in numbers)
+
+
+# Where it is refused, and who may log in
+
+
+def test_demo_refuses_where_texts_are_real(settings):
+    settings.SMS_GATEWAY = "vonage"
+    with pytest.raises(CommandError, match="simulator"):
+        demo()
+    assert not Booking.objects.exists()
+
+
+def test_demo_refuses_where_its_numbers_may_not_be_texted(settings):
+    settings.SMS_COUNTRIES = ["DE"]
+    with pytest.raises(CommandError, match="SMS_COUNTRIES"):
+        demo()
+    assert not Booking.objects.exists()
