@@ -47,6 +47,7 @@ Act: TypeAlias = Callable[[dt.datetime], None]
 
 _NETWORK = "00101"  # the simulator's
 _SECOND = dt.timedelta(seconds=1)
+_SHARE_SLOW = 0.03  # of the texts that arrive
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +296,7 @@ class Company:
             self.at(missed_at, lambda moment: self.on_silent(message, moment))
 
     def _usual_delay(self) -> dt.timedelta:
-        is_slow = self.chance.random() < 0.03  # noqa: PLR2004
+        is_slow = self.chance.random() < _SHARE_SLOW
         return self.seconds(40, 200) if is_slow else self.seconds(1.5, 12)
 
     def _receive(self, sent: Sent, fate: Fate, price: Decimal, at: dt.datetime) -> None:

@@ -13,6 +13,8 @@ from bookings.models import Notification
 KEEP, ANOTHER_DAY, POST_OFFICE = 0, 1, 2
 
 _MINUTE = dt.timedelta(minutes=1)
+#: How many answer at once, and how many before they go to sleep: all others answer the next day.
+_SHARE_AT_ONCE, _SHARE_THAT_DAY = 0.35, 0.3
 _SLEEP = (dt.time(22, 30), dt.time(7))
 #: Ways of writing one digit.
 _FORMS = ("{}", "{}", "{}", "{}", "{}", "{}", "{}.", "{} please", "option {}", "#{}", "{}!", "({})")
@@ -84,12 +86,12 @@ class Customers:
         """When the first answer comes: within the hour, the day or the next morning, and not at night."""
         chance = self.company.chance
         draw = chance.random()
-        if draw < 0.5:  # noqa: PLR2004
-            wait = chance.expovariate(1 / 25)
-        elif draw < 0.75:  # noqa: PLR2004
-            wait = chance.uniform(30, 300)
+        if draw < _SHARE_AT_ONCE:
+            wait = chance.expovariate(1 / 35)
+        elif draw < _SHARE_AT_ONCE + _SHARE_THAT_DAY:
+            wait = chance.uniform(40, 320)
         else:
-            wait = chance.uniform(800, 1500)
+            wait = chance.uniform(820, 1700)
         moment = at + _MINUTE / 2 + wait * _MINUTE
         asleep_from, awake_at = _SLEEP
         clock = timezone.localtime(moment).time()

@@ -63,6 +63,7 @@ _MINUTE, _HOUR = dt.timedelta(minutes=1), dt.timedelta(hours=1)
 _LANGUAGES = (*("en",) * 40, "pl", "fr", "es")
 #: Of a hundred customers so many have a phone that gets no text, a second delivery, a change of plan, a late answer.
 _BAD_PHONES, _SECOND_DELIVERIES, _CANCELLED, _LATE = 3, 2, 1, 1
+_ONE_FIXED_LINE_IN = 150
 _FATES = (
     *(Fate("failed", "2"), Fate("failed", "3"), Fate("rejected", "6"), Fate("failed", "8")),
     Fate("expired", "2", after=40 * _MINUTE),
@@ -153,7 +154,7 @@ class Fortnight:
             if slot in places:
                 places.remove(slot)
         rows = [
-            (FIRST_CUSTOMER, self._first_number(), first),
+            (FIRST_CUSTOMER, fiction.mobiles()[0], first),
             (LATE_CUSTOMER, next(self.numbers), late),
             *((*person, slot) for person, slot in zip(self._people(), places, strict=False)),
         ]
@@ -216,9 +217,6 @@ class Fortnight:
         self.chance.shuffle(numbers)
         return numbers
 
-    def _first_number(self) -> str:
-        return fiction.mobiles()[0]
-
     def _people(self) -> Iterator[tuple[str, str]]:
         """Names with numbers; some customers have a second delivery, and two have a fixed line."""
         known: list[tuple[str, str]] = []
@@ -228,7 +226,7 @@ class Fortnight:
                 yield self.chance.choice(known)
                 continue
             name = f"{self.chance.choice(fiction.FIRST_NAMES)} {self.chance.choice(fiction.LAST_NAMES)}"
-            is_fixed = count % 150 == 149  # noqa: PLR2004
+            is_fixed = count % _ONE_FIXED_LINE_IN == _ONE_FIXED_LINE_IN - 1
             number = next(fixed, None) if is_fixed else None
             person = (name, number or next(self.numbers))
             known += [] if number else [person]

@@ -1,0 +1,36 @@
+"""The card "Try it": whoever replies on its phone sees the timeline beside it change."""
+
+import pytest
+from playwright.sync_api import expect
+
+from bookings.models import SlotChange
+from bookings.web.demo import FIRST_CUSTOMER, PREFIX
+from bookings.web.demo.accounts import ensure_users
+from tests.factories import BookingFactory, NotificationFactory, OutboundMessageFactory
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def booking(settings):
+    settings.DEBUG = True
+    ensure_users()
+    booking = BookingFactory.create(reference=f"{PREFIX}101", customer_name=FIRST_CUSTOMER)
+    notification = NotificationFactory.create(booking=booking)
+    OutboundMessageFactory.create(notification=notification)
+    return booking
+
+
+def test_reply_on_the_card_changes_the_timeline_beside_it(page, booking, complaints, picture):
+    page.goto("/admin/login/")
+    picture(page, "demo-login")
+    page.get_by_role("button", name="dispatch").click()
+    timeline = page.get_by_role("region", name=f"Timeline of {booking.reference}")
+    expect(timeline).to_contain_text(f"{booking.reference} is planned for {booking.slot}")
+    page.get_by_role("form", name="Reply as the customer").get_by_role("button", name="2").click()
+    expect(timeline).to_contain_text("“2”")
+    change = SlotChange.objects.get()
+    expect(timeline).to_contain_text(f"Moved to {change.to_slot}")
+    expect(page.get_by_role("log", name="Texts")).to_contain_text("2")
+    picture(page, "demo-card")
+    assert complaints == []
