@@ -5,16 +5,21 @@ past, which has the same effect as waiting for a minute. Sizes are kills.
 """
 
 import datetime as dt
-import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import Any
 
+from tests.campaigns.kill.process_killer import (
+    SENDERS,
+    ProcessKiller,
+    pass_a_minute,
+    pass_a_quarter,
+    refs_in_state,
+)
 from tests.campaigns.kill.worker_processes import (
     NAIVE,
     POISON,
@@ -28,15 +33,9 @@ from tests.processes import VIRTUAL_NUMBER, wait_for
 
 FULL, SMALL = 1000, 12
 
-_SENDERS = 3
 _TEXTS_PER_KILL, _LEAST_TEXTS = 3, 60
 #: Answers of the network by their share. It accepts every text; the answer can be slow or lost.
 _MODES = {"ok": 3, "slow:0.05": 5, "slow:0.2": 2, "accept_then_close": 1, "half_body": 1}
-_RECEIPT_DELAYS = (0.0, 0.05, 0.3)  # 0: before the answer to the send
-#: Most texts sent before the senders are killed: more than are queued meanwhile, so that every kind has its turn.
-_MOST_SENT = 24
-_FREEZES = 0.2  # share of the senders that are frozen instead of killed
-_MINUTE, _QUARTER = dt.timedelta(seconds=61), dt.timedelta(minutes=15)
 _BYSTANDERS = 12
 
 _numbers = count(1)
@@ -49,10 +48,10 @@ def run(environment: Environment, size: int, report: Report) -> None:
         worker_processes(environment.variables, environment.log("worker-processes")) as workers,
     ):
         environment.network.receipts_to = web.base_url
-        killer = _ProcessKiller(environment, workers, "sender")
+        killer = ProcessKiller(environment, workers, "sender")
         per_kill = max(_TEXTS_PER_KILL, _LEAST_TEXTS // size)
         while killer.kills < size or (not _cut_calls() and killer.kills < 5 * size):
-            _queue_texts(environment, _SENDERS * per_kill)
+            _queue_texts(environment, SENDERS * per_kill)
             killer.let_work_and_kill()
             if killer.kills >= size:
                 killer.end()
@@ -123,124 +122,15 @@ def _msisdn(number: int) -> str:
     return f"4471{number:08}"
 
 
-class _ProcessKiller:
-    """Starts several senders of one role and a dispatcher's process, and kills them again and again."""
-
-    def __init__(self, environment: Environment, workers: WorkerProcesses, role: str) -> None:
-        self._environment, self._workers, self._role = environment, workers, role
-        self._dispatcher = 0
-        self._frozen: list[int] = []
-        self.kills = self.freezes = 0
-
-    def let_work_and_kill(self) -> None:
-        """Let new senders work and frozen ones go on among them; then kill or freeze each, and pass time."""
-        draw = self._environment.random
-        self._environment.network.receipt_delay = draw.choice(_RECEIPT_DELAYS)
-        alive = [self._workers.start(self._role) for _ in range(_SENDERS)]
-        self._dispatcher = self._dispatcher or self._workers.start("dispatcher")
-        self._let_work(draw.randint(0, _MOST_SENT))
-        self._signal_frozen(signal.SIGCONT)
-        time.sleep(draw.uniform(0, 0.3))
-        if draw.random() < 0.5:
-            self._kill_dispatcher()
-        alive, self._frozen = alive + self._frozen, []
-        draw.shuffle(alive)
-        for pid in alive:
-            time.sleep(draw.uniform(0, 0.03))
-            self._kill_or_freeze(pid, freeze=draw.random() < _FREEZES or not self.freezes)
-        self._pass_time(also_a_quarter=draw.random() < 0.2)
-
-    def _let_work(self, most: int) -> None:
-        """Wait until they have sent `most` texts, until no text is queued, or for 2 s."""
-        posts = self._environment.network.posts
-        enough = len(posts) + most
-        with suppress(AssertionError):
-            wait_for(lambda: len(posts) >= enough or not _rows("queued"), seconds=2, every=0.02)
-
-    def _kill_dispatcher(self) -> None:
-        if self._dispatcher:
-            self._workers.kill(self._dispatcher)
-        self._dispatcher = 0
-
-    def end(self) -> None:
-        self._kill_dispatcher()
-        for pid in self._frozen:
-            self._workers.kill(pid)
-        self._frozen = []
-        self._pass_time(also_a_quarter=False)
-
-    def _kill_or_freeze(self, pid: int, *, freeze: bool) -> None:
-        if freeze:
-            os.kill(pid, signal.SIGSTOP)
-            self._frozen.append(pid)
-            self.freezes += 1
-        else:
-            self._workers.kill(pid)
-            self.kills += 1
-
-    def _pass_time(self, *, also_a_quarter: bool) -> None:
-        """Move leases into the past. A frozen sender that holds a lock runs for a moment until it releases it."""
-        from django.db import OperationalError, transaction
-
-        while True:
-            try:
-                with _short_waits(), transaction.atomic():
-                    _pass_a_minute()
-                    if also_a_quarter:
-                        _pass_a_quarter()
-            except OperationalError:
-                self._signal_frozen(signal.SIGCONT)
-                time.sleep(0.01)
-                self._signal_frozen(signal.SIGSTOP)
-            else:
-                return
-
-    def _signal_frozen(self, what: signal.Signals) -> None:
-        for pid in self._frozen:
-            os.kill(pid, what)
-
-
-def _pass_a_minute() -> None:
-    """End the leases of all claimed texts, whose senders are dead or frozen."""
-    from django.db.models import F
-
-    from bookings.models import OutboundMessage
-
-    OutboundMessage.objects.filter(state="sending").update(lease_until=F("lease_until") - _MINUTE)
-
-
-def _pass_a_quarter() -> None:
-    """Move calls with an unknown outcome 15 minutes into the past."""
-    from django.db.models import F
-
-    from bookings.models import OutboundMessage
-
-    unknown = OutboundMessage.objects.filter(state="unknown")
-    unknown.update(call_started_at=F("call_started_at") - _QUARTER)
-
-
-@contextmanager
-def _short_waits() -> Iterator[None]:
-    """Wait 0.2 s for locks: a frozen process keeps those that it holds."""
-    from django.db import connection
-
-    is_postgres = connection.vendor == "postgresql"
-    setting = "SET lock_timeout = {}" if is_postgres else "PRAGMA busy_timeout = {}"
-    with connection.cursor() as cursor:
-        cursor.execute(setting.format(200))
-        try:
-            yield
-        finally:
-            cursor.execute(setting.format(4000))
-
-
 def _send_the_rest(environment: Environment, workers: WorkerProcesses) -> None:
     """Send all that is left without kills, and again after 15 minutes what may be sent again."""
     pid = workers.start("sender")
-    wait_for(lambda: not _rows("queued", "sending"), seconds=60 + len(_rows("queued")))
+    wait_for(
+        lambda: not refs_in_state("queued", "sending"), seconds=60 + len(refs_in_state("queued"))
+    )
     workers.kill(pid)
     _let_receipts_come(environment)
-    _pass_a_quarter()
+    pass_a_quarter()
     pid = workers.start("drain")
     wait_for(lambda: not workers.is_alive(pid), seconds=300)
     _let_receipts_come(environment)
@@ -249,14 +139,7 @@ def _send_the_rest(environment: Environment, workers: WorkerProcesses) -> None:
 def _let_receipts_come(environment: Environment) -> None:
     """Wait until each text that the network accepted is delivered, for at most 180 s; `_verify` reports the others."""
     with suppress(AssertionError):
-        wait_for(lambda: not _posted(environment) - _rows("delivered"), seconds=180)
-
-
-def _rows(*states: str) -> set[str]:
-    """Return the refs of the messages in these states."""
-    from bookings.models import OutboundMessage
-
-    return set(OutboundMessage.objects.filter(state__in=states).values_list("ref", flat=True))
+        wait_for(lambda: not _posted(environment) - refs_in_state("delivered"), seconds=180)
 
 
 def _posted(environment: Environment) -> set[str]:
@@ -372,7 +255,7 @@ def _check_poisoned_texts(
     others = [_queue(Kind.ACKNOWLEDGEMENT, next(_numbers), "hello") for _ in range(_BYSTANDERS)]
     deaths = _start_until_done(workers, most=3 * len(deadly + calls))
     report.figure("senders that poisoned texts killed", deaths)
-    wait_for(lambda: _posted(environment) <= _rows("delivered"), seconds=30)
+    wait_for(lambda: _posted(environment) <= refs_in_state("delivered"), seconds=30)
     ends = [(deadly, "failed", 0), (calls, "unknown", 1), (others, "delivered", 1)]
     for message, *expected in ((message, *end) for messages, *end in ends for message in messages):
         message.refresh_from_db()
@@ -392,13 +275,13 @@ def _start_until_done(workers: WorkerProcesses, *, most: int) -> int:
         if workers.is_alive(pid):
             workers.kill(pid)
             return deaths
-        _pass_a_minute()
+        pass_a_minute()
     return most + 1
 
 
 def _is_over(workers: WorkerProcesses, pid: int) -> bool:
     """Return True if the sender is dead or nothing waits any more."""
-    return not workers.is_alive(pid) or not _rows("queued", "sending")
+    return not workers.is_alive(pid) or not refs_in_state("queued", "sending")
 
 
 def _control_naive(
@@ -414,7 +297,7 @@ def _control_naive(
         environment.network.set_mode("slow:0.05", to=_msisdn(number))
         _queue(Kind.ACKNOWLEDGEMENT, number, "hello")
     OutboundMessage.objects.queued().update(gateway=NAIVE)
-    killer = _ProcessKiller(environment, workers, "naive")
+    killer = ProcessKiller(environment, workers, "naive")
     while killer.kills < kills:
         killer.let_work_and_kill()
     killer.end()

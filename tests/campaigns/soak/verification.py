@@ -144,7 +144,7 @@ def _wrong_acknowledgements(
     sent = [_ref(client_ref) for client_ref, _, _ in observations.posts]
     yield from _more_than_once(sent, "sent as an SMS")
     for ref in set(sent) - refs:
-        yield f"{ref}: sent as an SMS that nobody knows of"
+        yield f"{ref}: sent as an SMS that is not stored"
 
 
 def _wrong_last_texts(

@@ -127,7 +127,7 @@ COUNTEREXAMPLES: dict[str, list[Step]] = {
     ],
     "opt-out is not checked at the claim": [_reply(), _receipt("failed", code="9"), _SEND],
     "no limit of automatic answers": [_book(2, days=3), *[_reply(1), _SEND] * 4],
-    "whoever chose is reminded": [
+    "customers who chose are reminded": [
         _new_day(3),
         _reply(2),
         _step("advance_to_reminder"),

@@ -66,7 +66,7 @@ class ReferenceModel:
     def possible_moves(self, msisdn: str, digit: int, now: dt.datetime) -> list[Move]:
         """Return the moves that a digit may cause: the latest notification with this digit decides.
 
-        There is a choice only if a text was on its way when its sender died: nobody knows whether it was read.
+        There is a choice only if a text was on its way when its sender died: it is unknown whether it was read.
         """
         moves: list[Move] = []
         for notification in self.of_phone(msisdn):
@@ -156,7 +156,7 @@ class ReferenceModel:
         require(asked, f"true when sent: nobody was asked about {reference} in {slot}")
         answered_at = next((q.answered_at for q in asked if digits <= q.options.keys()), None)
         is_silent = answered_at is None or answered_at >= claimed_at
-        require(is_silent, f"whoever has answered about {reference} is reminded")
+        require(is_silent, f"a customer who has answered about {reference} is reminded")
 
     def piece_came(self, text: str, number: int, total: int, now: dt.datetime) -> bool:
         """Note a part of a long text; returns True if it completes the text within ten minutes."""

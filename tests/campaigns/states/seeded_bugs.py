@@ -221,7 +221,7 @@ BUGS: dict[str, SeededBug] = {
         10**6,
         "reply reply reply reply send_texts send_texts let_time_pass",
     ),
-    "whoever chose is reminded": _replaced(
+    "customers who chose are reminded": _replaced(
         reminders,
         "_is_silent",
         lambda notification: True,
