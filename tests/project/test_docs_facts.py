@@ -79,7 +79,7 @@ def defaults() -> dict[str, str]:
         default, name = keywords.get("default"), call.args[0] if call.args else None
         if isinstance(name, ast.Constant) and isinstance(default, ast.Constant):
             value = default.value
-            found[name.value] = f"{value:g}" if isinstance(value, float) else str(value)
+            found[str(name.value)] = f"{value:g}" if isinstance(value, float) else str(value)
     return {name: "none" if value in {"", "None"} else value for name, value in found.items()}
 
 
