@@ -10,7 +10,7 @@ from django.core.management import get_commands, load_command_class
 
 from bookings.dispatch.imports.rows import COLUMNS
 from bookings.operations.alarm_rules import ALARMS
-from tests.project.test_docs import DOCS, PAGES, ROOT, prose
+from tests.project.test_docs import DOCS, PAGES, README, ROOT, prose
 
 #: Classes that are described before they are built.
 COMING = {"Effect", "ReplyContext"}
@@ -68,6 +68,32 @@ def test_each_field_of_readyz_has_a_row(client):
 
 def test_each_column_of_a_manifest_has_a_row():
     assert names("admin-guide.md", "Upload deliveries") == set(COLUMNS)
+
+
+def printed() -> list[str]:
+    """Return what `./run` and our commands print, as patterns: whatever is filled in matches anything."""
+    shell = re.findall(r'echo "([^"\n]+)"', (ROOT / "run").read_text(encoding="utf-8"))
+    patterns = [re.sub(r"\\\$\w+", ".+", re.escape(line)) for line in shell]
+    for path in (ROOT / "bookings" / "management").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (
+                    re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+"
+                    for part in node.values
+                )
+                patterns.append("".join(parts))
+    return [pattern for pattern in patterns if re.search(r"\w{3}", pattern)]
+
+
+def test_the_output_that_the_readme_shows_is_what_is_printed():
+    blocks = re.findall(
+        r"^```console\n(.*?)^```", README.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    lines = [line for block in blocks for line in block.splitlines() if line[:2] != "$ "]
+    patterns = printed()
+    assert len(lines) > 3
+    unknown = [line for line in lines if not any(re.fullmatch(one, line) for one in patterns)]
+    assert unknown == []
 
 
 def defaults() -> dict[str, str]:
