@@ -265,7 +265,7 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "bookings.web.accounts.lockout.client_address"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
-AXES_LOCKOUT_TEMPLATE = "locked_out.html"
+AXES_LOCKOUT_CALLABLE = "bookings.web.accounts.views.locked_out"
 AXES_VERBOSE = False
 # Its tables are not for staff: `manage.py axes_reset_username` unlocks.
 AXES_ENABLE_ADMIN = False
@@ -297,7 +297,7 @@ SECURE_CSP: dict[str, list[str]] = {
     "frame-ancestors": ["'none'"],
 }
 # Unfold's Alpine evaluates expressions, and its templates carry styles.
-SECURE_CSP_ADMIN: dict[str, list[str]] = SECURE_CSP | {
+SECURE_CSP_PAGES: dict[str, list[str]] = SECURE_CSP | {
     "script-src": ["'self'", "'unsafe-eval'"],
     "style-src": ["'self'", "'unsafe-inline'"],
 }
@@ -307,6 +307,7 @@ UNFOLD = {
     "SITE_HEADER": COMPANY_NAME,
     "SITE_SYMBOL": "local_shipping",
     "SHOW_VIEW_ON_SITE": False,
+    "SITE_URL": None,
     "DASHBOARD_CALLBACK": "bookings.admin.dashboard.page.dashboard",
     "SITE_FAVICONS": [
         {

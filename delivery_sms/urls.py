@@ -13,3 +13,6 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
 ]
+
+handler403 = "bookings.web.pages.forbidden"
+handler404 = "bookings.web.pages.not_found"

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
@@ -23,6 +23,7 @@ from bookings.models import (
 )
 from bookings.models.fields import as_msisdn, show_msisdn
 from bookings.web.accounts.access import StaffRequest, is_fetch, staff_only
+from bookings.web.pages import render_page
 
 _MODELS: tuple[type[Model], ...] = (
     *(Booking, Notification, OutboundMessage, InboundMessage),
@@ -54,7 +55,8 @@ def number(request: StaffRequest, table: str, pk: int) -> HttpResponse:
     if is_fetch(request):
         return HttpResponse(shown, content_type="text/plain; charset=utf-8")
     back = reverse(f"admin:bookings_{table}_change", args=[pk])
-    return render(request, "reveal.html", {"number": shown, "back": back})
+    context = {"number": shown, "back": back}
+    return render_page(request, "accounts/whole_number.html", "Phone number", context)
 
 
 def _row(request: StaffRequest, table: str, pk: int) -> Any:

@@ -186,7 +186,7 @@ def _try_some(page: Page) -> None:
 def _set_up_second_factor(page: Page) -> None:
     device: Any = TOTPDevice.objects.get()
     page.get_by_label("Code").fill(f"{TOTP(device.bin_key, drift=device.drift).token():06}")
-    page.get_by_role("button", name="Set it up").click()
+    page.get_by_role("button", name="Set up").click()
     page.get_by_role("heading", name="Write these down").wait_for()
 
 

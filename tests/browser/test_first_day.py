@@ -109,7 +109,7 @@ def a_customer_is_previewed(page: Page, picture) -> str:
 def it_is_sent_and_arrives(page: Page, promised: str) -> str:
     """Returns the address where staff see what becomes of it."""
     page.get_by_role("button", name="Book and send the SMS").click()
-    expect(page.get_by_role("heading", name="What became of it")).to_be_visible()
+    expect(page.get_by_role("heading", name="Status")).to_be_visible()
     assert page.locator(".bubble.ours").last.inner_text() == promised
     expect(page.locator(".steps .done", has_text="Delivered")).to_be_visible()
     return page.url
@@ -140,7 +140,7 @@ def every_page_knows_it(page: Page, picture, progress: str) -> None:
 
 def the_timeline_tells_it_all(page: Page, picture, progress: str, texts: list[str]) -> None:
     page.goto(progress)
-    page.get_by_role("link", name="Booking and its history").click()
+    page.get_by_role("link", name="Booking and timeline").click()
     for text in texts:
         expect(page.locator("main, #main").first).to_contain_text(text)
     picture(page, "timeline")
@@ -181,7 +181,7 @@ def test_a_double_click_sends_one(page, dispatcher, slots):
     log_in(page)
     page.get_by_label("Phone number").fill("07700 900125")
     page.get_by_role("button", name="Book and send the SMS").dblclick()
-    expect(page.get_by_role("heading", name="What became of it")).to_be_visible()
+    expect(page.get_by_role("heading", name="Status")).to_be_visible()
     page.go_back()
     expect(page.get_by_role("heading", name="Notify a customer")).to_be_visible()
     assert Booking.objects.count() == 1

@@ -61,6 +61,6 @@ def test_without_scripts_the_number_opens_on_a_page_of_its_own(
     page.set_default_timeout(PATIENCE)
     page.goto(f"/notifications/{notification.pk}/")
     page.get_by_role("button", name="show").click()
-    expect(page.get_by_role("heading")).to_have_text(WHOLE)
+    expect(page.locator("#content .number")).to_have_text(WHOLE)
     page.get_by_role("link", name="Back").click()
     context.close()

@@ -35,7 +35,7 @@ def test_who_guesses_too_often_is_locked_out_even_with_the_right_password(settin
         log_in("wrong")
     locked = log_in("long-enough-word")
     assert locked.status_code == 429
-    assert "Wait 15 minutes" in locked.text
+    assert "Try again in 15 minutes" in locked.text
     with time_machine.travel(timezone.now() + dt.timedelta(minutes=16)):
         assert log_in("long-enough-word").status_code == 302
 

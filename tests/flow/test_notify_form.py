@@ -192,7 +192,7 @@ def test_the_preview_says_the_encoding_and_what_makes_it_dear(
 ):
     response = staff.post("/notify/preview", fields | {"reference": reference}, headers=FETCH)
     assert f"Encoding {encoding}" in words(response)
-    assert ("takes more parts" in words(response)) == bool(costly)
+    assert ("make the message cost more" in words(response)) == bool(costly)
 
 
 def test_without_scripts_the_preview_is_a_page_with_everything_typed(staff, fields):
@@ -205,7 +205,7 @@ def test_without_scripts_the_preview_is_a_page_with_everything_typed(staff, fiel
 
 def test_a_preview_of_half_a_form_does_not_complain_of_the_other_half(staff, fields):
     response = staff.post("/notify/preview", fields | {"number": ""}, headers=FETCH)
-    assert "appears here" in words(response)
+    assert "to see the text" in words(response)
     response = staff.post("/notify/preview", fields | {"number": "abc"}, headers=FETCH)
     assert "is not a phone number" in words(response)
 
@@ -373,6 +373,7 @@ def test_the_progress_page_follows_the_text_and_the_answer(staff, fields):
     piece = staff.get(path, headers=FETCH)
     assert "<html" not in piece.text
     assert "Sent" in words(piece)
+    assert "No receipt yet" in words(piece)
     assert "Waiting to be sent" not in words(piece)
 
     message.state = MessageState.DELIVERED
@@ -382,7 +383,8 @@ def test_the_progress_page_follows_the_text_and_the_answer(staff, fields):
         kind="acknowledgement", in_reply_to=reply, text="Acme: your parcel is moved."
     )
     piece = words(staff.get(path, headers=FETCH))
-    assert "Reported delivered" in piece
+    assert "Delivered" in piece
+    assert "No receipt yet" not in piece
     assert "2 <please>" in piece
     assert "Outcome: moved" in piece
     assert "Acme: your parcel is moved." in piece

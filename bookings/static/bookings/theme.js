@@ -22,3 +22,6 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", (system) =
   const chosen = localStorage.getItem("adminTheme") ?? '"auto"';
   if (chosen === '"auto"') document.documentElement.classList.toggle("dark", system.matches);
 });
+
+// The theme hides the page until its scripts run, so the browser could not focus the field that asks for it.
+document.querySelector("[autofocus]")?.focus();

@@ -1,4 +1,4 @@
-"""What staff type on the notify form and on the simulated phones, and what it means."""
+"""The notify form: what staff type, checked and turned into a booking."""
 
 import datetime as dt
 import hashlib
@@ -9,13 +9,15 @@ from django.core.exceptions import ValidationError
 from django.db.models import Count
 from django.utils import timezone
 from django.utils.formats import date_format
+from unfold.widgets import INPUT_CLASSES, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from bookings.models import Booking, Place, SimulatedPhone, Slot
+from bookings.models import Booking, Place, Slot
 from bookings.models.fields import check_reference, parse_msisdn
 from bookings.web.form_tokens import new_nonce
 
 ANOTHER_DAY = "another"
 SLOTS_SHOWN = 100
+_INPUT = " ".join(INPUT_CLASSES)
 _LONGEST_ID = 19  # digits that any database can look up
 LONGEST_AHEAD = dt.timedelta(days=365)
 _UNMISTAKABLE = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # read over the phone without doubt
@@ -47,35 +49,40 @@ class NotifyForm(forms.Form):
         label="Phone number",
         max_length=40,
         error_messages={"required": "Enter the customer's phone number."},
-        widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "off", "autofocus": True}),
+        widget=UnfoldAdminTextInputWidget(
+            attrs={"type": "tel", "autocomplete": "off", "autofocus": True}
+        ),
     )
     name = forms.CharField(
-        max_length=120, required=False, widget=forms.TextInput(attrs={"autocomplete": "off"})
+        max_length=120,
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
     )
     reference = forms.CharField(
         max_length=40,
         required=False,
-        help_text="Printed in the text. Left blank, one is made up.",
-        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        help_text="Printed in the text. Leave blank to generate one.",
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
     slot = forms.CharField(
         label="Delivery slot",
         max_length=20,
         error_messages={"required": "Choose a slot."},
-        widget=forms.Select(),
+        widget=UnfoldAdminSelectWidget(),
     )
     date = forms.DateField(
-        required=False, widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
+        required=False,
+        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date", "class": _INPUT}),
     )
     window_start = forms.TimeField(
         label="From",
         required=False,
-        widget=forms.TimeInput(format="%H:%M", attrs={"type": "time"}),
+        widget=forms.TimeInput(format="%H:%M", attrs={"type": "time", "class": _INPUT}),
     )
     window_end = forms.TimeField(
         label="To",
         required=False,
-        widget=forms.TimeInput(format="%H:%M", attrs={"type": "time"}),
+        widget=forms.TimeInput(format="%H:%M", attrs={"type": "time", "class": _INPUT}),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -139,27 +146,6 @@ class NotifyForm(forms.Form):
         key = {"place": Place.DOOR, "date": date, "window_start": start, "window_end": end}
         stored = Slot.objects.filter(**key).first()
         return _with_room(stored) if stored else Slot(**key)
-
-
-class ReplyForm(forms.Form):
-    """What a customer types on the simulated phone."""
-
-    text = forms.CharField(max_length=160)
-
-
-class SwitchesForm(forms.ModelForm):
-    """How a simulated phone behaves."""
-
-    class Meta:
-        model = SimulatedPhone
-        fields = ["stays_silent", "fails", "sends_twice", "replies_late", "splits"]
-        labels = {
-            "stays_silent": "Stay silent",
-            "fails": "Fail",
-            "sends_twice": "Send the webhook twice",
-            "replies_late": "Reply late",
-            "splits": "Send texts in parts",
-        }
 
 
 def coming_slots() -> list[tuple[str, str]]:

@@ -13,11 +13,13 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from bookings.dispatch import bookings as dispatch
 from bookings.language import messages as texts
-from bookings.models import InboundMessage, Kind, Notification, OutboundMessage
+from bookings.models import Booking, InboundMessage, Kind, Notification, OutboundMessage
 from bookings.notifications import asking
+from bookings.reporting.timeline import visible
 from bookings.web.accounts.access import StaffRequest, is_fetch, staff_only
 from bookings.web.form_tokens import new_nonce
 from bookings.web.notify.forms import NotifyForm, reference_for
+from bookings.web.pages import render_page
 
 RIGHTS = ("bookings.notify_booking", "bookings.add_booking")
 may_notify = staff_only(*RIGHTS)
@@ -43,7 +45,7 @@ def preview(request: StaffRequest) -> HttpResponse:
     typed = NotifyForm(request.POST)
     planned = _preview(typed)
     if is_fetch(request):
-        return render(request, "notify_preview.html", planned)
+        return render(request, "notify/preview.html", planned)
     return _page(request, typed, planned)
 
 
@@ -81,8 +83,14 @@ def progress(request: StaffRequest, pk: int) -> HttpResponse:
         "options": notification.options.select_related("slot"),
         "inbound": _inbound(notification),
     }
-    template = "notify_steps.html" if is_fetch(request) else "notify_progress.html"
-    return render(request, template, context)
+    if is_fetch(request):
+        return render(request, "notify/steps_part.html", context)
+    return render_page(request, "notify/progress.html", _title(notification.booking), context)
+
+
+def _title(booking: Booking) -> str:
+    name = visible(booking.customer_name)
+    return f"{booking.reference}, {name}" if name else booking.reference
 
 
 def _inbound(notification: Notification) -> list[InboundMessage]:
@@ -133,7 +141,7 @@ def _preview(typed: NotifyForm) -> dict[str, Any]:
         plan = asking.plan(typed.booking())
     except asking.CannotNotify as error:
         return {"problems": [str(error)]}
-    return {"plan": plan, "costly": texts.costly_characters(plan.text)}
+    return {"plan": plan, "costly": " ".join(texts.costly_characters(plan.text))}
 
 
 def _page(
@@ -143,4 +151,5 @@ def _page(
     *,
     status: int = 200,
 ) -> HttpResponse:
-    return render(request, "notify.html", {"form": typed, **(planned or {})}, status=status)
+    context = {"form": typed, **(planned or {})}
+    return render_page(request, "notify/form.html", "Notify a customer", context, status=status)

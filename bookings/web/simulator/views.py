@@ -16,8 +16,9 @@ from django.views.decorators.http import require_GET, require_POST
 from bookings.models import Booking, InboundMessage, OutboundMessage, SimulatedPhone
 from bookings.models.fields import parse_msisdn
 from bookings.web.accounts.access import StaffRequest, is_fetch, staff_only
-from bookings.web.notify.forms import ReplyForm, SwitchesForm
+from bookings.web.pages import render_page
 from bookings.web.simulator import phone_screens
+from bookings.web.simulator.forms import ReplyForm, SwitchesForm
 from bookings.web.simulator.gateway import LATE_REPLY_AFTER, deliver_reply, phone_of
 
 QUICK_KEYS = ("1", "2", "3", "STOP")
@@ -55,9 +56,8 @@ def phones(request: StaffRequest) -> HttpResponse:
             return redirect("simulator-phone", msisdn=parse_msisdn(typed))
         except ValidationError as error:
             context["problem"] = error.message
-    return render(
-        request, "simulator/phones.html", context | {"phones": phone_screens.latest_texts()}
-    )
+    context["phones"] = phone_screens.latest_texts()
+    return render_page(request, "simulator/phones.html", "Simulated phones", context)
 
 
 @only_with_the_simulator
@@ -81,7 +81,7 @@ def phone(request: StaffRequest, msisdn: str) -> HttpResponse:
     switches = SwitchesForm(instance=phone_of(msisdn), label_suffix="")
     name = next((booking.customer_name for booking in context["bookings"]), "")
     extra = {"switches": switches, "keys": QUICK_KEYS, "name": name}
-    return render(request, "simulator/phone.html", context | extra)
+    return render_page(request, "simulator/phone.html", "Simulated phone", context | extra)
 
 
 @only_with_the_simulator
