@@ -55,9 +55,8 @@ def names_paths(config) -> bool:
 
 
 def uses_database(item) -> bool:
-    return bool(item.get_closest_marker("django_db")) or not DATABASE_FIXTURES.isdisjoint(
-        item.fixturenames
-    )
+    is_marked = any(map(item.get_closest_marker, ("database", "django_db")))
+    return is_marked or not DATABASE_FIXTURES.isdisjoint(item.fixturenames)
 
 
 def concerns_database(item) -> bool:
