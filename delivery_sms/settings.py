@@ -196,6 +196,7 @@ DATABASE: dict[str, Any] = env(
 match DATABASE.get("ENGINE"):
     case "django.db.backends.sqlite3":
         DATABASE |= {
+            "ENGINE": "delivery_sms.sqlite3",  # threads write in turn
             "NAME": environment.sqlite_name(DATABASE["NAME"], BASE_DIR),
             "CONN_MAX_AGE": 0,  # a restored file is seen at once
             "OPTIONS": {

@@ -3,10 +3,8 @@
 import datetime as dt
 import functools
 import logging
-import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from django.conf import settings
@@ -31,7 +29,6 @@ _TTL_MOST = dt.timedelta(hours=72)
 _TTL_LEAST = dt.timedelta(seconds=20)
 #: How long the database is waited for: nothing has left, or what Vonage said can never be had again.
 _BEFORE_A_CALL, _AFTER_A_CALL = LEASE / 4, dt.timedelta(hours=1)
-_turn = threading.Lock()
 
 T = TypeVar("T")
 
@@ -75,8 +72,7 @@ def _patiently(write: Callable[[], T], patience: dt.timedelta) -> T:
     give_up_at = time.monotonic() + patience.total_seconds()
     while True:
         try:
-            with _taking_turns():
-                return write()
+            return write()
         except (OperationalError, InterfaceError, InternalError) as error:
             if time.monotonic() > give_up_at:
                 raise
@@ -87,11 +83,6 @@ def _patiently(write: Callable[[], T], patience: dt.timedelta) -> T:
             ):  # usable, but read-only: another server may be the first by now
                 connection.close()
             time.sleep(1)
-
-
-def _taking_turns() -> AbstractContextManager[object]:
-    """SQLite lets one write at a time and does not queue the others: our own threads need not compete for it."""
-    return _turn if connection.vendor == "sqlite" else nullcontext()
 
 
 def _call(carrier: SMSGateway, sms: OutgoingSMS) -> SendResult:

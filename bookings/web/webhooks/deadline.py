@@ -19,6 +19,8 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection, connections
 from django.http import HttpRequest
 
+from delivery_sms.sqlite3.turns import WEBHOOKS, writing
+
 #: Under this key of the WSGI environment our web server says when the request had arrived: `time.monotonic()`.
 ARRIVED_AT = "delivery_sms.arrived_at"
 
@@ -30,7 +32,6 @@ LAST_TURN = 3.5
 STUCK = 5.0
 
 _CUT_AGAIN = 0.2
-_turn = threading.Lock()
 
 
 class TooLateError(OperationalError):
@@ -128,19 +129,17 @@ def _on_postgresql(arrived_at: float) -> Iterator[None]:
 
 @contextmanager
 def _on_sqlite(arrived_at: float) -> Iterator[None]:
-    """One at a time: SQLite's own waiters look in now and then, and overtake one another until the last gives up.
-
-    So only one of us waits for what another process holds. Who has begun waits no more.
-    """
-    if not _turn.acquire(timeout=_left(arrived_at, LAST_TURN)):
+    """Take this thread's turn before the transaction begins, and wait for other processes no longer than is left."""
+    ours = connections[DEFAULT_DB_ALIAS]
+    if not writing.take(ours, _left(arrived_at, LAST_TURN), WEBHOOKS):
         raise TooLateError
     try:
-        with connection.cursor() as cursor:
+        with ours.cursor() as cursor:
             left = _left(arrived_at, LAST_TURN)
             cursor.execute(f"PRAGMA busy_timeout = {1000 * left:.0f}")
         yield
     finally:
-        _turn.release()
+        writing.give(ours)
 
 
 def _left(began_at: float, limit: float) -> float:
