@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,13 +39,19 @@ def environment(network: FakeVonage, database_url: str) -> dict[str, str]:
 
 @contextmanager
 def running(
-    *arguments: str, env: dict[str, str], log: Path, shows: bool = True
+    *arguments: str,
+    env: dict[str, str],
+    log: Path,
+    shows: bool = True,
+    pass_fds: Collection[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A `manage.py` process, which is ended at the end; what it says goes into `log`."""
+    """A `manage.py` process, which is ended at the end; what it says goes into `log`. It inherits `pass_fds`."""
     command = [sys.executable, "manage.py", *arguments]
     with (
         log.open("wb") as said,
-        subprocess.Popen(command, cwd=ROOT, env=env, stdout=said, stderr=said) as process,
+        subprocess.Popen(
+            command, cwd=ROOT, env=env, stdout=said, stderr=said, pass_fds=pass_fds
+        ) as process,
     ):
         try:
             yield process

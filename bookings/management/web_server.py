@@ -1,9 +1,7 @@
 """The web server that ships: waitress, made to outlive slow clients and to finish what it has begun."""
 
-import signal
 import socket
 import time
-from types import FrameType
 from typing import Any
 
 from waitress.channel import HTTPChannel
@@ -19,19 +17,11 @@ MAX_HEADER = 32 * 1024  # a webhook by GET is in its first line
 # 10 MB pass over the slowest line, and a byte now and then does not hold a socket for ever.
 SLOW_SECONDS = 20
 BYTES_PER_SECOND = 4 * 1024
-# To end takes at most FINISH_SECONDS (the supervisor kills after 10), and no longer than it is QUIET_SECONDS
-# since anybody moved a byte: a connection that was just taken up has its request still on the wire.
+# To end takes at most FINISH_SECONDS, and no longer than it is QUIET_SECONDS since anybody moved a byte: a
+# connection that was just taken up has its request still on the wire.
 FINISH_SECONDS = 8
 QUIET_SECONDS = 1
 LOOK_EVERY = 0.5
-
-
-def serve(application: Any, listener: socket.socket, **adjustments: Any) -> None:
-    """Answer requests at `listener` until SIGTERM or SIGINT, then finish those in flight."""
-    server = create_server(application, listener, **adjustments)
-    signal.signal(signal.SIGTERM, server.stop)
-    signal.signal(signal.SIGINT, server.stop)
-    server.run()
 
 
 def create_server(application: Any, listener: socket.socket, **adjustments: Any) -> "Server":
@@ -134,8 +124,11 @@ class Server(TcpWSGIServer):
             if channel.is_too_slow(now):
                 channel.will_close = True
 
-    def stop(self, number: int, frame: FrameType | None) -> None:
-        """Take no new connection, finish, and end. Who calls now waits for the next server at the same socket."""
+    def stop(self) -> None:
+        """Let `run` take no new connection, finish the requests it has, and end. Safe from any thread.
+
+        Callers that connect now wait for the next server at the same socket, if there is one.
+        """
         self.accepting = False
         self.finish_by = time.time() + FINISH_SECONDS
         self.pull_trigger()

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import select
 import socket
 import threading
 from typing import Any
@@ -35,7 +34,6 @@ class Bell:
 
     def __init__(self) -> None:
         self._ear, self._clapper = socket.socketpair()
-        self._ear.settimeout(0)
         self._clapper.settimeout(0)
         self._closed = False
         self._listens = connection.vendor == "postgresql"
@@ -48,8 +46,8 @@ class Bell:
 
     def pause(self, seconds: float) -> None:
         """Return when rung, or after so many seconds."""
-        select.select([self._ear], [], [], seconds)
-        with contextlib.suppress(BlockingIOError):
+        self._ear.settimeout(seconds)
+        with contextlib.suppress(TimeoutError, BlockingIOError):
             self._ear.recv(4096)
 
     def strike(self) -> None:

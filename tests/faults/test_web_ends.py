@@ -1,13 +1,11 @@
 """The web is told to end while replies come in: what it has begun it finishes."""
 
-import re
 import signal
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import count
-from os import kill
-from pathlib import Path
 
 import pytest
 import requests
@@ -24,17 +22,35 @@ CALLERS = 24  # more than the web has threads: some wait in its queue, some have
 
 
 @pytest.fixture
-def web(tmp_path):
-    """The web that ships, as a process with its supervisor, and its address."""
-    log = tmp_path / "web"
-    with FakeVonage() as network:
+def listener():
+    """The socket of the web server, which stays open between two of them, as a process manager keeps it."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        yield listener
+
+
+@pytest.fixture
+def start_web(listener, tmp_path):
+    """Start a web server at the socket as a process of its own; it answers by then."""
+    logs = count(1)
+    with FakeVonage() as network, ExitStack() as closing:
         env = environment(network, url_of(str(connection.settings_dict["NAME"])))
-        with running("serve", "--no-sender", "--port", "0", env=env, log=log) as process:
-            address = r"http://127\.0\.0\.1:\d+"
-            wait_for(lambda: re.search(address, log.read_text(encoding="utf-8")))
-            base_url = re.findall(address, log.read_text(encoding="utf-8"))[0]
-            assert requests.get(f"{base_url}/healthz", timeout=20).ok
-            yield process, base_url
+
+        def start():
+            number, log = listener.fileno(), tmp_path / f"web-{next(logs)}"
+            arguments = ("serve", "--no-sender", "--socket", str(number))
+            process = closing.enter_context(
+                running(*arguments, env=env, log=log, pass_fds=[number])
+            )
+            wait_for(lambda: "Open http" in log.read_text(encoding="utf-8"))
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def base_url(listener):
+    host, port = listener.getsockname()
+    return f"http://{host}:{port}"
 
 
 class Traffic:
@@ -88,35 +104,31 @@ class Traffic:
         return {message_id for message_id, got in self.answers.items() if got == status}
 
 
-def web_process(supervisor):
-    children = Path(f"/proc/{supervisor.pid}/task/{supervisor.pid}/children")
-    return [int(pid) for pid in children.read_text(encoding="ascii").split()]
-
-
 def stored():
     return set(InboundMessage.objects.values_list("gateway_message_id", flat=True))
 
 
-def test_a_web_that_is_restarted_answers_everybody_with_200(web):
-    supervisor, base_url = web
-    traffic = Traffic(base_url)
-    (old,) = web_process(supervisor)
+def test_web_that_is_restarted_at_its_socket_answers_everybody_with_200(start_web, base_url):
+    old, traffic = start_web(), Traffic(base_url)
     with traffic.flowing():
         traffic.wait_for_more()
-        kill(old, signal.SIGTERM)
-        wait_for(lambda: web_process(supervisor) not in ([], [old]))
+        old.terminate()
+        assert old.wait(30) == 0
+        start_web()
         traffic.wait_for_more()
     assert set(traffic.answers.values()) == {200}
     assert stored() == set(traffic.answers)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_web_that_is_stopped_finishes_what_it_has_begun_and_begins_nothing_more(web, number):
-    supervisor, base_url = web
-    traffic = Traffic(base_url)
+def test_web_that_is_stopped_finishes_what_it_has_begun_and_begins_nothing_more(
+    start_web, listener, base_url, number
+):
+    web, traffic = start_web(), Traffic(base_url)
+    listener.close()  # the web server's own is the last: who connects when it has ended is refused
     with traffic.flowing():
         traffic.wait_for_more()
-        supervisor.send_signal(number)
-        assert supervisor.wait(30) == 0
+        web.send_signal(number)
+        assert web.wait(30) == 0
     assert set(traffic.answers.values()) == {200, None}
     assert stored() == traffic.answered_with(200)

@@ -2,15 +2,18 @@
 
 import datetime as dt
 import logging
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from unittest.mock import Mock
 
 import pytest
 from django.db import OperationalError, connection
 from django.db.models.functions import Now
 
-from bookings.management.commands.run_outbox import SWEEP_EVERY, Sender
-from bookings.models import Kind, MessageState
-from bookings.models import Sender as SenderRow
+from bookings.models import Kind, MessageState, Sender
+from bookings.operations import worker
+from bookings.operations.worker import SWEEP_EVERY, Worker, WorkerThread
 from bookings.outbox.pace import database_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -19,14 +22,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def sender(network):
     """A sender of one thread; `round` lets it go once round, `look` lets it sweep before."""
-    with SteppedSender() as stepped:
+    with SteppedWorker() as stepped:
         yield stepped
 
 
-class SteppedSender(Sender):
+class SteppedWorker(Worker):
     def __init__(self) -> None:
         super().__init__(threads=1)
-        self._pool = ThreadPoolExecutor(1, initializer=self._note_connection)
+        self._pool = ThreadPoolExecutor(1, initializer=self._prepare_connection)
 
     def __enter__(self):
         return self
@@ -69,7 +72,7 @@ def test_a_sender_whose_clock_is_wrong_sends_nothing_until_it_is_right_again(
     assert state_of(message) == state_of(stale) == MessageState.QUEUED
     assert len(errors(caplog)) == 1
     assert "clock" in errors(caplog)[0]
-    assert SenderRow.objects.count() == 1  # it is alive: nothing is held for its silence
+    assert Sender.objects.count() == 1  # it is alive: nothing is held for its silence
     time_machine.move_to(database_now() + dt.timedelta(seconds=15))
     sender.look()
     assert state_of(message) == MessageState.SUBMITTED
@@ -92,9 +95,107 @@ def test_a_database_that_comes_back_as_an_old_backup_is_looked_at_before_anythin
     sender.look()
     with connection.execute_wrapper(refuse):
         sender.round()
-    SenderRow.objects.update(seen_at=Now() - dt.timedelta(hours=5))
+    Sender.objects.update(seen_at=Now() - dt.timedelta(hours=5))
     message = queued()
     sender.round()
     message.refresh_from_db()
     assert (message.state, message.is_held) == (MessageState.QUEUED, True)
     assert network.count() == 0
+
+
+class FailingWorker:
+    """Runs for a time, by the clock of `time_machine`, and fails; in the end it is told to stop."""
+
+    def __init__(self, thread, runs_for, clock):
+        self.thread, self.runs_for, self.clock = thread, iter(runs_for), clock
+
+    def __call__(self, libpq_options):
+        return self
+
+    def run(self):
+        seconds = next(self.runs_for, None)
+        if seconds is None:
+            return self.thread.stop()
+        self.clock.append(self.clock[-1] + seconds)
+        raise ZeroDivisionError("a bug of ours")
+
+    def stop(self):
+        pass
+
+
+def delays_after(runs_for, monkeypatch, caplog):
+    """The seconds after which a worker is started again that fails after running for so many."""
+    thread, clock = WorkerThread(), [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[-1])
+    monkeypatch.setattr(worker, "Worker", FailingWorker(thread, runs_for, clock))
+    delays: list[float] = []
+    monkeypatch.setattr(thread._told_to_stop, "wait", delays.append)
+    thread.run()
+    assert [message for message in errors(caplog) if "failed" in message] == [
+        f"The sender failed. It is started again in {delay:.0f} s" for delay in delays
+    ]
+    return delays
+
+
+def test_worker_that_fails_again_and_again_is_started_later_each_time(monkeypatch, caplog):
+    assert delays_after([1] * 7, monkeypatch, caplog) == [2, 4, 8, 16, 30, 30, 30]
+
+
+def test_worker_that_ran_for_a_minute_is_started_again_soon(monkeypatch, caplog):
+    assert delays_after([1, 1, 1, 61, 1], monkeypatch, caplog) == [2, 4, 8, 2, 4]
+
+
+def test_thread_that_is_told_to_stop_between_two_workers_ends_at_once(monkeypatch, caplog):
+    failing = threading.Event()
+
+    def fail(self):
+        failing.set()
+        raise ZeroDivisionError("a bug of ours")
+
+    monkeypatch.setattr(worker, "Bell", Mock)
+    monkeypatch.setattr(Worker, "run", fail)
+    thread = WorkerThread()
+    thread.start()
+    assert failing.wait(20)
+    thread.stop()
+    thread.join(1)
+    assert not thread.is_alive()
+
+
+def test_worker_that_fails_finishes_its_calls_and_closes_its_connections(
+    network, queued, monkeypatch
+):
+    network.set_mode("slow:0.5")
+    message, failing = queued(), Worker()
+
+    def fail(wait):
+        raise ZeroDivisionError("a bug of ours")
+
+    monkeypatch.setattr(failing, "_rest", fail)
+    with pytest.raises(ZeroDivisionError), ThreadPoolExecutor(1) as thread:
+        thread.submit(failing.run).result(20)
+    assert state_of(message) == MessageState.SUBMITTED
+    assert [opened.connection for opened in failing._opened] == [None] * len(failing._opened)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no such limits")
+def test_time_limits_of_the_web_are_not_for_the_sender_beside_it(monkeypatch):
+    """They come through the environment, which both have."""
+    monkeypatch.setattr(worker, "Bell", Mock)
+    monkeypatch.setenv("PGOPTIONS", "-c statement_timeout=4000 -c jit=off")
+
+    def limit():
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            found = cursor.fetchone()[0]
+        connection.close()
+        return found
+
+    with ThreadPoolExecutor(1) as web:
+        assert web.submit(limit).result(20) == "4s"
+    as_started = Worker(libpq_options="-c statement_timeout=77000")
+    with ThreadPoolExecutor(1, initializer=as_started._prepare_connection) as sender:
+        assert sender.submit(limit).result(20) == "77s"
+    alone = Worker()
+    with ThreadPoolExecutor(1, initializer=alone._prepare_connection) as sender:
+        assert sender.submit(limit).result(20) == "4s"

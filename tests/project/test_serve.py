@@ -1,4 +1,4 @@
-"""`manage.py serve` as a real process."""
+"""`manage.py serve` as a real process: its address, its socket, its end."""
 
 import os
 import re
@@ -7,23 +7,26 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import requests
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.processes import ROOT
+
+#: `manage.py` as started by a terminal, whatever the tests are started by, or by nohup.
+MANAGE = "import manage, signal; signal.signal(signal.SIGHUP, signal.{}); manage.main()"
 
 
 @contextmanager
-def serve(*args):
+def serve(*args, hangups="SIG_DFL", **options):
     server = subprocess.Popen(
-        [sys.executable, "manage.py", "serve", "--no-sender", *args],
+        [sys.executable, "-c", MANAGE.format(hangups), "serve", "--no-sender", *args],
         env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        **options,
     )
     with server:
         try:
@@ -33,22 +36,42 @@ def serve(*args):
 
 
 @pytest.fixture
-def taken():
+def listener():
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener.getsockname()[1]
+        yield listener
 
 
-def test_it_says_where_it_is_answers_there_and_ends_when_told():
+def answers(base_url):
+    return requests.get(f"{base_url}/healthz", timeout=30).content == b"ok"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_server_says_in_one_line_where_it_is_and_ends_when_told(number):
     with serve("--port", "0") as server:
-        [address] = re.findall(r"http://127\.0\.0\.1:\d+/", server.stdout.readline())
-        assert requests.get(f"{address}healthz", timeout=30).content == b"ok"
-        server.send_signal(signal.SIGTERM)
-        server.communicate(timeout=15)
-    assert server.returncode == 0
+        line = server.stdout.readline()
+        [address] = re.findall(r"^Open (http://127\.0\.0\.1:\d+)/ \(Ctrl-C stops it\)$", line)
+        assert answers(address)
+        server.send_signal(number)
+        rest, _ = server.communicate(timeout=15)
+    assert (server.returncode, "Traceback" in rest) == (0, False)
 
 
-def test_a_named_port_that_is_taken_is_refused(taken):
-    with serve("--port", str(taken)) as server:
+def test_server_started_by_nohup_outlives_its_terminal():
+    with serve("--port", "0", hangups="SIG_IGN") as server:
+        [address] = re.findall(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
+        server.send_signal(signal.SIGHUP)
+        assert answers(address)
+
+
+def test_server_answers_at_an_inherited_socket(listener):
+    """A process manager that keeps the socket (systemd's .socket) turns nobody away while it restarts us."""
+    host, port = listener.getsockname()
+    with serve("--socket", str(listener.fileno()), pass_fds=[listener.fileno()]):
+        assert answers(f"http://{host}:{port}")  # who connects before it is there waits
+
+
+def test_named_port_that_is_taken_is_refused(listener):
+    with serve("--port", str(listener.getsockname()[1])) as server:
         words, _ = server.communicate(timeout=15)
     assert "Address already in use" in words
     assert server.returncode == 1

@@ -26,7 +26,7 @@ def address(monkeypatch):
     thread.start()
     with listener:
         yield listener.getsockname()
-        server.stop(0, None)
+        server.stop()
         thread.join()
         server.close()
 
@@ -184,7 +184,7 @@ def test_the_application_is_told_when_a_request_arrived_that_had_to_wait():
         may_go_on.set()
         for client in (one, two):
             assert client.recv(100).startswith(b"HTTP/1.1 200")
-        server.stop(0, None)
+        server.stop()
         running.join(20)
         server.close()
     first, second = told

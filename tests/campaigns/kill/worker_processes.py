@@ -96,7 +96,7 @@ class _DeadlyGateway:
 
 
 def _send_and_die() -> None:
-    from bookings.management.commands import run_outbox
+    from bookings.operations import worker
     from bookings.outbox.sending import hand_over
 
     def hand_over_or_die(message: Any, carrier: Any) -> None:
@@ -105,7 +105,7 @@ def _send_and_die() -> None:
         gateway: Any = _DeadlyGateway(carrier)
         hand_over(message, gateway)
 
-    vars(run_outbox)["hand_over"] = hand_over_or_die
+    vars(worker)["hand_over"] = hand_over_or_die
     _send()
 
 
