@@ -16,7 +16,7 @@ import requests
 
 from tests.processes import ROOT, wait_for
 
-_STOP_SECONDS = 30
+_START_SECONDS, _STOP_SECONDS = 60, 30
 
 
 class WebProcess:
@@ -34,7 +34,7 @@ class WebProcess:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.base_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.start()
-        wait_for(self._answers)
+        wait_for(self._answers, seconds=_START_SECONDS)
         return self
 
     def __exit__(

@@ -27,7 +27,7 @@ def naive_webhook_server(environment: Environment) -> Iterator[str]:
     with _started(
         [sys.executable, "-m", "tests.campaigns.shared.naive_webhook"], environment.variables, log
     ):
-        wait_for(lambda: log.read_text(encoding="utf-8").startswith("http"))
+        wait_for(lambda: log.read_text(encoding="utf-8").startswith("http"), seconds=60)
         yield log.read_text(encoding="utf-8").split()[0]
 
 
@@ -46,7 +46,7 @@ def web_behind_nginx(environment: Environment) -> Iterator[str]:
         _started(nginx, env, environment.log("nginx")),
     ):
         base_url = f"http://127.0.0.1:{door}"
-        wait_for(lambda: _answers(base_url), seconds=40)
+        wait_for(lambda: _answers(base_url), seconds=60)
         yield base_url
 
 
