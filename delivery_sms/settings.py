@@ -104,10 +104,7 @@ SMS_PRICE_PER_PART: Decimal = env(
 )
 # What differs from it, by country in two capitals.
 SMS_PRICES: dict[str, Decimal] = env("SMS_PRICES", cast=environment.prices, default={})
-OUTBOX_ENGINE: str = env(
-    "OUTBOX_ENGINE", cast=environment.one_of("worker", "celery"), default="worker"
-)
-CELERY_BROKER_URL: str = env.str("CELERY_BROKER_URL", default="")
+OUTBOX_ENGINE: str = env("OUTBOX_ENGINE", cast=environment.one_of("worker"), default="worker")
 
 # What must not start
 
@@ -124,11 +121,6 @@ if not (DEBUG or VONAGE_SIGNATURE_SECRETS or WEBHOOK_TOKEN):
     raise ImproperlyConfigured(
         "Nothing tells a real webhook from a forged one. Write the account's signature secret"
         " into VONAGE_SIGNATURE_SECRETS, or a long random word into WEBHOOK_TOKEN, or both."
-    )
-if OUTBOX_ENGINE == "celery":
-    raise ImproperlyConfigured(
-        "OUTBOX_ENGINE=celery is not built yet. Write OUTBOX_ENGINE=worker and start as many"
-        " `manage.py run_outbox` as you like."
     )
 
 # Django

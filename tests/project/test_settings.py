@@ -60,7 +60,7 @@ def test_a_production_and_a_demo_start():
         (PRODUCTION | {"VONAGE_API_SECRET": ""}, "needs VONAGE_API_KEY"),
         (PRODUCTION | {"VONAGE_NUMBERS": " , "}, "needs VONAGE_API_KEY"),
         (PRODUCTION | {"VONAGE_SIGNATURE_SECRETS": " , "}, "a forged one"),
-        (PRODUCTION | {"OUTBOX_ENGINE": "celery"}, "OUTBOX_ENGINE=celery is not built yet"),
+        (PRODUCTION | {"OUTBOX_ENGINE": "celery"}, "OUTBOX_ENGINE must be one of worker"),
         (PRODUCTION | {"SMS_GATEWAY": "pigeon"}, "SMS_GATEWAY must be one of simulator, vonage"),
         (PRODUCTION | {"VONAGE_SIGNATURE_METHOD": "sha3"}, "must be one of md5hash, md5"),
         (PRODUCTION | {"DEBUG": "True # not yet"}, "DEBUG must be True or False"),
