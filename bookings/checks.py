@@ -1,4 +1,4 @@
-"""System checks: what can be wrong with the settings without stopping a start."""
+"""System checks: settings that are questionable and yet do not prevent a start."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ SYNCHRONOUS_FULL = 2
 
 @checks.register(checks.Tags.compatibility)
 def check_company(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    """The company's name, phone and zone, as customers read them."""
+    """Check the company's name and phone region."""
     found: list[checks.CheckMessage] = []
     if settings.PHONE_REGION not in phonenumbers.SUPPORTED_REGIONS:
         found.append(
@@ -39,7 +39,7 @@ def check_company(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
 
 @checks.register(checks.Tags.security)
 def check_webhooks(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    """How hard the webhooks are to forge."""
+    """Check that the webhooks' secrets are strong."""
     found: list[checks.CheckMessage] = []
     if settings.VONAGE_SIGNATURE_METHOD in {"md5hash", "md5", "sha1"}:
         found.append(
@@ -70,7 +70,7 @@ def check_webhooks(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]
 
 @checks.register(checks.Tags.security, deploy=True)
 def check_production(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    """What is fine on a desk and not in production."""
+    """Check for settings that suit development only."""
     if settings.SMS_GATEWAY == "vonage":
         return list(_doubts_about_vonage())
     return [
@@ -102,7 +102,7 @@ def _doubts_about_vonage() -> Iterator[checks.CheckMessage]:
 def check_sqlite(
     app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
-    """SQLite must have a reply on the disk before we answer 200 (run with `--database default`)."""
+    """Check that SQLite writes a reply to disk before we answer 200 (run with `--database default`)."""
     if connection.vendor != "sqlite" or "default" not in (databases or ()):
         return []
     with connection.cursor() as cursor:

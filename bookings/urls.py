@@ -1,4 +1,4 @@
-"""The addresses of the product: two for the gateway, the others for staff."""
+"""The product's URLs: two webhooks for the gateway, the other pages for staff."""
 
 from django.urls import path, re_path
 

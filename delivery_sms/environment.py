@@ -1,4 +1,4 @@
-"""What the environment says, read strictly: complaints name the variable and what to write."""
+"""Strict reading of the environment: errors name the variable and say what to write."""
 
 import math
 import re
@@ -31,7 +31,7 @@ class Env(environ.Env):
     def get_value(
         self, var: str, cast: Any = None, default: Any = environ.Env.NOTSET, **_: Any
     ) -> Any:
-        """The value of `var`: cast if it is written, the default as it stands if it is not."""
+        """Return the cast value of `var`, or the default if it is not set."""
         text = self.written(var)
         if not text:
             if default is self.NOTSET:
@@ -45,7 +45,7 @@ class Env(environ.Env):
             raise ImproperlyConfigured(f"{var} {error}.") from error
 
     def written(self, var: str) -> str | None:
-        """What is written for `var`, stripped; None where nothing is, "" where it is left empty."""
+        """Return the text of `var`, stripped; None if it is not set, "" if it is empty."""
         path = self.ENVIRON.get(f"{var}_FILE", "").strip()
         if not path:
             text: str | None = self.ENVIRON.get(var)
@@ -59,7 +59,7 @@ class Env(environ.Env):
 
 
 def read_env_file(default: Path) -> None:
-    """Fill what the real environment leaves open from `ENV_FILE`, or from `default` if it exists.
+    """Add the variables of `ENV_FILE`, or of `default` if it exists, that the real environment does not set.
 
     A `NAME` of the real environment also beats a `NAME_FILE` of the file.
     """
@@ -79,7 +79,7 @@ def read_env_file(default: Path) -> None:
 def database(text: str) -> dict[str, Any]:
     """A cast for `sqlite:///file` and `postgres://user:password@host/name?option=value`.
 
-    What is wrong is said without the value, which holds a password.
+    Error messages leave the value out, because it contains a password.
     """
     if text.partition(":")[0] not in {"sqlite", "postgres", "postgresql"}:
         raise ValueError("must begin with sqlite:/// or postgres://user:password@host/name")
@@ -91,7 +91,7 @@ def database(text: str) -> dict[str, Any]:
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """A cast that takes exactly these words, in any case."""
+    """Return a cast that accepts exactly these words, in upper or lower case."""
 
     def cast(text: str) -> str:
         if text.lower() not in choices:
@@ -102,7 +102,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def matching(pattern: str, wanted: str) -> Callable[[str], str]:
-    """A cast that takes what matches the whole `pattern`; `wanted` says what that is."""
+    """Return a cast that accepts text matching the whole `pattern`; `wanted` describes it in the error."""
 
     def cast(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -196,7 +196,7 @@ def time_zone(text: str) -> str:
 
 
 def sqlite_name(name: str, base: Path) -> str:
-    """The database file, taken from `base` and not from where the process happens to stand."""
+    """Return the database file, relative to `base` instead of the working directory."""
     return name if name == ":memory:" else str(base / name)
 
 

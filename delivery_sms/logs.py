@@ -1,4 +1,4 @@
-"""What a log line is: one event on one line, without whole phone numbers and without the word in the webhook URLs."""
+"""Log lines: one event on one line, with masked phone numbers and without the webhook token."""
 
 import json
 import logging
@@ -14,36 +14,36 @@ _TOKEN = re.compile(r"(/webhooks/)[^/\s]+(/)")
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _GIVEN_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
-#: The request that is being answered, so that its lines can be found together; "" outside of one.
+#: The id of the request that is being answered; "" outside of a request.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def begin_request(given: str = "") -> str:
-    """Name the request, by a proxy's `X-Request-ID` if it is a plain word, or anew; returns the name."""
+    """Set and return the request id: the proxy's `X-Request-ID` if it is a plain word, else a new one."""
     name = given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
     request_id.set(name)
     return name
 
 
 def end_request() -> None:
-    """What this thread says from now on belongs to no request."""
+    """Clear the request id of this thread."""
     request_id.set("")
 
 
 def masked(text: str) -> str:
-    """The text with phone numbers cut to their last four digits, and without a webhook's token."""
+    """Return the text with phone numbers cut to their last four digits and without the webhook token."""
     return _NUMBER.sub(r"•••\1", _TOKEN.sub(r"\1•••\2", text))
 
 
 def on_one_line(text: str) -> str:
-    """The text with control characters escaped: nobody's words can pass for a line of their own."""
+    """Return the text with control characters escaped, so that logged text cannot imitate a log line."""
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class MaskingFormatter(logging.Formatter):
-    """Masks whatever any library logs, since a path of ours can hold a number or the token.
+    """Masks every log record, also of libraries, because our paths can contain a number or the token.
 
-    The lines of a traceback are indented: only an event begins at the left.
+    The lines of a traceback are indented, so that only an event starts in the first column.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
@@ -59,7 +59,7 @@ class MaskingFormatter(logging.Formatter):
 
 
 class JSONFormatter(MaskingFormatter):
-    """The same as one JSON object a line, for a log collector: at (UTC), level, logger, request, message, error."""
+    """Writes one JSON object per line for a log collector: at (UTC), level, logger, request, message, error."""
 
     def format(self, record: logging.LogRecord) -> str:
         event = {

@@ -1,9 +1,9 @@
-"""What makes a page one page, however often it is posted."""
+"""Nonces of forms: a form that is posted twice is carried out once."""
 
 import re
 import secrets
 
-#: What a page of the admin may come back with.
+#: The format of a nonce that the admin accepts.
 NONCE = re.compile(r"[A-Za-z0-9_-]{16,40}")
 
 

@@ -1,4 +1,4 @@
-"""What a proxy or a monitor asks: is the process alive, and can it keep a reply?"""
+"""Health checks for proxies and monitors: `/healthz` (process) and `/readyz` (database and migrations)."""
 
 import datetime as dt
 import shutil
@@ -30,7 +30,7 @@ MOST_SECONDS = 4.0
 @never_cache
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """200 as long as the process answers at all."""
+    """Answer 200 while the process runs."""
     return HttpResponse("ok", content_type="text/plain")
 
 
@@ -38,9 +38,9 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:
-    """503 only for the database or missing migrations: a proxy that takes us away loses replies.
+    """Answer 503 only if the database is down or migrations are missing: a proxy that removes us loses replies.
 
-    Alarms, a slow outbox, an open circuit, a cap that is reached and a full disk are reported with 200.
+    Alarms, outbox age, circuit, caps and disk space are reported with 200.
     """
     try:
         with cut_off(MOST_SECONDS):  # who asks every second may not use up the threads
@@ -58,7 +58,7 @@ def _missing_migrations() -> int:
 
 
 def _alarms() -> dict[str, Any]:
-    """By name: what each means stands on the dashboard and in the log."""
+    """Return the names of the active alarms; the dashboard and the log explain them."""
     is_refusing = refusals.is_ringing(timezone.now())
     return {"alarms": [alarm.name for alarm in alarms.alarms(is_refusing=is_refusing)]}
 
@@ -78,7 +78,7 @@ def _outbox() -> dict[str, Any]:
 
 
 def _receipts() -> dict[str, Any]:
-    """How many texts no receipt has come for, though the gateway has long given up on them. No failure is made up."""
+    """Count the texts whose receipt is overdue: the gateway has stopped trying, and no receipt came."""
     silent = OutboundMessage.objects.filter(
         ~Exists(DeliveryReceipt.objects.filter(attempt__message=OuterRef("pk"))),
         state=MessageState.SUBMITTED,
@@ -88,7 +88,7 @@ def _receipts() -> dict[str, Any]:
 
 
 def _money() -> dict[str, Any]:
-    """In the account's currency. The balance is the gateway's last word on it, of today or before."""
+    """Return today's spending and the last known balance, in the account's currency."""
     today = Spending.of(timezone.localdate())
     known = Spending.objects.filter(balance__isnull=False).order_by("-day")
     balance = known.values_list("balance", flat=True).first()
@@ -100,7 +100,7 @@ def _money() -> dict[str, Any]:
 
 
 def _disk() -> dict[str, Any]:
-    """The room for an SQLite database to grow. PostgreSQL watches its own."""
+    """Return the free disk space for an SQLite database; nothing on PostgreSQL."""
     path = Path(str(connection.settings_dict["NAME"]))
     if connection.vendor != "sqlite" or not path.exists():
         return {}

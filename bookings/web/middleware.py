@@ -1,4 +1,4 @@
-"""What is done for every request: a name in the log, a policy for the browser, an end to forgotten sessions."""
+"""Middleware: request ids, the content security policy, session limits and the second factor."""
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +19,12 @@ HEADER = "Content-Security-Policy"
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
-#: A session's last use is written down no more often than this: a write costs more than a read.
+#: A session's last use is saved at most this often, because each save is a write.
 _NOTED_EVERY = dt.timedelta(minutes=1)
 
 
 class RequestIdMiddleware:
-    """Names each request in the log and in the answer's `X-Request-ID`."""
+    """Adds a request id to the log lines and to the `X-Request-ID` header."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -40,7 +40,7 @@ class RequestIdMiddleware:
 
 
 class ContentSecurityPolicyMiddleware:
-    """Adds a Content-Security-Policy to every response: pages get what the admin's theme needs, all else nothing."""
+    """Adds a Content-Security-Policy to every response. Only HTML pages allow what the admin's theme needs."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -59,9 +59,9 @@ def _header(policy: Mapping[str, Sequence[str]]) -> str:
 
 
 class SessionLimitsMiddleware:
-    """Logs out who has done nothing for `SESSION_IDLE`, and everybody `SESSION_COOKIE_AGE` after their login.
+    """Logs users out after `SESSION_IDLE` without a request, and `SESSION_COOKIE_AGE` after their log-in.
 
-    Django alone begins to count anew whenever a session is written. A page that refreshes itself is nobody's doing.
+    Why not Django's own limit: it restarts whenever a session is saved. Polling by a page does not count as use.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -71,7 +71,7 @@ class SessionLimitsMiddleware:
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, view: object, *args: object) -> None:
-        """Views that are open to all ask the database for no session: forged webhooks cost no query."""
+        """Skip views that need no log-in, so that a forged webhook costs no query."""
         is_open = not getattr(view, "login_required", True)
         if not is_open and request.session.session_key and request.user.is_authenticated:
             self._limit(request)
@@ -90,7 +90,7 @@ class SessionLimitsMiddleware:
 
 
 class SecondFactorMiddleware:
-    """Lets nobody who owes a second factor further than to the page that asks for it, and out again."""
+    """Redirects users who must still enter their second factor to its page. They can also log out."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response

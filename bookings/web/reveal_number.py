@@ -1,4 +1,4 @@
-"""Seeing a customer's whole number: by a click, and written down before it is shown."""
+"""Showing a customer's full phone number on a click. Each view is recorded first."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ _MODELS: tuple[type[Model], ...] = (
     *(Booking, Notification, OutboundMessage, InboundMessage),
     *(DeliveryReceipt, ConsentChange, StaffAct, Ticket),
 )
-#: The tables whose pages show a customer's number, by their names in addresses and permissions.
+#: The models whose pages show a customer's number, by their names in URLs and permissions.
 TABLES: dict[str, Any] = {model.__name__.lower(): model for model in _MODELS}
 
 may_reveal = staff_only("bookings.reveal_number")
@@ -39,7 +39,7 @@ may_reveal = staff_only("bookings.reveal_number")
 @never_cache
 @may_reveal
 def number(request: StaffRequest, table: str, pk: int) -> HttpResponse:
-    """The whole number of a row that one may see. A script gets it alone, a browser as a page."""
+    """Record the view and show the row's full number: as plain text to a script, as a page to a browser."""
     row = _row(request, table, pk)
     msisdn = as_msisdn(row.msisdn)
     if not msisdn:
@@ -60,7 +60,7 @@ def number(request: StaffRequest, table: str, pk: int) -> HttpResponse:
 
 
 def _row(request: StaffRequest, table: str, pk: int) -> Any:
-    """The row, if there is one and its page may be opened. Raises Http404 or PermissionDenied."""
+    """Return the row. Raises Http404 if there is none, PermissionDenied if the user cannot open its page."""
     model = TABLES.get(table)
     if model is None:
         raise Http404("No page of such rows shows a number.")

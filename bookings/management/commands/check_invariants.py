@@ -1,4 +1,4 @@
-"""Whether the stored data contradicts itself: one line for each contradiction."""
+"""Check the stored data for contradictions; print one line for each."""
 
 import time
 from typing import Any
@@ -7,7 +7,7 @@ from django.core.management import BaseCommand
 
 from bookings.operations.invariants import find_contradictions
 
-#: Between two looks: enough for whoever is writing to commit.
+#: Seconds between the two checks, so that transactions under way can commit.
 _PAUSE = 1.0
 
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         contradictions = list(find_contradictions())
         if contradictions:
-            # Seen while others write, it may be the gap between two of our reads.
+            # While others write, a contradiction can be the gap between two of our reads.
             time.sleep(_PAUSE)
             still = set(find_contradictions())
             contradictions = [line for line in contradictions if line in still]

@@ -1,4 +1,4 @@
-"""Retention: names, numbers and words of old deliveries and messages are erased, what happened stays countable."""
+"""Retention: erase names, numbers and texts of old deliveries and messages. Counts stay correct."""
 
 from typing import Any
 

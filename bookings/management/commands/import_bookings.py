@@ -1,4 +1,4 @@
-"""Bookings from a spreadsheet. `bookings/manifest` tells what a row does."""
+"""Import bookings from a spreadsheet. `bookings/dispatch/imports` defines what a row does."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Slots of the coming weeks, from the week's pattern. Run it daily, or whenever they run out."""
+"""Make the slots of the coming weeks from the weekly pattern. Run it daily."""
 
 from typing import Any
 

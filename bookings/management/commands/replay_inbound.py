@@ -1,4 +1,4 @@
-"""Running the rule again over a message on which it failed."""
+"""Run the rule again for a message on which it failed."""
 
 from typing import Any
 

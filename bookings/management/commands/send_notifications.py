@@ -1,4 +1,4 @@
-"""Asking many customers at once: those of a day, each once."""
+"""Notify the customers of a day, each once."""
 
 import datetime as dt
 from typing import Any

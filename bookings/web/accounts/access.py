@@ -1,4 +1,4 @@
-"""Who may open staff's pages."""
+"""Access to the staff pages outside the admin."""
 
 import functools
 from collections.abc import Callable
@@ -12,7 +12,7 @@ P = ParamSpec("P")
 
 
 class StaffRequest(HttpRequest):
-    """A request by somebody who has logged in."""
+    """A request of a logged-in member of staff."""
 
     user: User
 
@@ -23,7 +23,7 @@ def staff_only(
     [Callable[Concatenate[StaffRequest, P], HttpResponse]],
     Callable[Concatenate[HttpRequest, P], HttpResponse],
 ]:
-    """Let in staff with all these permissions. 403 for others; strangers are sent to the login."""
+    """Allow staff with all these permissions; others get 403, anonymous users the log-in page."""
 
     def decorate(
         view: Callable[Concatenate[StaffRequest, P], HttpResponse],
@@ -41,5 +41,5 @@ def staff_only(
 
 
 def is_fetch(request: HttpRequest) -> bool:
-    """Whether a script of ours asks, for a piece of the page instead of all of it."""
+    """Return True if one of our scripts asks for a part of the page instead of the whole page."""
     return request.headers.get("X-Requested-With") == "fetch"

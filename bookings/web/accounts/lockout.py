@@ -1,4 +1,4 @@
-"""Who may try to log in, how often, and from where they seem to come."""
+"""Log-in attempts: the lock after too many failures, and the client's address that it counts by."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 
 class LockoutBackend(AxesStandaloneBackend):
-    """Locks out whoever guesses passwords. A log-in that comes with no request is our own code's."""
+    """Locks an account after repeated failures. Log-ins without a request, which our own code makes, do not count."""
 
     def authenticate(self, request: Any, *args: Any, **kwargs: Any) -> None:
         if request is not None:
@@ -16,9 +16,9 @@ class LockoutBackend(AxesStandaloneBackend):
 
 
 def client_address(request: HttpRequest) -> str:
-    """The browser's IP address: the last that the proxy wrote, if there is one in front of us, and else the peer's.
+    """Return the browser's IP address: the last one in X-Forwarded-For behind a proxy, else the peer's.
 
-    What stands before the last in X-Forwarded-For came from the browser, and anybody can write it.
+    Why the last: our proxy appends it. All addresses before it come from the client and can be forged.
     """
     forwarded = request.headers.get("X-Forwarded-For", "") if settings.BEHIND_PROXY else ""
     return forwarded.rpartition(",")[2].strip() or request.META.get("REMOTE_ADDR", "")

@@ -1,7 +1,7 @@
-"""The second proof of who somebody is: a code of their phone's authenticator app (TOTP), or one written down.
+"""Two-factor log-in: a code from an authenticator app (TOTP), or a recovery code.
 
-Who has set one up is asked for it after every login. Who could stop or start the sending must have one where
-`SECOND_FACTOR=required`.
+Users who have set it up enter a code after each log-in. With `SECOND_FACTOR=required`, users who can change the circuit
+must set it up.
 """
 
 import logging
@@ -25,7 +25,7 @@ RECOVERY_CODES = 10
 
 
 def is_missing(request: HttpRequest) -> bool:
-    """Whether this session must still give its second proof, or set one up."""
+    """Return True if this session must still enter a code or set up the second factor."""
     user = request.user
     if not user.is_authenticated or is_verified(user):
         return False
@@ -33,28 +33,28 @@ def is_missing(request: HttpRequest) -> bool:
 
 
 def is_required(user: "User") -> bool:
-    """Whether this user may not do without."""
+    """Return True if this user must have a second factor."""
     return settings.SECOND_FACTOR == "required" and user.has_perm("bookings.change_circuit")
 
 
 def has_one(user: "User") -> bool:
-    """Whether this user has set one up."""
+    """Return True if this user has set up a second factor."""
     return bool(TOTPDevice.objects.filter(user=user, confirmed=True).exists())
 
 
 def begin(user: "User") -> TOTPDevice:
-    """The device that this user is setting up: it counts once its first code was given."""
+    """Return the device that this user is setting up. It is unconfirmed until its first code is entered."""
     device, _ = TOTPDevice.objects.get_or_create(user=user, confirmed=False, name="phone")
     return device
 
 
 def qr_code(device: TOTPDevice) -> str:
-    """What an authenticator app scans, as a data URI of an SVG."""
+    """Return the QR code for an authenticator app, as the data URI of an SVG."""
     return segno.make(device.config_url).svg_data_uri(scale=4, dark="#000", light="#fff")
 
 
 def finish(request: HttpRequest, user: "User", code: str) -> list[str]:
-    """Confirm the device with its first code; the recovery codes, to be shown this once. Empty: a wrong code."""
+    """Confirm the device with its first code. Return the recovery codes; empty if the code is wrong."""
     device = begin(user)
     with transaction.atomic():
         if not device.verify_token(code):
@@ -72,7 +72,7 @@ def finish(request: HttpRequest, user: "User", code: str) -> list[str]:
 
 
 def prove(request: HttpRequest, user: "User", code: str) -> bool:
-    """Whether it is a code of one of this user's devices. After wrong ones it must be waited for, longer each time."""
+    """Return True if the code is valid for one of this user's devices. Each wrong code doubles the waiting time."""
     device = django_otp.match_token(user, code)
     if device is None:
         logger.warning("Second factor of user %s: a wrong code", user.pk)
@@ -82,6 +82,6 @@ def prove(request: HttpRequest, user: "User", code: str) -> bool:
 
 
 def forget(user: "User") -> bool:
-    """Take the second factor away from somebody who has lost it. False if there was none."""
+    """Remove this user's second factor. Return False if there was none."""
     count = sum(model.objects.filter(user=user).delete()[0] for model in (TOTPDevice, StaticDevice))
     return bool(count)

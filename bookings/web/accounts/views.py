@@ -33,7 +33,7 @@ class CodeForm(forms.Form):
 @never_cache
 @staff_only()
 def page(request: StaffRequest) -> HttpResponse:
-    """Ask for a code, or for the first one of a device that is being set up."""
+    """Ask for a code, or set up a device and ask for its first code."""
     form = CodeForm(request.POST or None, label_suffix="")
     context = {"form": form, "next": _next(request)}
     if not second_factor.has_one(request.user):
@@ -67,7 +67,7 @@ def locked_out(request: HttpRequest, *args: Any) -> HttpResponse:
 
 
 def _next(request: HttpRequest) -> str:
-    """Where the browser was going, if that is a page of ours."""
+    """Return the page that the browser asked for; the dashboard if that is not one of our own pages."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
     is_ours = url_has_allowed_host_and_scheme(wanted, {request.get_host()}, request.is_secure())
     return wanted if is_ours else reverse("admin:index")

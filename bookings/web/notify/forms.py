@@ -24,9 +24,9 @@ _UNMISTAKABLE = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # read over the phone without 
 
 
 def reference_for(nonce: str) -> str:
-    """A booking reference made up for a delivery that has none: `N-7K3QX2`.
+    """Return a generated booking reference such as `N-7K3QX2`.
 
-    The same for the same form, so that its preview shows what is sent.
+    The same form always gets the same reference, so that its preview shows what is sent.
     """
     digest = hashlib.sha256(nonce.encode()).digest()
     return "N-" + "".join(_UNMISTAKABLE[byte % len(_UNMISTAKABLE)] for byte in digest[:6])
@@ -116,7 +116,7 @@ class NotifyForm(forms.Form):
         return self.cleaned_data
 
     def booking(self) -> Booking:
-        """The booking that valid fields describe, unsaved; so may its slot be."""
+        """Return the unsaved booking that the valid fields describe. Its slot can be unsaved, too."""
         return Booking(
             reference=self.cleaned_data["reference"],
             customer_name=self.cleaned_data["name"],
@@ -126,11 +126,11 @@ class NotifyForm(forms.Form):
 
     @property
     def idempotency_key(self) -> str:
-        """What its notification is called, however often the form is posted."""
+        """Return the key that makes repeated posts of this form send one notification."""
         return f"form:{self.cleaned_data['nonce']}"
 
     def renew_bad_nonce(self) -> None:
-        """Give a form that came without a usable nonce one of its own."""
+        """Replace a missing or invalid nonce, so that the form can be sent again."""
         if "nonce" in self.errors:
             self.data = dict(self.data.items()) | {"nonce": new_nonce()}
 
@@ -149,7 +149,7 @@ class NotifyForm(forms.Form):
 
 
 def coming_slots() -> list[tuple[str, str]]:
-    """The next slots at the door that still have room and time, as (id, words)."""
+    """Return the next door slots that have room and are before their cut-off, as (id, label)."""
     now = timezone.now()
     slots = Slot.objects.filter(place=Place.DOOR).exclude(capacity=0)
     coming = [
@@ -180,7 +180,7 @@ def _stored_slot(choice: str) -> Slot:
 
 
 def _with_room(slot: Slot) -> Slot:
-    """Only the early word: booking it takes the lock and counts again."""
+    """Raise ValidationError if the slot is full. Booking locks the slot and checks again."""
     if not slot.has_room():
         raise ValidationError("This slot is full. Choose another.")
     return slot

@@ -1,4 +1,4 @@
-"""The notify form: a number and a slot in, an SMS out, and what came of it."""
+"""The notify form: staff enter a number and a slot, the customer gets an SMS, and staff follow its progress."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +29,7 @@ may_notify = staff_only(*RIGHTS)
 @never_cache
 @staff_only()
 def form(request: StaffRequest) -> HttpResponse:
-    """An empty form, with a preview of nothing yet. Staff who notify nobody have their work in the admin."""
+    """Show the empty form. Staff without the permission to notify are redirected to the admin."""
     if not request.user.has_perms(RIGHTS):
         return redirect("admin:index")
     nonce = new_nonce()
@@ -41,7 +41,7 @@ def form(request: StaffRequest) -> HttpResponse:
 @never_cache
 @may_notify
 def preview(request: StaffRequest) -> HttpResponse:
-    """The SMS as it would be sent now. A script gets the preview alone, without complaints."""
+    """Preview the SMS as it would be sent now. A script gets the preview without the form."""
     typed = NotifyForm(request.POST)
     planned = _preview(typed)
     if is_fetch(request):
@@ -53,7 +53,7 @@ def preview(request: StaffRequest) -> HttpResponse:
 @never_cache
 @may_notify
 def send(request: StaffRequest) -> HttpResponse:
-    """Book and notify in one transaction, once per nonce; then show what becomes of it."""
+    """Book and notify in one transaction, once per nonce; then redirect to the progress page."""
     if request.method != "POST":  # the address of a form that had errors, opened again
         return redirect("notify-form")
     typed = NotifyForm(request.POST)
@@ -72,7 +72,7 @@ def send(request: StaffRequest) -> HttpResponse:
 @never_cache
 @may_notify
 def progress(request: StaffRequest, pk: int) -> HttpResponse:
-    """How far a notification has come, and what was answered. A script asks again and again."""
+    """Show the progress of a notification and its replies. A script polls this page."""
     notification = get_object_or_404(
         Notification.objects.select_related("booking__slot", "slot"), pk=pk
     )
@@ -111,7 +111,7 @@ def _again(request: HttpRequest, earlier: Notification) -> HttpResponse:
 
 
 def _book_and_notify(user: User, typed: NotifyForm) -> Notification | None:
-    """Both or neither: then the form says why."""
+    """Book and notify in one transaction. On failure nothing is stored and the form gets the error."""
     wanted = typed.booking()
     try:
         with transaction.atomic():
@@ -131,7 +131,7 @@ def _book_and_notify(user: User, typed: NotifyForm) -> Notification | None:
 
 
 def _preview(typed: NotifyForm) -> dict[str, Any]:
-    """The plan of a form that is complete, or what stands in its way, once something is typed."""
+    """Return the preview of a complete form, or the problems of the fields filled in so far."""
     if not typed.is_valid():
         typed_so_far = {
             name: errors for name, errors in typed.errors.items() if typed.data.get(name)

@@ -13,7 +13,7 @@ class ReplyForm(forms.Form):
 
 
 class SwitchesForm(forms.ModelForm):
-    """How a simulated phone behaves."""
+    """The settings of a simulated phone."""
 
     class Meta:
         model = SimulatedPhone

@@ -1,6 +1,6 @@
-"""A mobile network that reaches no real phone: for a desk, a demo and tests.
+"""The simulated mobile network, for development, the demo and tests. It reaches no real phone.
 
-What it posts is what Vonage would: the same fields, signed the same way, to the same webhooks.
+It posts the fields that Vonage posts, signed in the same way, to the same webhooks.
 """
 
 import heapq
@@ -36,7 +36,7 @@ _opener = build_opener(ProxyHandler({}))  # we post to ourselves: past any proxy
 
 
 class SimulatorGateway:
-    """Takes every SMS, and says a moment later what became of it. Threads may share it."""
+    """Accepts every SMS and posts its delivery receipts one second later. Thread-safe."""
 
     name = "simulator"
 
@@ -44,7 +44,7 @@ class SimulatorGateway:
         self._postman = _Postman()
 
     def send(self, sms: OutgoingSMS) -> SendResult:
-        """Take one SMS; its receipts, one a part, go to the webhook at `SIMULATOR_BASE_URL`."""
+        """Accept one SMS. Its receipts, one for each part, go to the webhook at `SIMULATOR_BASE_URL`."""
         phone = phone_of(sms.to)
         parts = tuple(
             PartResult(message_id=_message_id(), status="0", price="0.00000000", network=_NETWORK)
@@ -56,20 +56,20 @@ class SimulatorGateway:
         return SendResult(verdict=Verdict.ACCEPTED, code="0", parts=parts)
 
     def close(self) -> None:
-        """Wait, for a few seconds at most, until the receipts that are promised are delivered."""
+        """Wait up to 4 s until all pending receipts are posted."""
         self._postman.finish()
 
 
 def phone_of(msisdn: str) -> SimulatedPhone:
-    """How this customer's phone behaves; unsaved, and well, if nobody has changed that."""
+    """Return the settings of this customer's phone; an unsaved row with the defaults if nobody changed them."""
     return SimulatedPhone.objects.filter(msisdn=msisdn).first() or SimulatedPhone(msisdn=msisdn)
 
 
 def deliver_reply(msisdn: str, text: str, virtual_number: str) -> None:
-    """Post a customer's SMS to the webhook at `SIMULATOR_BASE_URL`, as the phone's switches say.
+    """Post a customer's SMS to the webhook at `SIMULATOR_BASE_URL`, as the phone's settings say.
 
-    Raises OSError (HTTPError with the status) if the webhook does not take it; a late one is
-    posted 20 s from now, and nobody hears of its failure but the log.
+    Raises OSError (HTTPError with the status) if the webhook does not accept it. A late reply is posted after 20 s;
+    its failure is only logged.
     """
     phone = phone_of(msisdn)
     texts = _inbound(msisdn, text, virtual_number, in_parts=phone.splits)
@@ -156,7 +156,7 @@ def _count_parts(sms: OutgoingSMS) -> int:
 
 
 def _post(webhook: str, fields: Mapping[str, str]) -> None:
-    """Post signed JSON to a webhook of ours. Raises OSError unless it answers 200."""
+    """Post signed JSON to one of our webhooks. Raises OSError unless it answers 200."""
     token = f"{settings.WEBHOOK_TOKEN}/" if settings.WEBHOOK_TOKEN else ""
     body = json.dumps(_signed(fields)).encode()
     url = f"{settings.SIMULATOR_BASE_URL.rstrip('/')}/webhooks/{token}{webhook}"
@@ -175,9 +175,9 @@ def _signed(fields: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Postman:
-    """Posts receipts when they are due, in a thread of its own that starts with the first one.
+    """Posts receipts when they are due, in a thread that starts with the first receipt.
 
-    It is no part of the sending: a web server that is not there costs a receipt, not an SMS.
+    Sending does not depend on it: if the web server is down, a receipt is lost and no SMS.
     """
 
     def __init__(self) -> None:
@@ -197,7 +197,7 @@ class _Postman:
             self._changed.notify_all()
 
     def finish(self) -> None:
-        """Deliver now what is not yet due, each once."""
+        """Post all receipts that are not due yet, each once."""
         with self._changed:
             waiting = [fields for *_, fields in sorted(self._round, key=lambda item: item[:2])]
             self._round.clear()
@@ -224,7 +224,7 @@ class _Postman:
         return True
 
     def _next_due(self) -> tuple[int, dict[str, str]]:
-        """Wait for the first that is due. It counts as out until it is delivered or given up."""
+        """Wait for the next receipt that is due. It counts as pending until it is posted or given up."""
         with self._changed:
             while True:
                 wait = self._round[0][0] - monotonic() if self._round else None

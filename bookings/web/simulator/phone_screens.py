@@ -1,4 +1,4 @@
-"""What the simulated phones show: the texts that reached them, and those typed on them."""
+"""The screens of the simulated phones: texts delivered to them and texts typed on them."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _HANDED_OVER = (Verdict.ACCEPTED, Verdict.PARTIAL, Verdict.UNKNOWN)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bubble:
-    """One text on the screen of a handset."""
+    """One text on a phone's screen."""
 
     text: str
     at: dt.datetime
@@ -39,7 +39,7 @@ class LatestText:
 
 
 def thread(msisdn: str) -> list[Bubble]:
-    """What the handset shows, oldest first: texts handed over, each as often as it was."""
+    """Return the texts on a phone, oldest first. A text that was sent twice is shown twice."""
     bubbles = [*_ours(msisdn), *_theirs(msisdn)]
     return sorted(bubbles, key=lambda bubble: bubble.at)[-BUBBLES_SHOWN:]
 
@@ -68,12 +68,12 @@ def _theirs(msisdn: str) -> Iterator[Bubble]:
 
 
 def _typed() -> QuerySet[InboundMessage]:
-    """Texts as they were typed: a long one that came in parts is one, once it is whole."""
+    """Return the customer's texts as typed: a long text that came in parts is one text once it is complete."""
     return InboundMessage.objects.filter(joined_in=None)
 
 
 def latest_texts() -> list[LatestText]:
-    """The phones with texts, the latest first, each with its last text and its customer's name."""
+    """Return the phones that have texts, latest first, each with its last text and its customer's name."""
     sent = OutboundMessage.objects.filter(gateway="simulator", call_started_at__isnull=False)
     came = _typed().filter(msisdn__regex=E164_PATTERN)
     said = Case(When(whole="", then="text"), default="whole")

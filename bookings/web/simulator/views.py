@@ -1,4 +1,4 @@
-"""The simulated phones: what a customer would see, and a keyboard to answer with."""
+"""The pages of the simulated phones: a customer's texts, and a keyboard to reply with."""
 
 import functools
 from collections.abc import Callable
@@ -32,7 +32,7 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
 def only_with_the_simulator(view: View[P]) -> View[P]:
-    """404 where texts go to real phones."""
+    """Answer 404 if the gateway is not the simulator."""
 
     @functools.wraps(view)
     def checked(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -48,7 +48,7 @@ def only_with_the_simulator(view: View[P]) -> View[P]:
 @never_cache
 @may_look
 def phones(request: StaffRequest) -> HttpResponse:
-    """Every customer who has been texted or has texted, the latest first."""
+    """List every phone that has received or sent a text, latest first."""
     typed = request.GET.get("number", "").strip()
     context: dict[str, Any] = {"number": typed}
     if typed:
@@ -65,7 +65,7 @@ def phones(request: StaffRequest) -> HttpResponse:
 @never_cache
 @may_look
 def phone(request: StaffRequest, msisdn: str) -> HttpResponse:
-    """One customer's phone. A script asks for its screen again and again."""
+    """Show one customer's phone. A script polls its screen."""
     _check_known(msisdn)
     texts = InboundMessage.objects.filter(msisdn=msisdn, joined_in=None)
     last = texts.select_related("booking__slot").first()
@@ -88,7 +88,7 @@ def phone(request: StaffRequest, msisdn: str) -> HttpResponse:
 @require_POST
 @may_play
 def reply(request: StaffRequest, msisdn: str) -> HttpResponse:
-    """The customer sends a text: it goes to the real webhook, over HTTP, with a signature."""
+    """Send a text as the customer: it is posted to the real webhook, over HTTP, with a signature."""
     _check_known(msisdn)
     form = ReplyForm(request.POST)
     if not form.is_valid():
@@ -100,7 +100,7 @@ def reply(request: StaffRequest, msisdn: str) -> HttpResponse:
 @require_POST
 @may_play
 def switches(request: StaffRequest, msisdn: str) -> HttpResponse:
-    """Change how the phone behaves from now on."""
+    """Change the settings of the phone."""
     _check_known(msisdn)
     form = SwitchesForm(request.POST)
     form.is_valid()  # checkboxes: whatever is posted is an answer
@@ -109,14 +109,14 @@ def switches(request: StaffRequest, msisdn: str) -> HttpResponse:
 
 
 def _check_known(msisdn: str) -> None:
-    """A phone is simulated for a customer of ours, and for nobody else."""
+    """Raise Http404 unless a booking or a message has this number."""
     tables = (Booking, OutboundMessage, InboundMessage)
     if not any(table.objects.filter(msisdn=msisdn).exists() for table in tables):
         raise Http404("No customer of ours has this number.")
 
 
 def _send(msisdn: str, text: str) -> str:
-    """Post the reply to our own webhook. What there is to say about it, for staff."""
+    """Post the reply to our own webhook. Return a message for staff; empty if all went well."""
     texted = OutboundMessage.objects.filter(msisdn=msisdn, call_started_at__isnull=False).first()
     virtual_number = texted.sender if texted else settings.VONAGE_NUMBERS[0]
     try:
@@ -131,7 +131,7 @@ def _send(msisdn: str, text: str) -> str:
 
 
 def _said(request: StaffRequest, msisdn: str, words: str) -> HttpResponse:
-    """Tell a script the words alone; send a browser back to the phone."""
+    """Answer a script with the message alone; redirect a browser to the phone."""
     if is_fetch(request):
         return HttpResponse(words, content_type="text/plain; charset=utf-8")
     if words:

@@ -1,1 +1,1 @@
-"""What the gateway tells us: customers' replies and delivery receipts, over HTTP."""
+"""The gateway's webhooks: customers' replies and delivery receipts."""

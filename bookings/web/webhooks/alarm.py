@@ -1,19 +1,19 @@
-"""The alarm that goes off when many requests are refused: the secret was changed at Vonage, or somebody is trying.
+"""The alarm for many refused webhook requests: the secret was changed at Vonage, or somebody is guessing.
 
-It lives in the memory of each process, since nothing may be asked of the database before a request is proven.
+The count is kept in each process's memory, because unauthenticated requests must not reach the database.
 """
 
 import threading
 from collections import deque
 from datetime import datetime, timedelta
 
-#: So many refused in this time are still no alarm: probes, and scanners who pass by.
+#: The alarm starts above this number of refusals within this time; scanners cause a few every day.
 MOST = 10
 WITHIN = timedelta(minutes=10)
 
 
 class RefusalAlarm:
-    """Counts refused requests. Threads may share it."""
+    """Counts refused requests. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -21,7 +21,7 @@ class RefusalAlarm:
         self._rang_at: datetime | None = None
 
     def rings(self, now: datetime) -> bool:
-        """Count one more; True if they are too many, and not again for ten minutes."""
+        """Count one refusal. Return True if the alarm starts now; at most once in ten minutes."""
         with self._lock:
             self._refused.append(now)
             is_burst = len(self._refused) > MOST and now - self._refused[0] <= WITHIN
@@ -32,6 +32,6 @@ class RefusalAlarm:
             return True
 
     def is_ringing(self, now: datetime) -> bool:
-        """Whether it rang less than ten minutes ago: in this process, since strangers may write to no database."""
+        """Return True if the alarm started less than ten minutes ago in this process."""
         with self._lock:
             return self._rang_at is not None and now - self._rang_at < WITHIN

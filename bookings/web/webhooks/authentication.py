@@ -1,6 +1,6 @@
-"""Who may tell us something: holders of a signature secret, of the token in the path, or of both.
+"""Authentication of webhooks: by signature, by the token in the path, or by both.
 
-What is configured is required, and with nothing configured nobody may.
+Every configured proof is required. Without any configured proof, all requests are refused.
 """
 
 import re
@@ -19,7 +19,7 @@ MAX_AHEAD = timedelta(minutes=5)
 
 
 class ForgedError(RefusedError):
-    """Not proven to come from the gateway."""
+    """The request is not proven to come from the gateway."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, HTTPStatus.UNAUTHORIZED)
@@ -28,9 +28,8 @@ class ForgedError(RefusedError):
 def check_authentic(fields: Mapping[str, str], token: str | None, *, max_age: timedelta) -> None:
     """Raise ForgedError unless the request carries every proof that is configured.
 
-    `max_age` is how long the gateway goes on repeating a request; we do not know whether it signs
-    each try afresh. A signed request without a timestamp is taken: its message id makes a replay
-    harmless.
+    `max_age` is how long the gateway repeats a request; it may or may not sign each try anew. A signed request
+    without a timestamp is accepted: its message id makes a replay harmless.
     """
     if not settings.VONAGE_SIGNATURE_SECRETS and not settings.WEBHOOK_TOKEN:
         raise ForgedError("neither a signature secret nor a token is configured")

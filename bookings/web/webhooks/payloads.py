@@ -1,4 +1,4 @@
-"""What the gateway posts, made into frozen values: strict about bytes, keys and types.
+"""Parsing of webhook requests into frozen values, strict about bytes, keys and types.
 
 Vonage sends the same fields in a query, a form or a JSON object, as the account is set
 (developer.vonage.com/en/dashboard/control/api-settings). A request has one source of fields,
@@ -39,7 +39,7 @@ Pairs = Iterable[tuple[str, object]]
 
 
 class RefusedError(Exception):
-    """A request that is not taken, and the HTTP status that says so."""
+    """A request that is refused, with the HTTP status of the answer."""
 
     def __init__(self, reason: str, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
         super().__init__(reason)
@@ -119,7 +119,7 @@ def _pairs(request: HttpRequest) -> Pairs:
 
 
 def _parse_length(text: str) -> int:
-    """Digits alone (RFC 9110, section 8.6): `int` also takes `1_0`, `+6` and digits of other scripts."""
+    """Parse digits only (RFC 9110, section 8.6): `int` also accepts `1_0`, `+6` and digits of other scripts."""
     if not _LENGTH.fullmatch(text):
         raise RefusedError("an odd Content-Length")
     return int(text)
@@ -171,7 +171,7 @@ def _json_pairs(text: str) -> Pairs:
 
 
 def _multipart_pairs(text: str, content_type: str) -> Pairs:
-    """A form as some clients post it. Files in it are no fields, and are left out."""
+    """Parse a multipart form, the default of many HTTP clients. Files in it are ignored."""
     body = text.encode()
     meta = {"CONTENT_TYPE": content_type, "CONTENT_LENGTH": len(body)}
     try:
@@ -190,7 +190,7 @@ _PARSERS: dict[str, Callable[[str], Pairs]] = {
 
 
 def _checked(pairs: Pairs) -> dict[str, str]:
-    """Plain keys, each once, with text or whole numbers: else fields could hide in one another.
+    """Return the fields if all keys are plain and distinct and all values are text or whole numbers.
 
     A signature is made over `&key=value`, with `&` and `=` masked in values only, so a key such as
     `a=1&messageId` would verify and yet carry no messageId.
@@ -236,7 +236,7 @@ def _fitting(fields: Mapping[str, str], key: str, max_length: int) -> str:
 
 
 def _parse_moment(text: str) -> datetime | None:
-    """`2024-05-06 12:00:00`, which is UTC, or ISO 8601 with its offset; None for anything else."""
+    """Parse `2024-05-06 12:00:00` (UTC) or ISO 8601 with an offset; None for anything else."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -247,10 +247,10 @@ def _parse_moment(text: str) -> datetime | None:
 
 
 def _parse_part(fields: Mapping[str, str]) -> MessagePart | None:
-    """Which piece of a long SMS this is.
+    """Return the part of a long SMS that this message is.
 
-    None, so a message of its own, unless reference, total and number all make sense: a piece that
-    could never be joined would never be answered either. `raw` keeps what came.
+    None unless reference, total and number are all valid: a part that can never be joined would never be answered.
+    `raw` keeps the fields as they came.
     """
     ref, total, number = (fields.get(f"concat-{key}", "") for key in ("ref", "total", "part"))
     if not _PART.fullmatch(f"{ref} {number} of {total}"):

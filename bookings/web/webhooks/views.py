@@ -1,8 +1,7 @@
-"""The two webhooks: check who speaks, read, and carry it out in one transaction before the 200.
+"""The two webhooks: authenticate, parse, and carry out in one transaction before the 200.
 
-What we answer decides what the gateway does next. 200: done, or known already. 4xx: it will never
-be taken. 503: our database is away, send it again. Anything but 200 is sent again for 24 hours (a
-receipt: 72), says Vonage; so a bug in our rule is kept for people and answered with 200.
+200: done, or received before. 4xx: refused for good. 503: the database is down, send it again. Vonage repeats
+everything but 200 for 24 hours (receipts: 72). So a bug in our rule is answered with 200, and staff replay the message.
 """
 
 import functools
@@ -41,9 +40,9 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
 def refusals_answered(view: View[P]) -> View[P]:
-    """Turn a refusal into its status, and a database fault into "send it again"; log it once.
+    """Answer a refusal with its status and a database fault with 503; log either once.
 
-    The log names the webhook, not the path: the path can hold the token.
+    The log names the webhook and not the path, because the path can contain the token.
     """
 
     @functools.wraps(view)
@@ -86,7 +85,7 @@ def _watch(error: RefusedError) -> None:
 @require_http_methods(["GET", "HEAD", "POST"])
 @refusals_answered
 def inbound_sms(request: HttpRequest, token: str | None = None) -> HttpResponse:
-    """A customer's SMS: stored, decided and answered in one transaction."""
+    """Receive a customer's SMS: store it, decide, and queue the answer in one transaction."""
     fields = read_fields(request)
     if not fields:  # Vonage probes the URL when a number is linked to it
         return HttpResponse()
@@ -106,7 +105,7 @@ def inbound_sms(request: HttpRequest, token: str | None = None) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @refusals_answered
 def delivery_receipt(request: HttpRequest, token: str | None = None) -> HttpResponse:
-    """The gateway's word on an SMS of ours: stored, and the message moved forward with it."""
+    """Receive a delivery receipt: store it and update its message in one transaction."""
     fields = read_fields(request)
     if not fields:
         return HttpResponse()
