@@ -5,6 +5,7 @@ tickets last.
 """
 
 import datetime as dt
+from collections.abc import Collection
 
 from django.db import transaction
 from django.db.models import Q
@@ -40,16 +41,6 @@ _AT_ONCE = 300
 NOT_DELIVERED = "was not delivered."
 NO_RECEIPT_CAME = "was handed over, and no receipt says that it arrived."
 
-#: What a person must look at, by what our rule made of a text, unless the rule names something else.
-_BY_OUTCOME = {
-    Outcome.TOO_LATE: TicketKind.LATE,
-    Outcome.CLOSED: TicketKind.LATE,
-    Outcome.UNKNOWN_SENDER: TicketKind.STRANGER,
-    Outcome.NOT_OURS: TicketKind.STRANGER,
-    Outcome.FULL: TicketKind.FULL,
-    Outcome.CANCEL_ASKED: TicketKind.WANTS_OUT,
-    Outcome.ERROR: TicketKind.BROKEN,
-}
 #: What the same customer's clear choice about the same booking mends.
 _MENDED_BY_CHOICE = (
     *(TicketKind.UNCLEAR, TicketKind.LATE, TicketKind.FULL),
@@ -57,26 +48,18 @@ _MENDED_BY_CHOICE = (
 )
 
 
-def kind_of(outcome: Outcome) -> TicketKind:
-    """Which kind an outcome is that a person must look at."""
-    return _BY_OUTCOME.get(outcome, TicketKind.UNCLEAR)
+def open_for_inbound(inbound: InboundMessage, kind: TicketKind, reason: str) -> None:
+    """Open the ticket of a customer's text, or change it if it is open. `reason` is a sentence for staff.
 
-
-def raise_for_inbound(inbound: InboundMessage, kind: TicketKind) -> None:
-    """The ticket of a text with an `attention`; if it has none (any more), what was raised for it is overtaken.
-
-    The pieces of a text that did not become whole are one thing to see to.
+    The parts of a text that is incomplete have one ticket.
     """
-    if not inbound.attention:
-        _overtake(Ticket.objects.filter(inbound=inbound))
-        return
     if inbound.outcome == Outcome.PART and _is_seen_with_another(inbound):
         return
     _raise(
         Ticket(
             inbound=inbound,
             kind=kind,
-            reason=inbound.attention,
+            reason=reason,
             msisdn=as_msisdn(inbound.msisdn) or inbound.msisdn,
             booking=inbound.booking or _only_booking(inbound),
         )
@@ -150,8 +133,13 @@ def overtake_by_opt_out(msisdn: str) -> None:
     _overtake(Ticket.objects.filter(msisdn=msisdn, kind=TicketKind.WANTS_OUT))
 
 
-def overtake_parts(parts: list[InboundMessage]) -> None:
-    """Pieces that became a whole text after all."""
+def overtake_own(inbound: InboundMessage) -> None:
+    """Close the ticket of a text that needs nobody any more."""
+    _overtake(Ticket.objects.filter(inbound=inbound))
+
+
+def overtake_parts(parts: Collection[int]) -> None:
+    """Close the tickets of parts (ids of inbound messages) whose text became whole after all."""
     _overtake(Ticket.objects.filter(inbound__in=parts))
 
 

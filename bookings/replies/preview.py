@@ -1,19 +1,19 @@
-"""How a text would be read and what would come of it, if a customer wrote it now. Nothing is stored, locked or sent."""
+"""How a text would be read and what would come of it: load without locks, decide, and no apply."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from django.utils import timezone
 
 from bookings.language import messages
 from bookings.models import Booking, Notification, Outcome, Place, Slot, SlotOption
-from bookings.replies.context import Customer, Printed, Standing, load_customer
-from bookings.replies.measure import ReplyFacts, glance
-from bookings.replies.parser import Choice, NotUnderstood, Reply, Words, parse_reply
-from bookings.replies.service import Decision, decide, name_of
+from bookings.replies.context import Customer, PrintedOption, ReplyContext, Standing, glance
+from bookings.replies.effects import Decision, OpenTicket, Say
+from bookings.replies.parser import Choice, NotUnderstood, Reply, Words
+from bookings.replies.rule import decide, name_of
 
-#: What one page tries at once.
+#: The most texts that one page tries at once.
 MOST_TEXTS = 500
 
 
@@ -26,30 +26,32 @@ class Tried:
     rule: str
     matched: str
     outcome: Outcome
-    stands_for: str  # the option that is meant: "" if none is
+    stands_for: str  # the option that is meant; "" if none is
     why: str  # a plain sentence
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A notification that texts are tried against."""
+    """What texts are tried against: the context of a text that nobody has sent."""
 
+    context: ReplyContext
     customer: Customer
-    look: Callable[[Customer, Printed, dt.datetime], ReplyFacts]
 
     @property
-    def options(self) -> tuple[Printed, ...]:
+    def options(self) -> tuple[PrintedOption, ...]:
+        """The options that the customer has read, by digit."""
         return self.customer.printed
 
 
 def about(booking: Booking) -> Asked | None:
-    """All that this booking's customer has been asked, as it stands now; None if that is nothing."""
-    customer = load_customer(booking.msisdn, timezone.now())
-    return Asked(customer, glance) if customer and customer.printed else None
+    """Return everything that this booking's customer has been asked, as it stands now; None if that is nothing."""
+    context = glance(booking.msisdn, timezone.now())
+    customer = context.customer
+    return Asked(context, customer) if customer and customer.printed else None
 
 
 def example(language: str) -> Asked:
-    """A made-up notification: keep the day after tomorrow, another day two days later, or the post office."""
+    """Return a made-up notification: keep the day after tomorrow, another day two days later, or the post office."""
     now, today = timezone.now(), timezone.localdate()
     window = {"window_start": dt.time(10), "window_end": dt.time(12)}
     first, later = (today + dt.timedelta(days=days) for days in (2, 4))
@@ -62,7 +64,7 @@ def example(language: str) -> Asked:
     booking = Booking(pk=1, reference="EXAMPLE", slot=booked, language=language)
     notification = Notification(pk=1, booking=booking, slot=booked, closes_at=booked.cutoff_at)
     printed = tuple(
-        Printed(
+        PrintedOption(
             option=SlotOption(
                 notification=notification,
                 digit=digit,
@@ -71,49 +73,33 @@ def example(language: str) -> Asked:
             ),
             standing=Standing.OPEN,
             asked_at=now,
+            has_room=True,
         )
         for digit, slot in enumerate(offered, start=1)
     )
     customer = Customer(msisdn="", printed=printed, newest_booking=booking)
-    return Asked(
-        customer, lambda who, meant, _: ReplyFacts(customer=who, meant=meant, has_room=True)
-    )
+    return Asked(ReplyContext(now=now, text="", received_at=now, customer=customer), customer)
 
 
 def attempt(written: Iterable[str], asked: Asked, language: str) -> list[Tried]:
-    """Each text by itself, as if it were the only one that comes.
-
-    In queries that do not grow with the texts: each option is looked up once.
-    """
-    now = timezone.now()
-    known: dict[int, ReplyFacts] = {}
-
-    def measure(meant: Printed | None) -> ReplyFacts:
-        if meant is None:
-            return ReplyFacts(customer=asked.customer)
-        digit = meant.option.digit
-        if digit not in known:
-            known[digit] = asked.look(asked.customer, meant, now)
-        return known[digit]
-
+    """Try each text by itself, as if it were the only one that comes. No text takes a query."""
     tried = []
     for text in written:
-        reply = parse_reply(text, language)
-        facts = measure(asked.customer.find_meant(reply, timezone.localdate(now)))
-        tried.append(_told(text, reply, facts, decide(reply, facts)))
+        context = replace(asked.context, text=text, language=language)
+        tried.append(_tried(context, decide(context)))
     return tried
 
 
-def _told(text: str, reply: Reply, facts: ReplyFacts, decision: Decision) -> Tried:
-    meant = facts.meant
+def _tried(context: ReplyContext, decision: Decision) -> Tried:
+    reply, meant = context.reply, decision.reading.meant
     return Tried(
-        text=text,
+        text=context.text,
         reading=_reading(reply),
         rule=reply.rule,
         matched=reply.matched,
         outcome=decision.outcome,
         stands_for=f"{meant.option.digit} = {meant.option.slot}" if meant else "",
-        why=" ".join(filter(None, [_why_read(reply, facts), _why_so(decision, facts)])),
+        why=" ".join(filter(None, [_why_read(reply, meant), _why_so(decision, meant)])),
     )
 
 
@@ -138,15 +124,15 @@ _REFUSED = {
 }
 
 
-def _why_read(reply: Reply, facts: ReplyFacts) -> str:
+def _why_read(reply: Reply, meant: PrintedOption | None) -> str:
     match reply:
         case NotUnderstood(reason=reason):
             return _REFUSED.get(reason, f"Not read: {reason}.")
-        case Choice(words=Words()) if facts.meant is None:
+        case Choice(words=Words()) if meant is None:
             return "Its number and its words fit no option together."
-        case Choice(number=number) if facts.meant is None:
+        case Choice(number=number) if meant is None:
             return f"No option of this notification has the number {number}."
-        case Words() if facts.meant is None:
+        case Words() if meant is None:
             return "Its words fit no option, or more than one."
     return ""
 
@@ -168,10 +154,11 @@ _SO = {
 }
 
 
-def _why_so(decision: Decision, facts: ReplyFacts) -> str:
-    slot = facts.meant.option.slot if facts.meant else ""
-    said = _SO.get(decision.outcome, "").format(slot=slot)
-    if decision.attention:
-        return f"{said} A person would look at it: {decision.attention}"
-    again = decision.outcome in {Outcome.NOT_UNDERSTOOD, Outcome.THANKS} and decision.say
-    return f"{said} The options would be sent once more." if again else said
+def _why_so(decision: Decision, meant: PrintedOption | None) -> str:
+    said = _SO.get(decision.outcome, "").format(slot=meant.option.slot if meant else "")
+    for effect in decision.effects:
+        if isinstance(effect, OpenTicket):
+            return f"{said} A person would look at it: {effect.reason}"
+    is_answered = any(isinstance(effect, Say) for effect in decision.effects)
+    is_unclear = decision.outcome in {Outcome.NOT_UNDERSTOOD, Outcome.THANKS}
+    return f"{said} The options would be sent once more." if is_unclear and is_answered else said

@@ -18,7 +18,7 @@ from bookings.models import (
     Ticket,
 )
 from bookings.operations import maintenance
-from bookings.replies import acknowledgements, multipart
+from bookings.replies import effects, multipart
 from bookings.reporting import timeline
 from tests.factories import STRANGER, NotificationFactory, UserFactory
 from tests.processes import VIRTUAL_NUMBER
@@ -240,7 +240,7 @@ def test_a_reference_that_is_used_again_an_hour_later_is_another_text(asked, clo
 
 def test_a_text_whose_rule_failed_is_replayed_whole_and_once(asked, clock, send_part, monkeypatch):
     with monkeypatch.context() as bug:
-        bug.setattr(acknowledgements, "say", None)
+        bug.setattr(effects, "_say", None)
         first, failed, again = send_part(1, "option "), send_part(2, "2"), send_part(2, "2")
     assert failed.outcome == again.outcome == Outcome.ERROR
     assert not is_moved(asked)

@@ -11,7 +11,7 @@ from bookings.dispatch import bookings as dispatch
 from bookings.language import messages
 from bookings.models import InboundMessage, Notification, Outcome, Place
 from bookings.notifications.asking import notify, plan
-from bookings.replies.service import Say
+from bookings.replies.acknowledgements import Answer
 from tests.factories import BookingFactory, SlotFactory
 
 pytestmark = pytest.mark.django_db
@@ -92,23 +92,23 @@ NOW = "2026-09-22T07:00:00Z"
 
 # What is said, after what, when, to which words.
 SAID = {
-    "moved": (Say.MOVED, nothing, NOW, "2"),
-    "kept": (Say.KEPT, nothing, NOW, "1"),
-    "kept, nothing else is left": (Say.KEPT, nothing_else, NOW, "1"),
-    "already": (Say.ALREADY, kept, NOW, "1"),
-    "full": (Say.FULL, full, NOW, "3"),
-    "full, nothing else is left": (Say.FULL, nothing_else, NOW, "3"),
-    "too late": (Say.TOO_LATE, nothing, LATE, "2"),
-    "closed": (Say.CLOSED, moved_by_staff, NOW, "2"),
-    "cancelled": (Say.CLOSED, cancelled, NOW, "2"),
-    "past": (Say.CLOSED, nothing, PAST, "2"),
-    "not understood": (Say.OPTIONS_AGAIN, nothing, NOW, "?!"),
-    "cancel": (Say.CANCEL_ASKED, nothing, NOW, "cancel"),
-    "stop": (Say.OPTED_OUT, nothing, NOW, "stop"),
-    "start": (Say.OPTED_IN, nothing, NOW, "start"),
-    "help": (Say.HELP, nothing, NOW, "help"),
+    "moved": (Answer.MOVED, nothing, NOW, "2"),
+    "kept": (Answer.KEPT, nothing, NOW, "1"),
+    "kept, nothing else is left": (Answer.KEPT, nothing_else, NOW, "1"),
+    "already": (Answer.ALREADY, kept, NOW, "1"),
+    "full": (Answer.FULL, full, NOW, "3"),
+    "full, nothing else is left": (Answer.FULL, nothing_else, NOW, "3"),
+    "too late": (Answer.TOO_LATE, nothing, LATE, "2"),
+    "closed": (Answer.CLOSED, moved_by_staff, NOW, "2"),
+    "cancelled": (Answer.CLOSED, cancelled, NOW, "2"),
+    "past": (Answer.CLOSED, nothing, PAST, "2"),
+    "not understood": (Answer.OPTIONS_AGAIN, nothing, NOW, "?!"),
+    "cancel": (Answer.CANCEL_ASKED, nothing, NOW, "cancel"),
+    "stop": (Answer.OPTED_OUT, nothing, NOW, "stop"),
+    "start": (Answer.OPTED_IN, nothing, NOW, "start"),
+    "help": (Answer.HELP, nothing, NOW, "help"),
 }
-LONGER = {Say.FULL, Say.OPTIONS_AGAIN}
+LONGER = {Answer.FULL, Answer.OPTIONS_AGAIN}
 
 
 @pytest.mark.parametrize(("say", "before", "moment", "words"), SAID.values(), ids=SAID)
@@ -163,7 +163,7 @@ def assert_is_ours(text: str) -> None:
 
 
 def test_the_table_holds_everything_that_we_say():
-    assert {say for say, _, _, _ in SAID.values()} == set(Say) - {Say.NOTHING}
+    assert {say for say, _, _, _ in SAID.values()} == set(Answer) - {Answer.NOTHING}
 
 
 @pytest.mark.parametrize("change", [moved_by_staff, cancelled], ids=["moved", "cancelled"])
@@ -187,10 +187,10 @@ def test_each_language_has_the_texts_of_english(folder):
 
 def test_english_has_a_text_for_everything_we_answer():
     names = {path.stem for path in (FOLDERS[0].parent / "en").iterdir()}
-    assert {say.value for say in Say if say} | ASKING_KINDS | PIECES <= names
+    assert {say.value for say in Answer if say} | ASKING_KINDS | PIECES <= names
 
 
 def test_an_outcome_that_is_answered_has_a_text_of_its_own_name():
-    answered = {say.value for say in Say if say}
+    answered = {say.value for say in Answer if say}
     never = {Outcome.THANKS, Outcome.NO_QUESTION, Outcome.UNKNOWN_SENDER, Outcome.NOT_OURS}
     assert answered == set(Outcome.values) - {*never, Outcome.PART, Outcome.ERROR}

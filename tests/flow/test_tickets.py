@@ -12,7 +12,7 @@ from bookings.models import Kind, MessageState, Settlement, Ticket, TicketKind
 from bookings.notifications.asking import notify
 from bookings.operations import maintenance
 from bookings.operations.invariants import find_contradictions
-from bookings.replies import acknowledgements
+from bookings.replies import effects
 from tests.factories import (
     STRANGER,
     BookingFactory,
@@ -139,7 +139,7 @@ def test_a_real_stop_settles_a_polite_one(reply, asked):
 
 def test_a_replay_that_clears_it_settles_it(reply, asked, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr(acknowledgements, "say", None)
+        broken.setattr(effects, "_say", None)
         inbound = reply(asked.msisdn, "2")
     assert only().kind == TicketKind.BROKEN
     call_command("replay_inbound", inbound.pk)
@@ -149,7 +149,7 @@ def test_a_replay_that_clears_it_settles_it(reply, asked, monkeypatch):
 
 def test_a_replay_that_needs_a_person_too_says_why_now(reply, asked, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr("bookings.replies.service.decide", None)
+        broken.setattr("bookings.replies.rule.decide", None)
         inbound = reply(asked.msisdn, "please stop texting me")
     assert only().kind == TicketKind.BROKEN
     call_command("replay_inbound", inbound.pk)

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from django.conf import settings
 from django.utils import timezone
 
-from bookings.customers import tickets
-from bookings.language import messages
 from bookings.language.tokens import DEFAULT_LANGUAGE
 from bookings.management.demo.company import Company
 from bookings.models import (
@@ -18,7 +16,6 @@ from bookings.models import (
     ConsentChange,
     InboundMessage,
     Kind,
-    Notification,
     OutboundMessage,
     Outcome,
     Settlement,
@@ -30,10 +27,27 @@ from bookings.models import (
 )
 from bookings.models.inbound import CHOSEN
 from bookings.replies import acknowledgements
-from bookings.replies.context import Customer, Printed, Standing, latest_asked_at, standing_of
-from bookings.replies.measure import SUSPICIOUS_WITHIN, ReplyFacts
-from bookings.replies.parser import parse_reply
-from bookings.replies.service import ABOUT_TEXTS, Decision, Say, decide, name_of
+from bookings.replies.context import (
+    MOVES_WITHIN,
+    Customer,
+    PrintedOption,
+    ReplyContext,
+    Standing,
+    latest_asked_at,
+    standing_of,
+)
+from bookings.replies.effects import (
+    ChangeConsent,
+    Closed,
+    CloseTickets,
+    Decision,
+    Effect,
+    MoveBooking,
+    OpenTicket,
+    Say,
+    columns_of,
+)
+from bookings.replies.rule import decide
 
 _DAY = dt.timedelta(hours=24)
 #: What a clear choice settles by itself.
@@ -53,23 +67,10 @@ class Replies:
     def receive(self, msisdn: str, words: str, at: dt.datetime) -> InboundMessage:
         """Take a text: store it, decide, and carry the decision out."""
         inbound = self._store(msisdn, words, at)
-        booked = self.company.bookings[msisdn]
-        language = booked[-1].language if booked else DEFAULT_LANGUAGE
-        reply = parse_reply(words, language)
-        inbound.reading, inbound.rule = name_of(reply), reply.rule
-        inbound.matched = reply.matched[:160]
-        if not booked:
-            unknown = "We know no delivery for this number."
-            self._close(inbound, Decision(Outcome.UNKNOWN_SENDER, attention=unknown), at)
-            return inbound
-        customer = self._customer(msisdn, at)
-        meant = customer.find_meant(reply, timezone.localdate(at))
-        decision = decide(reply, self._facts(customer, meant, at))
-        if decision.outcome in ABOUT_TEXTS:
-            self._about_texts(inbound, decision, customer, at)
-        else:
-            self._about_delivery(inbound, decision, customer, meant, at)
-        self._close(inbound, decision, at)
+        decision = decide(self._context(inbound, at))
+        _write_down(decision, inbound)
+        for effect in decision.effects:
+            self._carry_out(effect, inbound, at)
         return inbound
 
     def _store(self, msisdn: str, words: str, at: dt.datetime) -> InboundMessage:
@@ -100,21 +101,42 @@ class Replies:
         self.received.setdefault(msisdn, []).append(inbound)
         return inbound
 
-    # The facts, as `context.load_customer` and `measure` find them
+    # The context, as `context.load` finds it
 
-    def _customer(self, msisdn: str, at: dt.datetime) -> Customer:
+    def _context(self, inbound: InboundMessage, at: dt.datetime) -> ReplyContext:
+        customer = self._customer(inbound.msisdn, at)
+        closed = (t for t in self.received[inbound.msisdn] if t.outcome == Outcome.CLOSED)
+        return ReplyContext(
+            now=at,
+            text=inbound.text,
+            language=customer.language if customer else DEFAULT_LANGUAGE,
+            type=inbound.type,
+            virtual_number=inbound.virtual_number,
+            received_at=at,
+            customer=customer,
+            told_closed=frozenset(text.booking_id for text in closed if text.booking_id),
+            moves={
+                booking: sum(change.created_at > at - MOVES_WITHIN for change in changes)
+                for booking, changes in self.moves.items()
+            },
+        )
+
+    def _customer(self, msisdn: str, at: dt.datetime) -> Customer | None:
         company = self.company
+        if not company.bookings[msisdn]:
+            return None
         by_digit: dict[int, SlotOption] = {}
         for asked in company.asked[msisdn]:
             by_digit |= {option.digit: option for option in company.printed[asked.pk]}
         chosen = [text for text in self.received[msisdn] if text.outcome in CHOSEN]
         answered = {text.notification_id: text.received_at for text in chosen}
         printed = tuple(
-            Printed(
+            PrintedOption(
                 option=option,
                 standing=standing_of(option, at),
                 asked_at=option.notification.handed_over_at or at,
                 answered_at=answered.get(option.notification_id),
+                has_room=self._has_room(option),
             )
             for _, option in sorted(by_digit.items())
         )
@@ -139,88 +161,39 @@ class Replies:
             if text.in_reply_to and text.in_reply_to.outcome != Outcome.OPTED_IN
         ]
 
-    def _facts(self, customer: Customer, meant: Printed | None, at: dt.datetime) -> ReplyFacts:
-        if meant is None:
-            return ReplyFacts(customer=customer)
-        is_move = meant.standing == Standing.OPEN and not meant.is_present
-        left = self._remaining(meant.notification, at) if is_move else []
-        answered = {
-            text.outcome for text in self.received[customer.msisdn] if text.booking == meant.booking
-        }
-        moves = self.moves.get(meant.booking.pk, [])
-        return ReplyFacts(
-            customer=customer,
-            meant=meant,
-            has_room=is_move and self.company.has_room(meant.option.slot),
-            has_others=not is_move or any(o.slot_id != meant.booking.slot_id for o in left),
-            was_told_closed=Outcome.CLOSED in answered,
-            moves=sum(change.created_at > at - SUSPICIOUS_WITHIN for change in moves),
-        )
+    def _has_room(self, option: SlotOption) -> bool:
+        """Return True if the option's slot has room, counted without the booking itself."""
+        slot, booking = option.slot, option.notification.booking
+        is_in_it = slot.pk == booking.slot_id
+        return slot.capacity is None or self.company.load[slot.pk] - is_in_it < slot.capacity
 
-    def _remaining(self, asked: Notification, at: dt.datetime) -> list[SlotOption]:
-        """The options of a notification that can still be had."""
-        options = self.company.printed[asked.pk]
-        in_time = [option for option in options if option.slot.cutoff_at > at]
-        here = asked.booking.slot_id
-        return [o for o in in_time if o.slot_id == here or self.company.has_room(o.slot)]
+    # The effects, as `effects.apply` carries them out. No text waits in the queue, so none is cancelled.
 
-    # What follows
+    def _carry_out(self, effect: Effect, inbound: InboundMessage, at: dt.datetime) -> None:
+        match effect:
+            case ChangeConsent(is_opted_out):
+                self.record_consent(inbound, at, is_opted_out=is_opted_out)
+            case MoveBooking(booking, slot):
+                self.move(booking, slot, at, cause=ChangeCause.REPLY, inbound=inbound)
+            case Say():
+                self._say(inbound, effect, at)
+            case CloseTickets(which=Closed.MENDED):
+                self._overtake(inbound, at)
+            case OpenTicket(kind, reason):
+                self._open_ticket(inbound, kind, reason, at)
 
-    def _about_delivery(
-        self,
-        inbound: InboundMessage,
-        decision: Decision,
-        customer: Customer,
-        meant: Printed | None,
-        at: dt.datetime,
-    ) -> None:
-        about = meant or customer.latest
-        if about is None:
-            return
-        inbound.booking, inbound.notification = about.booking, about.notification
-        inbound.option = meant.option if meant else None
-        inbound.chose = meant.option.meaning if meant else ""
-        if decision.outcome == Outcome.MOVED:
-            cause = ChangeCause.REPLY
-            self.move(about.booking, about.option.slot, at, cause=cause, inbound=inbound)
-        if decision.say:
-            text = acknowledgements.text_of(decision.say, customer, about, at, self._remaining)
-            until = acknowledgements.valid_until(decision.say, customer, about, at)
-            self._say(inbound, decision.say, text, at, until, about=about)
-        if decision.outcome in CHOSEN:
-            self._overtake(inbound, at)
-
-    def _about_texts(
-        self, inbound: InboundMessage, decision: Decision, customer: Customer, at: dt.datetime
-    ) -> None:
-        if decision.outcome != Outcome.HELP:
-            self.record_consent(inbound, at, is_opted_out=decision.outcome == Outcome.OPTED_OUT)
-        if decision.say:
-            latest = customer.latest
-            booking = latest.booking if latest else customer.newest_booking
-            text = messages.render(decision.say, customer.language, reference=booking.reference)
-            self._say(inbound, decision.say, text, at, at + acknowledgements.LIFE)
-
-    def _say(
-        self,
-        inbound: InboundMessage,
-        say: Say,
-        text: str,
-        at: dt.datetime,
-        valid_until: dt.datetime,
-        about: Printed | None = None,
-    ) -> None:
+    def _say(self, inbound: InboundMessage, say: Say, at: dt.datetime) -> None:
         company = self.company
         queued_at = at + company.seconds(0.01, 0.04)
         message = company.queue(
-            acknowledgements.KINDS.get(say, Kind.ACKNOWLEDGEMENT),
-            text,
+            acknowledgements.KINDS.get(say.answer, Kind.ACKNOWLEDGEMENT),
+            say.text,
             queued_at,
             msisdn=inbound.msisdn,
-            booking=about.booking if about else None,
-            notification=about.notification if about else None,
+            booking=say.booking,
+            notification=say.notification,
             in_reply_to=inbound,
-            valid_until=valid_until,
+            valid_until=say.valid_until,
             key=lambda: f"reply:{inbound.pk}",
         )
         company.at(
@@ -270,13 +243,12 @@ class Replies:
             if is_mended and ticket.msisdn == inbound.msisdn and ticket.settled_at is None:
                 ticket.settlement, ticket.settled_at = Settlement.OVERTAKEN, at
 
-    def _close(self, inbound: InboundMessage, decision: Decision, at: dt.datetime) -> None:
-        inbound.outcome, inbound.attention = decision.outcome, decision.attention
-        if not decision.attention:
-            return
+    def _open_ticket(
+        self, inbound: InboundMessage, kind: TicketKind, reason: str, at: dt.datetime
+    ) -> None:
         ticket = Ticket(
-            kind=decision.ticket or tickets.kind_of(decision.outcome),
-            reason=decision.attention,
+            kind=kind,
+            reason=reason,
             msisdn=inbound.msisdn,
             booking=inbound.booking or self._only_booking(inbound.msisdn, at),
             inbound=inbound,
@@ -291,6 +263,11 @@ class Replies:
             b for b in self.company.bookings[msisdn] if b.is_scheduled and b.slot.date >= today
         ]
         return coming[0] if len(coming) == 1 else None
+
+
+def _write_down(decision: Decision, inbound: InboundMessage) -> None:
+    for column, value in columns_of(decision).items():
+        setattr(inbound, column, value)
 
 
 def _answers_in_a_row(

@@ -19,7 +19,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from bookings.models import DeliveryReceipt, InboundMessage
+from bookings.models import DeliveryReceipt
 from bookings.outbox import delivery_receipts
 from bookings.replies import service
 from bookings.web.webhooks import alarm
@@ -91,10 +91,8 @@ def inbound_sms(request: HttpRequest, token: str | None = None) -> HttpResponse:
         return HttpResponse()
     check_authentic(fields, token, max_age=INBOUND_MAX_AGE)
     sms = parse_inbound(fields)
-    with in_time(request), transaction.atomic():
-        inbound = InboundMessage.objects.store(sms)
-        if inbound is not None:  # None: this message id is known already
-            service.answer(inbound)
+    with in_time(request):
+        service.answer(sms)
     return HttpResponse()
 
 

@@ -99,7 +99,7 @@ def _run_with_bug(
 @contextmanager
 def _without_customer_lock() -> Iterator[None]:
     with (
-        patch("bookings.replies.service.lock_customer", lambda *msisdns: None),
+        patch("bookings.replies.context.lock_customer", lambda *msisdns: None),
         patch("bookings.notifications.asking.lock_customer", lambda *msisdns: None),
     ):
         yield

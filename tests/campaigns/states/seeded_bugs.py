@@ -32,7 +32,7 @@ from bookings.models.inbound import InboundMessage, InboundMessageQuerySet
 from bookings.models.outbound import OutboundMessageQuerySet
 from bookings.notifications import reminders
 from bookings.outbox import claiming, sending
-from bookings.replies import context, service
+from bookings.replies import context, rule
 from bookings.replies.parser import Choice, NotUnderstood
 from bookings.scheduling import offers
 from bookings.web.webhooks import authentication
@@ -81,7 +81,7 @@ def _first_digit_is_choice() -> AbstractContextManager[Any]:
         digit = re.search("[1-9]", text)
         return Choice(int(digit[0])) if digit else NotUnderstood("no digit")
 
-    return patch.object(service, "parse_reply", parse_reply)
+    return patch.object(context, "parse_reply", parse_reply)
 
 
 def _lost_claims_start_calls() -> AbstractContextManager[Any]:
@@ -105,7 +105,7 @@ def _digits_are_reused() -> AbstractContextManager[Any]:
 
 
 def _closed_notifications_are_answered() -> AbstractContextManager[Any]:
-    return patch.object(context, "_standing", lambda option, now: context.Standing.OPEN)
+    return patch.object(context, "standing_of", lambda option, now: context.Standing.OPEN)
 
 
 def _answers_are_queued_twice() -> AbstractContextManager[Any]:
@@ -216,7 +216,7 @@ BUGS: dict[str, SeededBug] = {
         claiming, "DESPITE_OPT_OUT", _EVERYTHING_ALLOWED, "reply deliver_receipt send_texts"
     ),
     "no limit of automatic answers": _replaced(
-        service,
+        rule,
         "MOST_ANSWERS",
         10**6,
         "reply reply reply reply send_texts send_texts let_time_pass",

@@ -169,7 +169,7 @@ class Past:
             sent_at=row.sent_at,
             raw=row.raw,
         )
-        service.answer(InboundMessage.objects.store(sms))
+        service.answer(sms)
 
 
 def single(numbers):

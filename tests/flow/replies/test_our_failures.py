@@ -8,7 +8,7 @@ from django.test import Client
 
 from bookings.gateways.signature import sign
 from bookings.models import InboundMessage, Outcome
-from bookings.replies import acknowledgements, service
+from bookings.replies import context, effects
 from tests.factories import BookingFactory
 from tests.flow.replies.conftest import slot_now
 from tests.processes import VIRTUAL_NUMBER
@@ -23,7 +23,7 @@ def bug(monkeypatch):
     def broken(*_args, **_kwargs):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(acknowledgements, "say", broken)
+    monkeypatch.setattr(effects, "_say", broken)
     return monkeypatch
 
 
@@ -69,7 +69,7 @@ def test_a_database_fault_in_the_rule_stores_nothing_and_asks_for_the_message_ag
     def away(*_args):
         raise OperationalError
 
-    monkeypatch.setattr(service, "load_customer", away)
+    monkeypatch.setattr(context, "lock_customer", away)
     response = signed(booking.msisdn, "2")
     assert response.status_code == 503
     assert not InboundMessage.objects.exists()
