@@ -22,6 +22,7 @@ _DAYS, _PLACES = 3, 2000  # of the batch, and for how many deliveries each of it
 
 
 def main() -> int:
+    """Run the benchmark; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--customers", type=int, default=300)
     parser.add_argument("--history", type=int, default=_HISTORY, help="bookings in the history")

@@ -34,6 +34,7 @@ _VIRTUAL_NUMBER = "447700900000"
 
 
 def main() -> int:
+    """Run the benchmark; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--messages", type=int, default=100_000, help="incoming and outgoing")
     parser.add_argument("--database", choices=DATABASES, help="default: each that is available")

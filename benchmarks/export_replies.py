@@ -32,6 +32,7 @@ _FAR = 10_000_000
 
 
 def main() -> int:
+    """Run the benchmark; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--messages", type=int, default=340_000, help="incoming and outgoing")
     parser.add_argument("--database", choices=DATABASES)

@@ -21,6 +21,7 @@ _HEADER = ["reference", "customer_name", "phone", "date", "window_start", "windo
 
 
 def main() -> int:
+    """Run the benchmark; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--database", choices=DATABASES, help="default: each that is available")

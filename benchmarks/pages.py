@@ -62,6 +62,7 @@ _PAGES = {
 
 
 def main() -> int:
+    """Run the benchmark; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--bookings", type=int, default=100_000)
     options = parser.parse_args()

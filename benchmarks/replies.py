@@ -27,6 +27,7 @@ _CONNECTIONS = 24
 
 
 def main() -> int:
+    """Run the benchmark; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--replies", type=int, default=1000)
     parser.add_argument("--database", choices=DATABASES, help="default: each that is available")

@@ -16,6 +16,7 @@ BREAK_DATABASE = ("soak",)
 
 
 def main() -> int:
+    """Run the campaign that the arguments name; returns the exit code."""
     parser = argparse.ArgumentParser(prog="./run campaign", description=__doc__)
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--size", default="full", help="full (the default), small, or a number")

@@ -96,6 +96,7 @@ class _Case:
 
 
 def run(environment: Environment, size: int, report: Report) -> None:
+    """Meet each fault `size` times: slow ones, refusals of the account, then all others."""
     unreached = _not_reached(environment.network, size)
     with environment.sender("--threads", "24"):
         cases = _queue(environment.network, _SLOW, size)

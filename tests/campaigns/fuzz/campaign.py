@@ -222,6 +222,7 @@ _WITHOUT_END = {"cut short", "broken chunks", "length and chunks", "odd request 
 
 
 def run(environment: Environment, size: int, report: Report) -> None:
+    """Send `size` requests, check answers and rows, then send some to the naive webhook as a control."""
     from bookings.models import DeliveryReceipt, InboundMessage
 
     corpus = list(_corpus(environment.random, size))

@@ -42,6 +42,7 @@ _numbers = count(1)
 
 
 def run(environment: Environment, size: int, report: Report) -> None:
+    """Kill senders `size` times, then check all texts, poisoned texts, and a naive sender as a control."""
     _create_user_and_slot()
     with (
         environment.web() as web,

@@ -63,6 +63,7 @@ class ProcessKiller:
         self._dispatcher = 0
 
     def end(self) -> None:
+        """Kill the dispatcher and all frozen senders, and pass time."""
         self._kill_dispatcher()
         for pid in self._frozen:
             self._workers.kill(pid)

@@ -42,6 +42,7 @@ class WorkerProcesses:
         self._ask(f"reap {pid}")
 
     def is_alive(self, pid: int) -> bool:
+        """Return True if the process still runs."""
         return self._ask(f"look {pid}") == "alive"
 
     def _ask(self, line: str) -> str:
@@ -90,6 +91,7 @@ class _DeadlyGateway:
         self._carrier = carrier
 
     def send(self, sms: Any) -> Any:
+        """Send the text, or end the process."""
         if POISONED_CALL in sms.text:
             os._exit(1)
         return self._carrier.send(sms)

@@ -19,6 +19,7 @@ _MOST_ROUNDS_WITH_BUG = 40  # within which a seeded bug must be found
 
 
 def run(environment: Environment, size: int, report: Report) -> None:
+    """Play `size` rounds, then further rounds with each seeded bug until they find it."""
     from bookings.web.webhooks import deadline
 
     logging.getLogger("bookings").setLevel(logging.ERROR)

@@ -30,6 +30,7 @@ class SimultaneousCalls:
         return list(self._threads.map(lambda act: _wait_and_do(act, barrier), acts))
 
     def close(self) -> None:
+        """End the threads."""
         self._threads.shutdown()
 
 
@@ -55,6 +56,7 @@ class RecordingGateway:
         self.taken: Counter[str] = Counter()
 
     def send(self, sms: Any) -> Any:
+        """Accept the text and count its client-ref."""
         from bookings.gateways import PartResult, SendResult, Verdict
 
         self.taken[sms.client_ref] += 1

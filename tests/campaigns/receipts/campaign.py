@@ -47,6 +47,7 @@ class _Text:
 
 
 def run(environment: Environment, size: int, report: Report) -> None:
+    """Send `size` texts, deliver their receipts early and late, and check the states of all texts."""
     texts = _queue(environment, size)
     before = _bookings()
     with (

@@ -17,6 +17,7 @@ from tests.processes import SECRET
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Store a customer's text and answer 200: the WSGI application."""
     body = environ["wsgi.input"].read()
     if environ["REQUEST_METHOD"] == "GET":
         fields = dict(parse_qsl(environ["QUERY_STRING"]))

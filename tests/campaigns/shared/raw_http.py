@@ -30,10 +30,12 @@ class Answer:
 
     @property
     def status(self) -> int:
+        """Return the first status, 0 if there is none."""
         return self.statuses[0] if self.statuses else 0
 
 
 def address_of(base_url: str) -> Address:
+    """Return host and port of a URL."""
     parts = urlsplit(base_url)
     assert parts.hostname
     assert parts.port
@@ -93,23 +95,28 @@ def post(
 
 
 def get(path: str, fields: Mapping[str, object], *headers: str) -> bytes:
+    """Return a GET with the fields in its query string."""
     return head("GET", f"{path}?{urlencode(fields)}", *headers)
 
 
 def head(method: str, path: str, *headers: str) -> bytes:
+    """Return the request line and headers of a request that closes its connection."""
     lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 def as_json(fields: Mapping[str, object]) -> bytes:
+    """Encode the fields as JSON."""
     return json.dumps(fields).encode()
 
 
 def as_form(fields: Mapping[str, object]) -> bytes:
+    """Encode the fields as application/x-www-form-urlencoded."""
     return urlencode(fields).encode()
 
 
 def chunked(body: bytes, size: int = 100) -> bytes:
+    """Encode a body in chunks of so many bytes."""
     pieces = [body[start : start + size] for start in range(0, len(body), size)]
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in [*pieces, b""])
 

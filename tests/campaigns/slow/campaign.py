@@ -62,6 +62,7 @@ class _Asked:
 
 
 def run(environment: Environment, size: int, report: Report) -> None:
+    """Try our web server, then nginx with granian, then the naive server as a control."""
     answers = []
     with environment.web() as web:
         answers += _try(environment, "the web that ships", address_of(web.base_url), size, report)

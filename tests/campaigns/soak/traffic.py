@@ -58,10 +58,12 @@ class EventLog:
         self._file = path.open("w", encoding="utf-8")
 
     def write(self, line: DeliveryAttempt | FaultPeriod) -> None:
+        """Append a line. Several threads may write at the same time."""
         with self._lock:
             self._file.write(json.dumps(asdict(line)) + "\n")
 
     def read(self) -> list[DeliveryAttempt | FaultPeriod]:
+        """Return all lines written so far."""
         with self._lock:
             self._file.flush()
         lines = map(json.loads, self._path.read_text(encoding="utf-8").splitlines())

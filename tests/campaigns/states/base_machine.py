@@ -41,6 +41,7 @@ class BaseMachine(RuleBasedStateMachine):
         self.steps = self.written = 0
 
     def teardown(self) -> None:
+        """Add the counts of this example to the tally and roll it back."""
         kind = sys.exc_info()[0]
         if kind is not None and issubclass(kind, Exception):
             self.failed_after.append(self.tally["steps"])
@@ -51,6 +52,7 @@ class BaseMachine(RuleBasedStateMachine):
 
     @invariant()
     def check_promises(self) -> None:
+        """Check every promise after a step; now and then also with the product's own `check_invariants`."""
         simulation, self.steps = self.simulation, self.steps + 1
         self.tally["steps"] += 1
         before, simulation.snapshot = simulation.snapshot, DatabaseSnapshot.take()

@@ -38,6 +38,7 @@ class BookingAndReplyRules(BaseMachine):
 
     @initialize(quiet=st.booleans())
     def notify_two_customers(self, *, quiet: bool) -> None:
+        """Book and notify two customers, with or without quiet hours."""
         if quiet:
             self.simulation.keep_quiet_hours()
         for number in (0, 1):

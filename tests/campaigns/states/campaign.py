@@ -145,6 +145,7 @@ class SelectedRulesMachine(ProductMachine):
 
     @rule(data=st.data())
     def something_happens(self, data: st.DataObject) -> None:
+        """Draw one of the selected rules and run it if its preconditions hold."""
         found = data.draw(st.sampled_from(self.selected_rules), label="rule")
         if all(holds(self) for holds in found.preconditions):
             arguments = {name: data.draw(of, label=name) for name, of in found.arguments.items()}

@@ -43,17 +43,20 @@ class DatabaseSnapshot:
 
     @classmethod
     def take(cls) -> Self:
+        """Read all rows."""
         queries = (_BOOKINGS, _INBOUND, _MESSAGES, _ATTEMPTS, _OPTED_OUT, _TICKETS, _RECEIPTS)
         with connection.cursor() as cursor:
             return cls(*(_all(cursor, query) for query in queries))
 
     @staticmethod
     def places() -> dict[str, SlotKey]:
+        """Return the slot of each booking, by reference."""
         with connection.cursor() as cursor:
             return {row[0]: SlotKey(*row[3:]) for row in _all(cursor, _BOOKINGS)}
 
     @staticmethod
     def capacity_of(slot: SlotKey) -> int | None:
+        """Return the stored capacity of a slot."""
         fields = dict(zip(("place", "date", "window_start", "window_end"), slot, strict=True))
         return Slot.objects.values_list("capacity", flat=True).get(**fields)
 

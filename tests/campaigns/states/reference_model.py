@@ -19,12 +19,15 @@ class InvariantViolation(Exception):
 
 
 def require(holds: object, otherwise: str) -> None:
+    """Raise InvariantViolation with this message unless it holds."""
     if not holds:
         raise InvariantViolation(otherwise)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
+    """A booking as it must be stored."""
+
     msisdn: str
     slot: SlotKey
     is_cancelled: bool = False
@@ -51,11 +54,13 @@ class ReferenceModel:
         self.withdraw(reference, now)
 
     def withdraw(self, reference: str, now: dt.datetime) -> None:
+        """End the open notifications of a delivery."""
         for notification in self.notifications.values():
             if notification.reference == reference and notification.ended_at is None:
                 notification.ended_at = min(now, notification.until)
 
     def load(self, slot: SlotKey) -> int:
+        """Return how many deliveries must be in this slot."""
         return sum(d.slot == slot and not d.is_cancelled for d in self.deliveries.values())
 
     def of_phone(self, msisdn: str) -> list[SentNotification]:
@@ -99,6 +104,7 @@ class ReferenceModel:
             printed[0].answered_at = now
 
     def move(self, move: Move) -> None:
+        """Move a delivery; None moves nothing."""
         if move is not None:
             reference, slot = move
             self.deliveries[reference] = replace(self.deliveries[reference], slot=slot)
@@ -136,6 +142,7 @@ class ReferenceModel:
             )
 
     def check_told(self, told: tuple[str, SlotKey | None]) -> None:
+        """Require that a text names the slot in which its delivery is."""
         reference, slot = told
         delivery = self.deliveries[reference]
         truth = None if delivery.is_cancelled else delivery.slot

@@ -96,6 +96,7 @@ class SimulatedNetwork:
             raise SenderKilled from broken
 
     def transmit(self, sms: OutgoingSMS) -> SendResult:
+        """Accept or refuse the text and return the answer, or raise SenderKilled."""
         if self.dies == "before":
             raise SenderKilled
         if self.answer in TAKEN:
@@ -112,7 +113,7 @@ class SimulatedNetwork:
         return SendResult(verdict=ANSWERS[self.answer], reason=self.answer, parts=results)
 
     def close(self) -> None:
-        pass
+        """Do nothing: there is nothing to close."""
 
     def _take(self, sms: OutgoingSMS) -> None:
         require(sms.client_ref not in self.accepted_texts, f"I4: two POSTs of {sms.client_ref}")

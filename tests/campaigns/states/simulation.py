@@ -78,20 +78,24 @@ class Simulation:
         self.moves = self.reminders = 0
 
     def close(self) -> None:
+        """Roll back the example and restore clock and settings."""
         self._closing.close()
 
     @property
     def now(self) -> dt.datetime:
+        """Return the simulated time."""
         return dt.datetime.now(dt.UTC)
 
     def _set(self, **settings: object) -> None:
         self._closing.enter_context(override_settings(**settings))
 
     def keep_quiet_hours(self) -> None:
+        """Set quiet hours for this example."""
         self.is_quiet = True
         self._set(QUIET_HOURS=QUIET)
 
     def rotate_secrets(self, secrets: list[str]) -> None:
+        """Accept webhooks signed with these secrets only."""
         self.secrets = secrets
         self._set(VONAGE_SIGNATURE_SECRETS=secrets)
 
@@ -141,6 +145,7 @@ class Simulation:
     # The senders
 
     def claim(self, most: int) -> list[OutboundMessage]:
+        """Claim messages as a sender does; with the circuit open at most one may be claimed."""
         messages = claim(most).messages
         if self.circuit_opened_at is not None:
             require(len(messages) <= 1, "the circuit is open, and more than one message is tried")
@@ -324,5 +329,6 @@ def _fault(at: int) -> Iterator[Fault]:
 
 
 def inbound_fields(message_id: str, msisdn: str, text: str, **more: str) -> dict[str, str]:
+    """Return the unsigned fields of a customer's text; `more` adds fields, with `_` for `-`."""
     fields = {"messageId": message_id, "msisdn": msisdn, "to": VIRTUAL_NUMBER, "text": text}
     return fields | {name.replace("_", "-"): value for name, value in more.items()}

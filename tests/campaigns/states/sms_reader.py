@@ -33,6 +33,7 @@ class SlotKey(NamedTuple):
 
     @property
     def cutoff(self) -> dt.datetime:
+        """Return the time from which a reply can no longer choose or leave the slot."""
         return dt.datetime.combine(self.date, self.start, dt.UTC) - dt.timedelta(hours=12)
 
 
@@ -55,9 +56,11 @@ class SentNotification:
 
     @property
     def was_taken(self) -> bool:
+        """Return True if the network accepted one of its attempts."""
         return any(self.calls.values())
 
     def is_open(self, now: dt.datetime) -> bool:
+        """Return True if its digits can be chosen."""
         return self.ended_at is None and now < self.until
 
 

@@ -24,9 +24,11 @@ class WebhookRequest:
     good_for: dt.timedelta
 
     def is_fresh(self, now: dt.datetime) -> bool:
+        """Return True if the signature's time is still accepted."""
         return -dt.timedelta(minutes=5) <= now - self.sent_at <= self.good_for
 
     def apply_to_model(self, simulation: "Simulation") -> None:
+        """Apply the effect that this request must have to the reference model."""
         raise NotImplementedError
 
 
@@ -42,6 +44,7 @@ class ReplyRequest(WebhookRequest):
     good_for: dt.timedelta = dt.timedelta(hours=25)
 
     def apply_to_model(self, simulation: "Simulation") -> None:
+        """Apply the effect that this request must have to the reference model."""
         model = simulation.model
         if self.piece and not model.piece_came(self.text_key, *self.piece, simulation.now):
             return
@@ -72,6 +75,7 @@ class ReceiptRequest(WebhookRequest):
     good_for: dt.timedelta = dt.timedelta(hours=73)
 
     def apply_to_model(self, simulation: "Simulation") -> None:
+        """Apply the effect that this request must have to the reference model."""
         opts_out = self.opts_out and self.status in LOST
         if self.names_ref or self.post.is_answered:
             simulation.record_receipt(self.post, self.part, self.status, opts_out=opts_out)
