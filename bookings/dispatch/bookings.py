@@ -6,7 +6,7 @@ so that the last text a customer gets tells the truth.
 
 import datetime as dt
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -20,7 +20,6 @@ from bookings.models import (
     Booking,
     BookingState,
     ChangeCause,
-    Consent,
     Kind,
     Notification,
     OutboundMessage,
@@ -30,7 +29,7 @@ from bookings.models import (
 )
 from bookings.models.keys import new_key
 from bookings.notifications.asking import lock_booking, withdraw, withdraw_many
-from bookings.outbox.destinations import why_never
+from bookings.outbox.recipients import find_why_not_texted
 from bookings.scheduling import offers
 
 if TYPE_CHECKING:
@@ -196,7 +195,7 @@ def tell(
     """
     with transaction.atomic():
         current = lock_booking(booking)
-        if reason := why_not_told(current):
+        if reason := find_why_not_texted(current.msisdn):
             raise CannotTell(reason)
         where = messages.where(current.slot, current.language)
         return outbox.queue(
@@ -225,33 +224,6 @@ def what_is_told(booking: Booking, where: str, news: News) -> str:
     """The text of `tell`, for a delivery as it stands; `where` is its date, window and place in words."""
     name = news if booking.is_scheduled else News.OFF
     return messages.render(name.value, booking.language, reference=booking.reference, where=where)
-
-
-def why_not_told(booking: Booking) -> str:
-    """Why no text reaches this customer, as a sentence for staff; "" if one does."""
-    return why_not_texted(booking.msisdn)
-
-
-def why_not_texted(msisdn: str) -> str:
-    """The same for a number, which may be nobody's booking."""
-    return _why_not(msisdn, is_out=Consent.objects.is_opted_out(msisdn))
-
-
-def why_not_told_each(bookings: Mapping[int, str]) -> dict[int, str]:
-    """The same for many bookings, by the id of each with its number, in one query."""
-    numbers = set(bookings.values())
-    out = set(
-        Consent.objects.opted_out().filter(msisdn__in=numbers).values_list("msisdn", flat=True)
-    )
-    return {pk: _why_not(msisdn, is_out=msisdn in out) for pk, msisdn in bookings.items()}
-
-
-def _why_not(msisdn: str, *, is_out: bool) -> str:
-    if is_out:
-        return "The customer has opted out of our texts."
-    if msisdn in settings.VONAGE_NUMBERS:
-        return "This is a number of our own."
-    return why_never(msisdn)
 
 
 def told_by_phone(booking: Booking, user: "User") -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django.db.models import F, Max, Min, Q, QuerySet
 from django.utils import timezone
 
-from bookings.dispatch.bookings import SAID_OFF, TOLD_CANCELLED, why_not_told_each
+from bookings.dispatch.bookings import SAID_OFF, TOLD_CANCELLED
 from bookings.models import (
     ActKind,
     BatchState,
@@ -24,7 +24,9 @@ from bookings.models import (
 )
 from bookings.models.inbound import CHOSEN
 from bookings.models.message_states import LOST
-from bookings.outbox.claiming import is_quiet, sendable
+from bookings.outbox.claiming import due_now
+from bookings.outbox.recipients import find_why_not_texted_each
+from bookings.scheduling.clock import is_quiet
 
 #: Texts that say where the delivery stands.
 SAYS_WHERE = (Kind.NOTIFICATION, Kind.TOLD, Kind.ACKNOWLEDGEMENT)
@@ -76,7 +78,7 @@ class Facts:
         texts = OutboundMessage.objects.filter(kind__in=SAYS_WHERE, **of_them)
         found = texts.with_batch_state().order_by("pk")
         self._texts = self._look_at_texts(found.values_list(*_OF_TEXT, "batch_state", named=True))
-        self._never = why_not_told_each(numbers)
+        self._never = find_why_not_texted_each(numbers)
         self._waits_for = _what_all_wait_for(self._now)
         self._sends_at_night = self._sendable_at_night()
 
@@ -215,7 +217,7 @@ class Facts:
         waiting = [text.pk for text in self._texts.values() if text.state == MessageState.QUEUED]
         if not waiting or not is_quiet(self._now):
             return set()
-        may_go = sendable(self._now).order_by()
+        may_go = due_now(self._now).order_by()
         return set(may_go.filter(pk__in=waiting).values_list("pk", flat=True))
 
 

@@ -36,6 +36,7 @@ from bookings.models import (
 from bookings.models.fields import as_msisdn
 from bookings.models.outbound import IN_OUR_HANDS
 from bookings.models.tickets import TicketQuerySet
+from bookings.outbox.recipients import find_why_not_texted
 from bookings.reporting.timeline import moment
 from bookings.reporting.timeline.steps import full_name
 
@@ -174,7 +175,7 @@ def why_not_answered(ticket: Ticket) -> str:
     """Why no text can answer it, as a sentence for staff; "" if one can."""
     if not as_msisdn(ticket.msisdn):
         return "This is no phone number, so it cannot be answered."
-    return dispatch.why_not_texted(ticket.msisdn)
+    return find_why_not_texted(ticket.msisdn)
 
 
 def why_not_mine(ticket: Ticket, user: User) -> str:

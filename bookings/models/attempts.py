@@ -60,7 +60,7 @@ class SendAttempt(models.Model):
     def __str__(self) -> str:
         return self.client_ref
 
-    def stand(self) -> MessageState:
+    def update_state(self) -> MessageState:
         """Its state, from the gateway's answer and the receipts."""
         state = message_states.attempt_state(
             self.verdict,

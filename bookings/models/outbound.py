@@ -1,4 +1,8 @@
-"""Every SMS that we send, from the queue to what became of it."""
+"""Every SMS that we send: its kind, its text, and each change of its state.
+
+Every change of state is a method here, so that this file shows which state can follow which. Code that reads messages
+may filter by state; only this file sets it.
+"""
 
 import datetime as dt
 from typing import Any
@@ -6,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, When
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from bookings.models import message_states
@@ -29,15 +34,15 @@ class Kind(models.TextChoices):
     REMINDER = "reminder", "reminder"
 
 
-#: Sent because the customer has just texted us: before bulk, in quiet hours too, never again by themselves.
+#: Answers to a text that the customer has just sent: sent before bulk and in quiet hours, never repeated automatically.
 ANSWERS = (Kind.ACKNOWLEDGEMENT, Kind.RE_PROMPT, Kind.HELP, Kind.OPT_OUT_CONFIRMATION)
-#: What may be said to somebody who has opted out.
+#: Sent even to a customer who has opted out.
 DESPITE_OPT_OUT = (Kind.HELP, Kind.OPT_OUT_CONFIRMATION)
-#: Ask for an answer: worth nothing shortly before the notification closes.
+#: Messages that ask for a reply: not sent shortly before the notification closes.
 ASKING_KINDS = (Kind.NOTIFICATION, Kind.REMINDER)
-#: What has not left us for good: it waits, is being handed over, or nobody knows.
+#: States in which a message may still be handed over, now or once more.
 IN_OUR_HANDS = (MessageState.QUEUED, MessageState.SENDING, MessageState.UNKNOWN)
-#: Sent once more if nobody knows whether the gateway took them.
+#: Sent a second time if nobody knows whether the gateway took the first one.
 SENT_AGAIN = (Kind.NOTIFICATION, Kind.TOLD)
 
 
@@ -46,20 +51,27 @@ def _is_of(batches: Any) -> Q:
 
 
 class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
+    """Selections first, then one method for each change of state. A method changes only rows in the states it names."""
+
     def queued(self) -> "OutboundMessageQuerySet":
         return self.filter(state=MessageState.QUEUED)
 
+    def claimed(self) -> "OutboundMessageQuerySet":
+        """Messages that a worker has claimed and for which no call to the gateway has started."""
+        return self.filter(state=MessageState.SENDING, call_started_at=None)
+
     def locked(self) -> "OutboundMessageQuerySet":
+        """These messages, locked in primary-key order until the transaction ends."""
         return self.order_by("pk").select_for_update(of=("self",))
 
     def answers_to(self, inbound: Any) -> "OutboundMessageQuerySet":
-        """What our rule, and no person, said to a reply."""
+        """Automatic answers to a reply, without what staff wrote."""
         return self.filter(in_reply_to=inbound, kind__in=ANSWERS)
 
     def of_batches(self, batches: Any) -> "OutboundMessageQuerySet":
         """The notifications and reminders of these batches.
 
-        What answers a reply to one of them is no batch's: it goes whatever has become of the batch.
+        An answer to a reply belongs to no batch: it is sent whatever has become of the batch.
         """
         return self.filter(_is_of(batches))
 
@@ -67,16 +79,16 @@ class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
         return self.exclude(_is_of(batches))
 
     def with_batch_state(self) -> "OutboundMessageQuerySet":
-        """With the `batch_state` of each that is a batch's by that rule, else None."""
+        """Annotate `batch_state`: the state of the message's batch, or None if it belongs to none."""
         state = F("notification__batch_entry__batch__state")
         return self.annotate(batch_state=Case(When(kind__in=ASKING_KINDS, then=state)))
 
     def cancellable(self) -> "OutboundMessageQuerySet":
-        """Those that may still be handed over or tried again: `cancel` changes no others."""
+        """Messages that may still be handed over or tried again. `cancel` changes no others."""
         return self.filter(state__in=IN_OUR_HANDS)
 
     def repeating_notifications(self) -> "OutboundMessageQuerySet":
-        """Answers that name the notifications which are open for the customer; their calls have not begun."""
+        """Answers that repeat the customer's open notifications, as long as no call has started for them."""
         replies = (Outcome.CLOSED, Outcome.TOO_LATE)
         return self.filter(
             Q(state=MessageState.QUEUED) | Q(state=MessageState.SENDING, call_started_at=None),
@@ -84,7 +96,7 @@ class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
         )
 
     def going_again(self, now: dt.datetime) -> "OutboundMessageQuerySet":
-        """Those that the outbox sends once more, since nobody knows whether the gateway took them.
+        """Messages to be sent a second time, because nobody knows whether the gateway took them.
 
         Only while they are true, and if the customer has neither written since nor opted out.
         """
@@ -93,22 +105,63 @@ class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
             received_at__gte=OuterRef("call_started_at"),
         )
         opted_out = Consent.objects.opted_out().filter(msisdn=OuterRef("msisdn"))
-        return self.filter(
+        return self._repeatable().filter(
             ~Exists(wrote),
             ~Exists(opted_out),
             Q(valid_until=None) | Q(valid_until__gt=now),
             Q(notification=None) | Q(notification__state=NotificationState.OPEN),
-            state=MessageState.UNKNOWN,
             kind__in=SENT_AGAIN,
-            sent_again=False,
-            never_again="",
+        )
+
+    def _repeatable(self) -> "OutboundMessageQuerySet":
+        return self.filter(state=MessageState.UNKNOWN, sent_again=False, never_again="")
+
+    def claim(self, token: str, lease: dt.timedelta) -> int:
+        """queued -> sending: give the messages to one worker for the time of a lease. Returns how many."""
+        # The state in the condition makes it right on every database, with SKIP LOCKED or without.
+        return self.queued().update(
+            state=MessageState.SENDING,
+            token=token,
+            lease_until=Now() + lease,
+            call_started_at=None,
+            claims=F("claims") + 1,
+        )
+
+    def start_call(self, token: str, now: dt.datetime, lease: dt.timedelta) -> int:
+        """Mark that the call to the gateway starts, and renew the lease. Returns 0 if the claim was lost."""
+        ours = self.claimed().filter(token=token, lease_until__gt=Now())
+        return ours.update(call_started_at=now, lease_until=Now() + lease)
+
+    def unclaim(self) -> int:
+        """sending -> queued, if no call has started: as if nobody had claimed them. Returns how many."""
+        return self.claimed().update(
+            state=MessageState.QUEUED, token="", lease_until=None, claims=F("claims") - 1
+        )
+
+    def postpone(self, due_at: dt.datetime, reason: str) -> int:
+        """queued -> queued, not due before `due_at`. Returns how many."""
+        return self.queued().update(due_at=due_at, reason=reason)
+
+    def refuse(self, reason: str) -> int:
+        """queued -> failed, without a call. Returns how many."""
+        return self.queued().update(state=MessageState.FAILED, reason=reason)
+
+    def send_again(self, now: dt.datetime, reason: str) -> int:
+        """unknown -> queued, once in a message's life. Returns how many."""
+        return self._repeatable().update(
+            state=MessageState.QUEUED,
+            sent_again=True,
+            due_at=now,
+            token="",
+            lease_until=None,
+            reason=reason,
         )
 
     @transaction.atomic(savepoint=False)
     def cancel(self, because: str) -> int:
-        """Cancel those of them that still wait; returns how many.
+        """queued, or claimed without a call -> cancelled. Returns how many.
 
-        What is being handed over cannot be called back, but it is never tried again.
+        A message whose call has started cannot be called back: it is marked so that it is never tried again.
         """
         ours = self.cancellable().locked()  # no call begins or ends meanwhile
         waiting, called = [], []
@@ -241,9 +294,65 @@ class OutboundMessage(models.Model):
         # No number: this stands in titles and logs.
         return f"SMS {self.pk} to a customer ({self.get_kind_display()})"
 
-    def stand(self) -> None:
-        """Set the state to what the facts say: attempts, their answers, and the receipts. The row is locked."""
-        attempts = [attempt.stand() for attempt in self.attempts.order_by("number")]
+    def replace_text(self, text: str, **fields: Any) -> None:
+        """queued, or claimed without a call -> queued with another text. The row is locked.
+
+        If a worker has claimed the message but not started the call, its claim is revoked so that the old text is not
+        sent.
+        """
+        claims = self.claims - (self.state == MessageState.SENDING)
+        OutboundMessage.objects.filter(pk=self.pk).update(
+            text=text,
+            state=MessageState.QUEUED,
+            token="",
+            lease_until=None,
+            claims=claims,
+            **fields,
+        )
+
+    def note_answer(self, reason: str) -> None:
+        """Note that the gateway answered the call: `update_state` then finds the state. The row is locked."""
+        self.claims, self.reason = 0, reason
+        self.save(update_fields=["claims", "reason"])
+
+    def requeue(self, reason: str, due_at: dt.datetime) -> None:
+        """sending -> queued: the gateway did not take it, and it is tried again. The row is locked."""
+        self._end_call(MessageState.QUEUED, reason, due_at)
+
+    def give_up(self, reason: str) -> None:
+        """sending -> failed: the gateway did not take it, and it is not tried again. The row is locked."""
+        self._end_call(MessageState.FAILED, reason, self.due_at)
+
+    def stop(self) -> None:
+        """sending -> cancelled: cancelled during the call, and not taken by the gateway. The row is locked."""
+        self._end_call(MessageState.CANCELLED, self.never_again, self.due_at)
+
+    def _end_call(self, state: MessageState, reason: str, due_at: dt.datetime) -> None:
+        self.state, self.reason, self.due_at, self.claims = state, reason, due_at, 0
+        self.token, self.lease_until, self.call_started_at = "", None, None
+        self.save(
+            update_fields=[
+                *("state", "reason", "due_at", "claims"),
+                *("token", "lease_until", "call_started_at"),
+            ]
+        )
+
+    def end_claim(self, most_claims: int) -> None:
+        """sending -> queued: the lease ran out before a call started. The row is locked.
+
+        sending -> failed if that has happened `most_claims` times: the message may be what stops its workers.
+        """
+        is_poison = self.claims >= most_claims
+        self.state = MessageState.FAILED if is_poison else MessageState.QUEUED
+        self.reason = (
+            f"Given up: {self.claims} senders stopped while they held it." if is_poison else ""
+        )
+        self.token, self.lease_until = "", None
+        self.save(update_fields=["state", "reason", "token", "lease_until"])
+
+    def update_state(self) -> None:
+        """Set the state that the attempts and their receipts give (`message_states`). The row is locked."""
+        attempts = [attempt.update_state() for attempt in self.attempts.order_by("number")]
         state = message_states.message_state(MessageState(self.state), attempts)
         if state != self.state:
             self.state = state

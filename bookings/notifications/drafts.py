@@ -10,8 +10,9 @@ from django.utils import timezone
 from bookings.language import messages
 from bookings.models import Booking, Consent, Slot
 from bookings.outbox import claiming
-from bookings.outbox.destinations import why_never
+from bookings.outbox.recipients import why_not_texted
 from bookings.scheduling import offers as options
+from bookings.scheduling.clock import midnight
 
 #: Nobody is asked who would have less than this to answer: the text would not be sent.
 LEAST_TIME_TO_ANSWER = claiming.LEAST_TIME_TO_ANSWER
@@ -85,7 +86,7 @@ def word(
     closes_at = booking.slot.cutoff_at.astimezone(dt.UTC)
     ends = [closes_at, *(option.slot.cutoff_at for option in planned)]
     if any(_says_tomorrow(option, booking) for option in planned):
-        ends.append(_end_of_day(now))
+        ends.append(midnight(timezone.localdate(now) + dt.timedelta(days=1)))
     return Plan(
         booking=booking,
         sender=sender,
@@ -110,7 +111,6 @@ def _check_can_be_asked(booking: Booking, sender: str, now: dt.datetime) -> None
 def why_not_asked(booking: Booking, now: dt.datetime, *, is_opted_out: bool) -> str:
     """Why this customer cannot be asked now, as a sentence for staff; "" if nothing is against it. No query."""
     time_left = booking.slot.cutoff_at - now
-    never = why_never(booking.msisdn)
     reasons = (
         (not booking.is_scheduled, "The booking is cancelled."),
         (
@@ -118,11 +118,9 @@ def why_not_asked(booking: Booking, now: dt.datetime, *, is_opted_out: bool) -> 
             "It is too late to change this delivery: its cut-off has passed.",
         ),
         (time_left < LEAST_TIME_TO_ANSWER, "Less than 30 minutes are left to answer."),
-        (booking.msisdn in settings.VONAGE_NUMBERS, "This is a number of our own."),
-        (bool(never), never),
-        (is_opted_out, "The customer has opted out of our texts."),
     )
-    return next((reason for applies, reason in reasons if applies), "")
+    not_texted = why_not_texted(booking.msisdn, is_opted_out=is_opted_out)
+    return next((reason for applies, reason in reasons if applies), not_texted)
 
 
 def _offered(
@@ -168,8 +166,3 @@ def _text(booking: Booking, planned: Sequence[PlannedOption]) -> str:
 def _says_tomorrow(option: PlannedOption, booking: Booking) -> bool:
     """Whether its words hold on one day only."""
     return option.words != messages.option_words(option.slot, booking.slot, booking.language)
-
-
-def _end_of_day(now: dt.datetime) -> dt.datetime:
-    tomorrow = timezone.localdate(now) + dt.timedelta(days=1)
-    return timezone.make_aware(dt.datetime.combine(tomorrow, dt.time()))

@@ -22,8 +22,8 @@ from bookings.models import (
 )
 from bookings.models.message_states import LOST
 from bookings.notifications.drafts import LEAST_TIME_TO_ANSWER
-from bookings.outbox.claiming import is_quiet
 from bookings.scheduling import offers
+from bookings.scheduling.clock import is_quiet
 
 _MOST_PARTS = 2
 #: With one left there is nothing to choose.

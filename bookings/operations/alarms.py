@@ -36,13 +36,13 @@ from bookings.models.message_states import LOST
 from bookings.models.outbound import ANSWERS
 from bookings.operations import alarm_rules
 from bookings.operations.alarm_rules import Alarm, Facts
-from bookings.outbox.claiming import going
+from bookings.outbox.claiming import FRESH, unstopped
+from bookings.scheduling.clock import time_since_end
 
 logger = logging.getLogger(__name__)
 
 #: When customers sleep where no quiet hours are set.
 _NIGHT = (dt.time(20), dt.time(8))
-_FRESH = dt.timedelta(hours=1)
 #: How many rows are looked at, at the most.
 _MOST = 500
 #: Fewer notifications of the past say nothing about a usual share.
@@ -82,7 +82,7 @@ def count_facts(now: dt.datetime, *, is_refusing: bool = False) -> Facts:
         call_started_at__gt=now - alarm_rules.REPLIES_OF,
         call_started_at__lte=now - alarm_rules.REPLY_WITHIN,
     )
-    awake = _since_night(now, settings.QUIET_HOURS or _NIGHT)
+    awake = time_since_end(now, settings.QUIET_HOURS or _NIGHT)
     return Facts(
         is_circuit_open=Circuit.current().opened_at is not None,
         is_spending_stopped=Spending.of(timezone.localdate(now)).stopped_at is not None,
@@ -99,17 +99,6 @@ def count_facts(now: dt.datetime, *, is_refusing: bool = False) -> Facts:
     )
 
 
-def _since_night(now: dt.datetime, night: tuple[dt.time, dt.time]) -> dt.timedelta | None:
-    """How long ago this night's end was, by the clock on the wall; None while it lasts."""
-    start, end = night
-    local = timezone.localtime(now)
-    clock = local.time()
-    if start <= clock < end if start <= end else clock >= start or clock < end:
-        return None
-    day = local.date() if clock >= end else local.date() - dt.timedelta(days=1)
-    return now - timezone.make_aware(dt.datetime.combine(day, end))
-
-
 def _sender_away() -> dt.timedelta | None:
     """By the database's clock, which senders clock in by."""
     away = ExpressionWrapper(Now() - F("seen_at"), output_field=DurationField())
@@ -119,11 +108,11 @@ def _sender_away() -> dt.timedelta | None:
 
 def _oldest_due(now: dt.datetime) -> dt.timedelta | None:
     """For how long the oldest text could have been sent: held ones wait for a person, most others for the morning."""
-    due = going(now).filter(due_at__lte=now)
+    due = unstopped(now).filter(due_at__lte=now)
     quiet: tuple[dt.time, dt.time] | None = settings.QUIET_HOURS
-    day = dt.timedelta.max if quiet is None else _since_night(now, quiet)
+    day = dt.timedelta.max if quiet is None else time_since_end(now, quiet)
     if day is None:
-        due, day = due.filter(kind__in=ANSWERS, queued_at__gte=now - _FRESH), _FRESH
+        due, day = due.filter(kind__in=ANSWERS, queued_at__gte=now - FRESH), FRESH
     oldest = due.aggregate(at=Min("due_at"))["at"]
     return min(now - oldest, day) if oldest else None
 

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 _FEW = 10
 
 CHORES: tuple[Callable[[], int], ...] = (
-    recovery.recover,
+    recovery.recover_expired_claims,
     recovery.cancel_for_opted_out,
     asking.close_past,
     asking.ask_afresh,

@@ -34,6 +34,7 @@ from bookings.models.fields import as_msisdn
 from bookings.models.keys import FORGOTTEN, NOBODY
 from bookings.notifications import asking
 from bookings.outbox import delivery_receipts
+from bookings.scheduling.clock import midnight
 
 #: Nothing younger can be forgotten: it may still be answered, or its receipt may come.
 LEAST_DAYS = 7
@@ -80,13 +81,9 @@ def stand_in(msisdn: str) -> str:
     return NOBODY + str(int.from_bytes(digest[:8]) % 10**12).zfill(12)
 
 
-def _start_of(day: dt.date) -> dt.datetime:
-    return timezone.make_aware(dt.datetime.combine(day, dt.time()))
-
-
 def _older_than(day: dt.date) -> Iterator[tuple[str, QuerySet[Any]]]:
     """What is old enough, by table: deliveries by their day, messages by their own age."""
-    moment = _start_of(day)
+    moment = midnight(day)
     yield "bookings", Booking.objects.filter(slot__date__lt=day)
     yield "notifications", Notification.objects.filter(booking__slot__date__lt=day)
     yield "options", SlotOption.objects.filter(notification__booking__slot__date__lt=day)
@@ -107,7 +104,7 @@ def _drop_phones(*, dry_run: bool) -> int:
 
 def _erase_manifests(day: dt.date, *, dry_run: bool) -> int:
     """What files that were handed in said of people. Who imported how many rows and when is kept."""
-    old = Manifest.objects.filter(created_at__lt=_start_of(day)).exclude(content=b"")
+    old = Manifest.objects.filter(created_at__lt=midnight(day)).exclude(content=b"")
     return old.count() if dry_run else old.update(content=b"", refusals=[])
 
 

@@ -1,5 +1,5 @@
-"""Everything between "say this" and the gateway: queue, claim, send, settle, recover."""
+"""Everything between "say this" and the gateway: queue, claim, hand over, settle, recover."""
 
-from bookings.outbox.queueing import queue, ring
+from bookings.outbox.queueing import queue, wake_senders
 
-__all__ = ["queue", "ring"]
+__all__ = ["queue", "wake_senders"]

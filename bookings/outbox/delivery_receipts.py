@@ -68,7 +68,7 @@ def apply(receipt: DeliveryReceipt) -> bool:
     message = OutboundMessage.objects.locked().get(pk=attempt.message_id)
     receipt.attempt = attempt
     receipt.save(update_fields=["attempt"])
-    message.stand()
+    message.update_state()
     _say_why(message, receipt)
     logger.info("Receipt %s: message %s is %s", receipt.pk, message.pk, message.state)
     if receipt.err_code == OPTED_OUT and receipt.status in LOST:

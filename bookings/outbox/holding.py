@@ -1,6 +1,6 @@
-"""A restored old backup sends nothing by itself: what waited while no sender was at work is held for a person.
+"""Holds messages that waited while no sender ran, so that a restored backup sends nothing by itself.
 
-All in the database's time: the machine on which a backup is restored may have any.
+A person releases or drops them. All times are database time, because the clock of a restored machine may be wrong.
 """
 
 import datetime as dt
@@ -23,11 +23,11 @@ from bookings.models import (
     Sender,
 )
 from bookings.models.outbound import SENT_AGAIN, OutboundMessageQuerySet
-from bookings.outbox.queueing import ring
+from bookings.outbox.queueing import wake_senders
 
 logger = logging.getLogger(__name__)
 
-#: Nobody sent for so long: what waits may be what an old backup remembers.
+#: After this long without a sender, messages that wait may come from an old backup.
 SILENCE = dt.timedelta(minutes=30)
 
 _REMEMBERED = dt.timedelta(days=1)
@@ -35,10 +35,10 @@ _DROPPED = "held since no sender was at work, and dropped"
 
 
 def clock_in() -> None:
-    """Note that this sender is at work. If nobody was for half an hour, first hold all that waits."""
+    """Note that this sender runs. If none ran for half an hour, first hold all messages that wait."""
     with transaction.atomic():
-        if not _somebody_is_at_work():
-            _hold()
+        if not _is_a_sender_running():
+            _hold_waiting()
         name = f"{socket.gethostname()[:60]} {os.getpid()}"
         Sender.objects.bulk_create(
             [Sender(name=name, seen_at=Now())],
@@ -50,26 +50,29 @@ def clock_in() -> None:
 
 
 def held() -> OutboundMessageQuerySet:
-    """What waits for a person to release or to drop it."""
+    """Messages that a person must release or drop."""
     return OutboundMessage.objects.filter(_waits(), is_held=True)
 
 
 def release(keys: Collection[int] | None = None) -> int:
-    """Let these (or all) held texts go; returns how many. What is not true any more is cancelled or asked afresh."""
+    """Release these held messages, or all; returns how many. The sweep cancels or renews those no longer true."""
     with transaction.atomic():
         chosen = _locked(keys)
         released = OutboundMessage.objects.filter(pk__in=chosen).update(is_held=False)
-        ring()
+        wake_senders()
     logger.warning("%s held texts released", released)
     return released
 
 
 def drop(keys: Collection[int] | None = None) -> int:
-    """Cancel these (or all) held texts; returns how many. A notification that never left us can be asked again."""
+    """Cancel these held messages, or all; returns how many.
+
+    A notification that was never handed over is withdrawn, so that the customer can be asked again.
+    """
     with transaction.atomic():
-        told = _chosen(keys).filter(kind=Kind.NOTIFICATION).values("notification")
-        unread = Notification.objects.open().filter(pk__in=told, handed_over_at=None)
-        notifications = list(unread.locked())  # everyone locks the notification before its messages
+        asked = _chosen(keys).filter(kind=Kind.NOTIFICATION).values("notification")
+        unread = Notification.objects.open().filter(pk__in=asked, handed_over_at=None)
+        notifications = list(unread.locked())  # lock order: notifications before their messages
         chosen = _locked(keys)
         for notification in notifications:
             if notification.outbound_messages.filter(
@@ -83,16 +86,16 @@ def drop(keys: Collection[int] | None = None) -> int:
     return dropped
 
 
-def _somebody_is_at_work() -> bool:
-    """Also in a new installation, where nobody ever was."""
+def _is_a_sender_running() -> bool:
+    """Return True if a sender was seen lately, or if none was ever seen: a new installation holds nothing."""
     lately = Sender.objects.filter(seen_at__gt=Now() - SILENCE)
     return lately.exists() or not Sender.objects.exists()
 
 
-def _hold() -> None:
-    """Hold what waits, unless another sender has just done so and is at work by now."""
+def _hold_waiting() -> None:
+    """Hold the messages that wait, unless another sender has just done so."""
     list(Sender.objects.select_for_update().order_by("pk"))
-    if _somebody_is_at_work():
+    if _is_a_sender_running():
         return
     count = OutboundMessage.objects.filter(_waits(), is_held=False).update(is_held=True)
     if count:
@@ -104,7 +107,7 @@ def _hold() -> None:
 
 
 def _waits() -> Q:
-    """What would be sent if nobody stopped it: now, after its lease, or once more."""
+    """Messages that would be sent if nothing stopped them: now, after their lease, or once more."""
     is_over = Q(state=MessageState.SENDING, lease_until__lte=Now())
     may_go_again = Q(kind__in=SENT_AGAIN, sent_again=False, never_again="")
     return (

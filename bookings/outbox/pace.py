@@ -1,4 +1,4 @@
-"""How fast we may send: one rate for the account and one for each number, shared by all workers. Database time."""
+"""Limits the rate of sending, for the account and for each number, shared by all workers. Database time."""
 
 import datetime as dt
 
@@ -7,12 +7,12 @@ from django.db import connection
 
 from bookings.models import Pace
 
-#: What may leave at once after a pause, in seconds' worth of the rate.
+#: The most that may be sent at once after a pause, in seconds' worth of the rate.
 _BURST_SECONDS = 0.2
 
 
 def database_now() -> dt.datetime:
-    """The database's clock: the one that all workers share."""
+    """The time by the database's clock, which all workers share."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT clock_timestamp()")
@@ -23,7 +23,7 @@ def database_now() -> dt.datetime:
 
 
 class Allowance:
-    """What the pace allows at this moment. Holds the locks on it until the transaction ends."""
+    """The messages that the rates allow at this moment. Locks the rows of the pace until the transaction ends."""
 
     def __init__(self) -> None:
         self.now = database_now()
@@ -34,14 +34,14 @@ class Allowance:
         self._rows = {row.sender: row for row in _locked(list(rates), self.now)}
 
     def left(self, sender: str = "") -> int:
-        """How many may leave now; for a sender without a rate of its own, no limit but the account's."""
+        """How many messages may be sent now from this number. A number without a rate has the account's."""
         if sender not in self._rows:
             return self.left()
         interval = self._intervals[sender]
         return max(0, int((self.now - self._start(sender)) / interval))
 
     def take(self, sender: str) -> bool:
-        """Take one place for this sender, if there is one."""
+        """Use up one message of this number's rate and the account's. Returns False if none is left."""
         keys = {"", sender} & set(self._rows)
         if not all(self.left(key) for key in keys):
             return False
@@ -50,18 +50,18 @@ class Allowance:
         return True
 
     def exhausted(self) -> list[str]:
-        """The senders whose own rate allows nothing now."""
+        """The numbers whose own rate allows nothing now."""
         return [sender for sender in self._rows if sender and not self.left(sender)]
 
     def wait(self) -> dt.timedelta:
-        """How long until the account's rate, or that of a sender which has used its own up, allows another one."""
+        """How long until the account's rate, or that of an exhausted number, allows another message."""
         senders = [""] if not self.left() else self.exhausted()
         ends = [self._start(sender) + self._intervals[sender] for sender in senders]
         return max(min(ends, default=self.now) - self.now, dt.timedelta())
 
     @property
     def is_paused(self) -> bool:
-        """The gateway has asked for a pause: by itself the pace never reaches beyond now."""
+        """Return True if the gateway asked for a pause: only then does `next_at` lie in the future."""
         return self._rows[""].next_at > self.now
 
     def save(self) -> None:
@@ -87,6 +87,6 @@ def _locked(senders: list[str], now: dt.datetime) -> list[Pace]:
 
 
 def slow_down(wait: dt.timedelta) -> None:
-    """Let nobody send for so long: the gateway says that we are too fast. Never shortens a pause."""
+    """Pause sending for this time, because the gateway says that we are too fast. Never shortens a pause."""
     until = database_now() + wait
     Pace.objects.filter(sender="", next_at__lt=until).update(next_at=until)

@@ -1,4 +1,4 @@
-"""Putting an SMS into the outbox, in the transaction that gives rise to it."""
+"""Puts an SMS into the outbox, in the transaction that gives rise to it."""
 
 import datetime as dt
 from typing import TYPE_CHECKING
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 #: The channel on which PostgreSQL wakes the senders.
 CHANNEL = "outbox"
 
-#: Answers to customers go before what staff write, and that before bulk.
+#: The lowest is sent first. Answers to customers (1) come before texts that staff write, and those before bulk.
 _PRIORITIES = {Kind.STAFF: 3, Kind.TOLD: 4, Kind.NOTIFICATION: 5, Kind.REMINDER: 5}
 
 
 def priority_of(kind: Kind) -> int:
-    """Return how urgent a text of this kind is: the lowest number goes first."""
+    """Return the priority of a message of this kind. The lowest is sent first."""
     return _PRIORITIES.get(kind, 1)
 
 
@@ -38,7 +38,7 @@ def queue(
     user: "User | None" = None,
     valid_until: dt.datetime | None = None,
 ) -> OutboundMessage:
-    """Queue one SMS for the gateway of today. `key` says what it is for, and is used only once.
+    """Queue one SMS for the gateway of today's settings. `key` is the idempotency key.
 
     Raises IntegrityError if a message with this key was queued before.
     """
@@ -60,12 +60,12 @@ def queue(
         due_at=now,
         valid_until=valid_until,
     )
-    ring()
+    wake_senders()
     return message
 
 
-def ring() -> None:
-    """Wake the senders when this transaction commits. SQLite's look by themselves."""
+def wake_senders() -> None:
+    """Wake the senders when this transaction commits. On SQLite senders poll, so nothing is done."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute(f"NOTIFY {CHANNEL}")

@@ -1,7 +1,7 @@
-"""What the texts of a day cost, and the cap on it. A day is one in the company's zone.
+"""The cost of a day's texts, and the daily cap on it. A day is a day in the company's time zone.
 
-Counted up before each call and down again if nobody took the text. The row of a day is shared by all workers: it is
-locked last, and for as short as can be.
+The cost is added before each call, and subtracted again if the gateway did not take the text. All workers share the
+row of a day: it is locked last, and for as short a time as possible.
 """
 
 import datetime as dt
@@ -21,10 +21,10 @@ from bookings.models.outbound import OutboundMessageQuerySet
 logger = logging.getLogger(__name__)
 
 _DECIMALS = 8
-#: So many digits of a number tell its country.
+#: The first digits of a number that tell its country.
 _DIGITS = 7
 _DAYS_LOOKED_AT = 7
-#: A balance for less than so many days of spending is low.
+#: A balance that lasts for fewer days of usual spending is low.
 _DAYS_LEFT = 2
 
 
@@ -33,18 +33,18 @@ class CapReachedError(Exception):
 
 
 def price_per_part(country: str) -> Decimal:
-    """What a part to this country (two capitals) is counted with, in the account's currency."""
+    """Our estimate for one part to this country (two capitals), in the account's currency."""
     price: Decimal = settings.SMS_PRICES.get(country, settings.SMS_PRICE_PER_PART)
     return price
 
 
 def estimate(parts: int, msisdn: str) -> Decimal:
-    """What a text of so many parts to this number is counted with, in the account's currency."""
+    """Our estimate for a text of this many parts to this number, in the account's currency."""
     return price_per_part(country_of(msisdn)) * parts
 
 
 def estimate_all(messages: OutboundMessageQuerySet) -> Decimal:
-    """What all of these are counted with together."""
+    """Our estimate for all of these messages together."""
     if not settings.SMS_PRICES:
         return price_per_part("") * (messages.aggregate(parts=Sum("parts"))["parts"] or 0)
     groups = messages.order_by().annotate(begins=Left("msisdn", _DIGITS)).values_list("begins")
@@ -53,42 +53,37 @@ def estimate_all(messages: OutboundMessageQuerySet) -> Decimal:
 
 
 def left_of(day: dt.date) -> Decimal | None:
-    """What the day's cap leaves to be spent; None if there is no cap."""
+    """The amount that may still be spent on this day; None if there is no cap."""
     cap: Decimal | None = settings.SMS_DAILY_SPEND_CAP
     return None if cap is None else max(cap - Spending.of(day).amount, Decimal())
 
 
-def has_room(parts: int, msisdn: str) -> bool:
-    """Whether today's cap has room for one more text of so many parts. If not, that is noted and told, once.
+def has_room(today: Spending, parts: int, msisdn: str) -> bool:
+    """Return True if today's cap has room for one more text of this many parts.
 
-    Only a look ahead, so that nobody claims what cannot go: `count_up` decides.
+    Asked before a claim, so that nobody claims what cannot be sent. `count_up` has the last word.
     """
     cap = settings.SMS_DAILY_SPEND_CAP
-    today = Spending.of(timezone.localdate())
-    if cap is None or today.amount + estimate(parts, msisdn) <= cap:
-        return True
-    if today.stopped_at is None:
-        stop(today.day)
-    return False
+    return cap is None or today.amount + estimate(parts, msisdn) <= cap
 
 
 def count_up(day: dt.date, cost: Decimal) -> None:
     """Add the cost of an attempt to its day. Raises CapReachedError if the day's cap has no room for it."""
-    # SQLite adds decimals up as floats: rounded, they compare as what they stand for.
+    # SQLite adds decimals as floats: rounded, they compare as the amounts they stand for.
     amount = Round(F("amount") + cost, precision=_DECIMALS)
-    room = Spending.objects.filter(day=day)
+    below_cap = Spending.objects.filter(day=day)
     if settings.SMS_DAILY_SPEND_CAP is not None:
-        room = room.filter(amount__lte=settings.SMS_DAILY_SPEND_CAP - cost)
-    if room.update(amount=amount, stopped_at=None):
+        below_cap = below_cap.filter(amount__lte=settings.SMS_DAILY_SPEND_CAP - cost)
+    if below_cap.update(amount=amount, stopped_at=None):
         return
-    _begin(day)
-    if not room.update(amount=amount, stopped_at=None):
+    _create_row(day)
+    if not below_cap.update(amount=amount, stopped_at=None):
         raise CapReachedError
 
 
-def stop(day: dt.date) -> None:
-    """The day's cap holds texts back: note since when, and tell it once."""
-    _begin(day)
+def note_stop(day: dt.date) -> None:
+    """Note since when the day's cap holds texts back, and log it once."""
+    _create_row(day)
     if Spending.objects.filter(day=day, stopped_at=None).update(stopped_at=timezone.now()):
         logger.error(
             "Sending has stopped: the day's cap of %s is reached. Texts wait until midnight,"
@@ -97,9 +92,12 @@ def stop(day: dt.date) -> None:
         )
 
 
-def note(day: dt.date | None, change: Decimal, balance: str) -> None:
-    """An attempt of that day costs so much more or less than it was counted with, and this is left on the account."""
-    left = _balance(balance)
+def correct(day: dt.date | None, change: Decimal, balance: str) -> None:
+    """Add the difference between an attempt's cost and its estimate to its day, and store the account's balance.
+
+    `balance` is as the gateway wrote it; "" if it wrote none. A balance that becomes low is logged.
+    """
+    left = _parse_balance(balance)
     if day is None or (not change and left is None):
         return
     usual = _usual(day)
@@ -114,12 +112,12 @@ def note(day: dt.date | None, change: Decimal, balance: str) -> None:
         logger.warning("The balance of %s lasts for less than two days: top it up.", spent.balance)
 
 
-def _begin(day: dt.date) -> None:
+def _create_row(day: dt.date) -> None:
     Spending.objects.bulk_create([Spending(day=day)], ignore_conflicts=True)
 
 
 def _usual(day: dt.date) -> Decimal | None:
-    """The mean of the last days that texts were sent on; None if that day is the first."""
+    """The mean of the last days with texts before this one; None if there are none."""
     past = Spending.objects.filter(day__lt=day, amount__gt=0).order_by("-day")
     amounts = list(past.values_list("amount", flat=True)[:_DAYS_LOOKED_AT])
     return sum(amounts, Decimal()) / len(amounts) if amounts else None
@@ -130,7 +128,7 @@ def _is_low(spent: Spending, usual: Decimal | None) -> bool:
     return spent.balance is not None and spent.balance < _DAYS_LEFT * a_day
 
 
-def _balance(text: str) -> Decimal | None:
-    """Whatever stands there, it must be possible to store it: the SMS has left."""
-    known = re.fullmatch(r"-?[0-9]{1,6}(\.[0-9]{1,8})?", text)
-    return Decimal(text) if known else None
+def _parse_balance(text: str) -> Decimal | None:
+    """The balance, or None if the gateway wrote something else. The SMS has been sent: storing must not fail."""
+    is_number = re.fullmatch(r"-?[0-9]{1,6}(\.[0-9]{1,8})?", text)
+    return Decimal(text) if is_number else None

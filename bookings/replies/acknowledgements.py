@@ -117,7 +117,7 @@ def _write_anew(message: OutboundMessage, customer: Customer, now: dt.datetime) 
         token="",
         lease_until=None,
     )
-    outbox.ring()
+    outbox.wake_senders()
 
 
 def _text(

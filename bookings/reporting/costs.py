@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
-from django.utils import timezone
 
 from bookings.models import SendAttempt
+from bookings.scheduling.clock import midnight
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ def by_country(month: dt.date) -> list[Cost]:
 
 def _counted_in(month: dt.date) -> QuerySet[SendAttempt]:
     """The tries of a month that the gateway took, or may have taken."""
-    zone = timezone.get_default_timezone()
-    first, end = (dt.datetime.combine(day, dt.time(), zone) for day in (month, next_month(month)))
     return SendAttempt.objects.filter(
-        counted_parts__gt=0, call_started_at__gte=first, call_started_at__lt=end
+        counted_parts__gt=0,
+        call_started_at__gte=midnight(month),
+        call_started_at__lt=midnight(next_month(month)),
     ).order_by()

@@ -28,6 +28,7 @@ from bookings.models import (
     Ticket,
 )
 from bookings.models.message_states import LOST
+from bookings.scheduling.clock import midnight
 
 _OF_BOOKING = {"booking": OuterRef("pk")}
 
@@ -179,8 +180,3 @@ def _count_sent(first: dt.date, until: dt.date) -> dict[dt.date, tuple[int, int]
 
 #: Days that are over for good, of which the dashboard asks every half minute: counted once a day by each process.
 _sent = functools.lru_cache(maxsize=1)(_count_sent)
-
-
-def midnight(day: dt.date) -> dt.datetime:
-    """When this day begins in the company's zone."""
-    return timezone.make_aware(dt.datetime.combine(day, dt.time()))

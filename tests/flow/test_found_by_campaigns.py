@@ -23,7 +23,7 @@ def die() -> None:
     """The sender is gone, and a minute too."""
     long_ago = timezone.now() - dt.timedelta(hours=1)
     OutboundMessage.objects.filter(state=MessageState.SENDING).update(lease_until=long_ago)
-    recovery.recover()
+    recovery.recover_expired_claims()
 
 
 def test_a_text_that_kills_its_sender_takes_no_other_with_it():

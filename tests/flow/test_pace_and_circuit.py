@@ -265,7 +265,7 @@ def test_a_probe_whose_receipt_overtakes_its_answer_closes_the_circuit(network, 
         clock.shift(FIVE_MINUTES)
         attempt = begin_call()
         attempt.receipts.create(gateway_message_id="0A1", status="delivered")
-        OutboundMessage.objects.get().stand()
+        OutboundMessage.objects.get().update_state()
         settle(attempt, SendResult(verdict=Verdict.ACCEPTED))
     assert Circuit.current().opened_at is None
 

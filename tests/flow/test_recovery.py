@@ -124,7 +124,7 @@ def has_opted_out(message):
 def has_a_receipt(message):
     attempt = message.attempts.get()
     attempt.receipts.create(gateway_message_id="0A1", status="unknown")
-    message.stand()
+    message.update_state()
 
 
 def was_moved(message):
@@ -244,7 +244,7 @@ def test_a_message_that_stops_three_senders_is_parked_and_the_others_flow(networ
     message = queued()
     for _ in range(3):
         crash(call_started=False)
-        recovery.recover()
+        recovery.recover_expired_claims()
     queued()
     assert len(drain()) == 1
     assert state_of(message) == MessageState.FAILED

@@ -116,7 +116,7 @@ def test_eight_sweeps_at_once_settle_each_lease_once(messages):
     claim(20)
     past = timezone.now() - dt.timedelta(hours=1)
     OutboundMessage.objects.filter(state=MessageState.SENDING).update(lease_until=past)
-    at_once(recovery.recover)
+    at_once(recovery.recover_expired_claims)
     states = Counter(OutboundMessage.objects.values_list("state", flat=True))
     assert states == {MessageState.UNKNOWN: 20, MessageState.QUEUED: MESSAGES - 20}
 

@@ -30,8 +30,8 @@ from bookings.models import Batch, BatchEntry, BatchState
 from bookings.notifications import batches
 from bookings.notifications.batches import progress
 from bookings.notifications.batches.previewing import left_out, preview
-from bookings.outbox.claiming import is_quiet
 from bookings.reporting.timeline import visible
+from bookings.scheduling.clock import is_quiet
 from bookings.web.form_tokens import NONCE, new_nonce
 
 _LABELS = {

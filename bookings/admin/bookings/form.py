@@ -24,6 +24,7 @@ from bookings.dispatch.notices import Telling
 from bookings.language import messages
 from bookings.models import Booking, InboundMessage, Notification, OutboundMessage, Slot
 from bookings.models.fields import mask_msisdn
+from bookings.outbox.recipients import find_why_not_texted
 from bookings.reporting.timeline import CANCELLED, REINSTATED, last_changed_by
 
 #: Saved as they are: nobody has been told of them.
@@ -84,7 +85,7 @@ class BookingForm(forms.ModelForm):
     def _offer_telling(self) -> None:
         """By SMS if one reaches a customer who knows of the delivery; and what would be written, or why nothing."""
         told: Any = self.fields["told"]
-        ways, reason = notices.ways_for(self.user), dispatch.why_not_told(self.instance)
+        ways, reason = notices.ways_for(self.user), find_why_not_texted(self.instance.msisdn)
         told.choices = [(way.value, way.label) for way in ways]
         is_by_sms = Telling.SMS in ways and self._has_heard and not reason
         self.initial["told"] = Telling.SMS if is_by_sms else Telling.NOBODY
@@ -138,7 +139,7 @@ class BookingForm(forms.ModelForm):
         msisdn, is_by_sms = self.cleaned_data["msisdn"], self.telling in notices.BY_SMS
         if not self.instance.pk or not self.is_changed or not is_by_sms:
             return
-        if reason := dispatch.why_not_told(Booking(msisdn=msisdn)):
+        if reason := find_why_not_texted(msisdn):
             self.add_error("told", f"{reason} Choose another way to tell them.")
         elif self.telling == Telling.ASK and self._is_cancelled:
             self.add_error("told", "There is nothing to ask about a cancelled delivery.")

@@ -27,6 +27,7 @@ from bookings.dispatch.notices import Telling
 from bookings.language import messages as texts
 from bookings.models import Booking, ClosedDay, Slot
 from bookings.notifications.asking import lock_booking
+from bookings.outbox.recipients import find_why_not_texted_each
 from bookings.reporting.timeline import visible
 
 #: How many bookings one page changes.
@@ -90,7 +91,7 @@ class MovingMixin(OwnPages):
         chosen = Booking.objects.select_related("slot").filter(pk__in=keys)
         bookings = list(chosen.order_by("slot__date", "slot__window_start", "reference"))
         open_ones = [booking for booking in bookings if booking.is_scheduled]
-        reasons = dispatch.why_not_told_each({each.pk: each.msisdn for each in open_ones})
+        reasons = find_why_not_texted_each({each.pk: each.msisdn for each in open_ones})
         seen = seen_words(open_ones)
         ways = [way for way in notices.ways_for(request.user) if is_move or way != Telling.ASK]
         usual = Telling.SMS if Telling.SMS in ways else Telling.NOBODY

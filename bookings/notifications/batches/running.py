@@ -18,7 +18,7 @@ from bookings.models import (
     SlotOption,
     StaffAct,
 )
-from bookings.outbox.queueing import ring
+from bookings.outbox.queueing import wake_senders
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -53,7 +53,7 @@ def start(
             entries = [BatchEntry(batch=batch, booking_id=key) for key in keys]
             BatchEntry.objects.bulk_create(entries, batch_size=1000)
             _record(ActKind.ASKED_MANY, batch, user, f", {len(entries)} bookings")
-            ring()
+            wake_senders()
     return batch
 
 
@@ -109,7 +109,7 @@ def _turn(batch: Batch, user: "User", before: BatchState, after: BatchState, act
     turned = Batch.objects.going_on().filter(pk=batch.pk, state=before).update(state=after)
     if turned:
         _record(act, batch, user)
-        ring()
+        wake_senders()
     return bool(turned)
 
 

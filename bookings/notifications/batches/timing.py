@@ -1,7 +1,6 @@
 """When the texts of a batch would leave: at the allowed rate, outside the quiet hours, within the caps."""
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -11,7 +10,8 @@ from django.utils import timezone
 from bookings.models import BatchEntry
 from bookings.notifications.drafts import LEAST_TIME_TO_ANSWER
 from bookings.outbox import caps, spending
-from bookings.outbox.claiming import going
+from bookings.outbox.claiming import unstopped
+from bookings.scheduling.clock import midnight, sending_hours
 
 #: Nobody is asked further ahead.
 _MOST_DAYS = 30
@@ -57,7 +57,7 @@ class Timing:
 
 def count_ahead(now: dt.datetime) -> Ahead:
     """What goes before a new text: what waits and nothing stops, and customers whom other batches are still to ask."""
-    queued, to_ask = going(now), BatchEntry.objects.to_ask()
+    queued, to_ask = unstopped(now), BatchEntry.objects.to_ask()
     cost = Decimal()
     if settings.SMS_DAILY_SPEND_CAP is not None:
         numbers = to_ask.order_by().values_list("booking__msisdn", flat=True)
@@ -78,7 +78,7 @@ class Walk:
             self._turns.next()
         self._purse = _Purse(self._today, ahead.cost)
         self.found.money = self._purse.left
-        self._counts = caps.Counts(msisdns, now)
+        self._counts = caps.RecentTexts(msisdns, now)
         self._place = ahead.texts
         self._is_spent = False  # today's money, before the day was over
 
@@ -87,7 +87,7 @@ class Walk:
         self._place += 1
         turn = self._turn(text)
         free_at, why = self._counts.free_at(text.msisdn, turn)
-        leaves = next(_open_hours(free_at))[0] if why else turn
+        leaves = next(sending_hours(free_at, _MOST_DAYS))[0] if why else turn
         if leaves > text.closes_at - LEAST_TIME_TO_ANSWER:
             self.found.closed += 1
             return
@@ -103,7 +103,7 @@ class Walk:
             if self._purse.takes(text.cost, day):
                 break
             self._is_spent = self._is_spent or day == self._today
-            self._turns.skip_to(_wall(day + dt.timedelta(days=1), dt.time()))
+            self._turns.skip_to(midnight(day + dt.timedelta(days=1)))
             turn = self._turns.next()
         return turn
 
@@ -126,7 +126,7 @@ class _Turns:
     """The moments at which one text after another may leave."""
 
     def __init__(self, now: dt.datetime, step: dt.timedelta) -> None:
-        self._hours, self._step = _open_hours(now), step
+        self._hours, self._step = sending_hours(now, _MOST_DAYS), step
         self._turn, self._end = next(self._hours)
         self._never = now + dt.timedelta(days=_MOST_DAYS)
 
@@ -165,24 +165,3 @@ def allowed_rate() -> float:
     """Texts in a second from one number of ours."""
     rates = (settings.SMS_RATE_PER_SECOND, settings.SMS_RATE_PER_NUMBER)
     return min(float(rate) for rate in rates if rate)
-
-
-def _open_hours(now: dt.datetime) -> Iterator[tuple[dt.datetime, dt.datetime]]:
-    """From when until when notifications may leave, in UTC, beginning now."""
-    today = timezone.localdate(now)
-    for day in (today + dt.timedelta(days=ahead) for ahead in range(_MOST_DAYS)):
-        for start, end in _hours_of(day):
-            if end > now:
-                yield max(start, now), end
-
-
-def _hours_of(day: dt.date) -> list[tuple[dt.datetime, dt.datetime]]:
-    midnight, next_midnight = _wall(day, dt.time()), _wall(day + dt.timedelta(days=1), dt.time())
-    if settings.QUIET_HOURS is None:
-        return [(midnight, next_midnight)]
-    start, end = (_wall(day, clock) for clock in settings.QUIET_HOURS)
-    return [(end, start)] if start > end else [(midnight, start), (end, next_midnight)]
-
-
-def _wall(day: dt.date, clock: dt.time) -> dt.datetime:
-    return timezone.make_aware(dt.datetime.combine(day, clock)).astimezone(dt.UTC)

@@ -141,10 +141,10 @@ def _claim_without_condition() -> Iterator[None]:
     from django.utils import timezone
 
     from bookings.models import OutboundMessage
-    from bookings.outbox.claiming import LEASE, Claimed, sendable
+    from bookings.outbox.claiming import LEASE, Claimed, due_now
 
     def claim(most: int) -> Claimed:
-        chosen = list(sendable(timezone.now()).values_list("pk", flat=True)[:most])
+        chosen = list(due_now(timezone.now()).values_list("pk", flat=True)[:most])
         ours = OutboundMessage.objects.filter(pk__in=chosen)
         token = secrets.token_hex(16)
         ours.update(state="sending", token=token, lease_until=Now() + LEASE, claims=F("claims") + 1)

@@ -27,7 +27,7 @@ from bookings.models import (
     Ticket,
 )
 from bookings.notifications import batches
-from bookings.outbox.claiming import sendable
+from bookings.outbox.claiming import due_now
 from bookings.scheduling import offers
 from tests.campaigns.states.booking_and_reply_rules import PHONES, BookingAndReplyRules, phone, pick
 from tests.campaigns.states.invariant_checks import DatabaseSnapshot
@@ -132,7 +132,7 @@ class StaffRules(BookingAndReplyRules):
             stopped_at[batch.pk] = (self.simulation.now, turn is batches.cancel)
 
     def _answers_that_may_go(self) -> set[int]:
-        waiting = sendable(self.simulation.now).order_by().filter(in_reply_to__isnull=False)
+        waiting = due_now(self.simulation.now).order_by().filter(in_reply_to__isnull=False)
         return set(waiting.values_list("pk", flat=True))
 
     @precondition(lambda self: self.batches)
