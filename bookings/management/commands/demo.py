@@ -6,7 +6,7 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError
 
 from bookings.management.demo import ensure
-from bookings.outbox.destinations import why_never
+from bookings.outbox.recipients import why_unreachable
 from bookings.web.demo.accounts import working_logins
 from bookings.web.demo.fiction import mobiles
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         if settings.SMS_GATEWAY != "simulator":
             raise CommandError("The demo texts made-up numbers, so it needs SMS_GATEWAY=simulator.")
-        if why_never(mobiles()[0]):
+        if why_unreachable(mobiles()[0]):
             raise CommandError("SMS_COUNTRIES does not allow texts to the demo's made-up numbers.")
         ensure()
         self.stdout.write(
