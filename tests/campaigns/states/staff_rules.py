@@ -162,7 +162,7 @@ class StaffRules(BookingAndReplyRules):
         except ticket_actions.CannotAct:
             return
         require(act == "take" or not is_anothers, "two people saw to one customer")
-        self.tally["acts at the desk"] += 1
+        self.tally["acts on tickets"] += 1
         if act == "opt_out":
             self.model.opted_out[ticket.msisdn] = "sms"
 
