@@ -5,6 +5,7 @@ would take minutes. The words, the rule and the states are the product's own, an
 """
 
 import datetime as dt
+import functools
 import heapq
 import itertools
 import random
@@ -89,10 +90,11 @@ class Company:
 
     # Events
 
-    def at(self, moment: dt.datetime, act: Act) -> None:
-        """Let this happen at that moment, if it has come by now."""
+    def at(self, moment: dt.datetime, act: Callable[..., None], *about: object) -> None:
+        """Let `act(*about, moment)` happen at that moment, if it has come by now."""
         if moment <= self.now:
-            heapq.heappush(self._due, (moment, next(self._order), act))
+            due: Act = functools.partial(act, *about)
+            heapq.heappush(self._due, (moment, next(self._order), due))
 
     def run(self) -> None:
         """Let everything happen that is due, and all that follows from it."""
@@ -290,10 +292,10 @@ class Company:
         settle(sent)
         fate = self.bad_phones.get(message.msisdn) or Fate(after=self._usual_delay())
         if fate.status:
-            self.at(at + fate.after, lambda moment: self._receive(sent, fate, price, moment))
+            self.at(at + fate.after, self._receive, sent, fate, price)
         else:
             missed_at = at + NO_RECEIPT_AFTER + self.seconds(1, 9)
-            self.at(missed_at, lambda moment: self.on_silent(message, moment))
+            self.at(missed_at, self.on_silent, message)
 
     def _usual_delay(self) -> dt.timedelta:
         is_slow = self.chance.random() < _SHARE_SLOW

@@ -105,7 +105,7 @@ class Customers:
 
     def _write(self, asked: Notification, said: int | str, at: dt.datetime) -> None:
         words = said if isinstance(said, str) else self._choose(asked, said)
-        self.company.at(at, lambda at: self.send(asked.msisdn, words, at))
+        self.company.at(at, self.send, asked.msisdn, words)
 
     def send(self, msisdn: str, words: str, at: dt.datetime) -> None:
         """Let a text of this number come in."""

@@ -34,6 +34,7 @@ from bookings.models import (
 )
 from bookings.models.keys import new_key
 from bookings.models.schedule import DAY_FORMAT
+from bookings.notifications import asking
 from bookings.notifications.batches.asking import ASKED_ALREADY
 from bookings.scheduling import weekly_pattern
 from bookings.web.demo import FIRST_CUSTOMER, PREFIX, fiction
@@ -51,9 +52,10 @@ _WINDOWS = (
     (dt.time(16), dt.time(20), 25),
 )
 _WEEKS_AHEAD = 2
-#: Files come a week before the delivery. Customers are asked in the evening, a day before their first slot closes.
+#: Files come a week before the delivery. Customers are asked two evenings before it, or a day before their slots close.
 _FILE_BEFORE, _FILE_AT = dt.timedelta(days=7), dt.time(6, 40)
-_ASKED_BEFORE, _ASKED_AT = dt.timedelta(hours=24), dt.time(17)
+_ASKED_AT_LEAST_BEFORE, _ASKED_BEFORE = dt.timedelta(days=2), dt.timedelta(hours=24)
+_ASKED_AT = dt.time(17)
 _PACE = dt.timedelta(milliseconds=40)
 #: Whoever starts the demo has at least so long to try the first booking.
 LEAST_TIME = dt.timedelta(hours=6)
@@ -209,7 +211,12 @@ class Fortnight:
     def _free_numbers(self) -> list[str]:
         """Numbers, in no order, of which nothing is open from an earlier load: their digits are let go."""
         ours = fiction.mobiles()
-        spoken_for = set(Consent.objects.filter(msisdn__in=ours).values_list("msisdn", flat=True))
+        while asking.close_past():
+            pass
+        known = Consent.objects.filter(msisdn__in=ours)
+        # Somebody may have tried STOP on the first customer's phone.
+        self.company.opted_out = set(known.opted_out().values_list("msisdn", flat=True))
+        spoken_for = set(known.values_list("msisdn", flat=True))
         spoken_for |= set(Notification.objects.open().values_list("msisdn", flat=True))
         numbers = [number for number in ours[1:] if number not in spoken_for]
         held = SlotOption.objects.filter(msisdn__in=[ours[0], *numbers], is_held=True)
@@ -268,7 +275,7 @@ class Fortnight:
         ago, said = _STRANGER
         stranger = next(self.numbers)
         self.staff.left_alone.add(stranger)
-        self.company.at(self.now - ago, lambda at: self.customers.send(stranger, said, at))
+        self.company.at(self.now - ago, self.customers.send, stranger, said)
 
     # Days
 
@@ -281,7 +288,8 @@ class Fortnight:
     def _asked_at(self, day: dt.date) -> dt.datetime:
         start, _, _ = _WINDOWS[0]
         closes_at = Slot(date=day, window_start=start).cutoff_at
-        return self._moment(timezone.localdate(closes_at - _ASKED_BEFORE), _ASKED_AT)
+        evening = min(timezone.localdate(closes_at - _ASKED_BEFORE), day - _ASKED_AT_LEAST_BEFORE)
+        return self._moment(evening, _ASKED_AT)
 
     def _hand_in(self) -> None:
         for day in sorted(self.by_day):
@@ -291,32 +299,34 @@ class Fortnight:
     def _ask_everybody(self, first: Booking) -> None:
         """Each day's customers in the evening: of two days and, halted midway, of a third as a batch by staff."""
         at = min(self.now - _ASKED_LATELY, self._asked_at(first.slot.date))
-        self.company.at(at, lambda at: self._ask_one(first, at))
+        self.company.at(at, self._ask_one, first)
         asked = sorted(day for day in self.by_day if self._asked_at(day) <= self.now)
         not_yet = sorted(day for day in self.by_day if self._asked_at(day) > self.now)
         in_batches = asked[-1:] + asked[-4:-3]
         for day in asked:
             act = self._ask_batch if day in in_batches else self._ask_all
-            self.company.at(self._asked_at(day), lambda at, act=act, day=day: act(day, at))
+            self.company.at(self._asked_at(day), act, day)
         for day in not_yet[1:2] or not_yet[:1]:
             evening = self._moment(self.today, dt.time(17, 5))
             at = evening if evening <= self.now else evening - dt.timedelta(days=1)
-            self.company.at(at, lambda at, day=day: self._ask_batch(day, at, is_halted=True))
+            self.company.at(at, self._halt_batch, day)
 
     def _ask_all(self, day: dt.date, at: dt.datetime) -> None:
         """As `send_notifications` does."""
         for number, booking in enumerate(self.by_day[day]):
-            self.company.at(
-                at + number * _PACE, lambda at, booking=booking: self._ask_one(booking, at)
-            )
+            self.company.at(at + number * _PACE, self._ask_one, booking)
 
     def _ask_one(self, booking: Booking, at: dt.datetime) -> None:
         is_asked = any(asked.booking == booking for asked in self.company.asked[booking.msisdn])
         if not is_asked and not self.company.why_not_asked(booking, at):
             self.company.ask(booking, at, key=f"asked:{booking.pk}:0")
 
+    def _halt_batch(self, day: dt.date, at: dt.datetime) -> None:
+        """As staff do who pause a batch when six of ten were asked."""
+        self._ask_batch(day, at, is_halted=True)
+
     def _ask_batch(self, day: dt.date, at: dt.datetime, *, is_halted: bool = False) -> None:
-        """As staff do with a batch, which they may halt when six of ten were asked."""
+        """As staff do with a batch."""
         chosen = [booking for booking in self.by_day[day] if booking.is_scheduled]
         batch = Batch.objects.create(
             name=f"deliveries of {date_format(day, DAY_FORMAT)}",
@@ -334,9 +344,7 @@ class Fortnight:
             entry = BatchEntry(batch=batch, booking=booking)
             self.company.ledger.entries.append(entry)
             if number < turns:
-                self.company.at(
-                    at + number * _PACE, lambda at, entry=entry: self._ask_entry(entry, at)
-                )
+                self.company.at(at + number * _PACE, self._ask_entry, entry)
         if is_halted:
             self._write_down(ActKind.PAUSED, at + turns * _PACE, f"batch {batch.pk}: {batch}")
 
@@ -364,14 +372,16 @@ class Fortnight:
         for number, booking in enumerate(van):
             self.company.at(
                 breakdown + number * _PACE,
-                lambda at, booking=booking: self._move(booking, later, at),
+                self._move,
+                booking,
+                later,
             )
         for booking in booked:
             if self.chance.randrange(100) < _CANCELLED and booking not in van:
                 called = self._moment(booking.slot.date - dt.timedelta(days=2), dt.time(9, 30))
                 at = called + self.company.seconds(0, 8 * 3600)
-                self.company.at(at, lambda at, booking=booking: self.staff.cancel(booking, at))
+                self.company.at(at, self.staff.cancel, booking)
 
     def _move(self, booking: Booking, slot: Slot, at: dt.datetime) -> None:
-        if booking.is_scheduled and booking.slot != slot:
+        if booking.is_scheduled and booking.slot != slot and self.company.has_room(slot):
             self.staff.move(booking, slot, at)

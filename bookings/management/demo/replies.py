@@ -196,9 +196,7 @@ class Replies:
             valid_until=say.valid_until,
             key=lambda: f"reply:{inbound.pk}",
         )
-        company.at(
-            queued_at + company.seconds(0.05, 0.7), lambda at: company.hand_over(message, at)
-        )
+        company.at(queued_at + company.seconds(0.05, 0.7), company.hand_over, message)
 
     def move(
         self, booking: Booking, slot: Slot, at: dt.datetime, *, cause: ChangeCause, **by: object

@@ -28,6 +28,7 @@ from bookings.models import (
 )
 from bookings.models.keys import new_key
 from bookings.outbox.delivery_receipts import why_lost
+from bookings.outbox.destinations import why_never
 
 _LIFE = dt.timedelta(hours=24)
 _OPENS, _ENDS = dt.time(7, 30), dt.time(18, 30)
@@ -90,10 +91,10 @@ class Staff:
         """Let somebody see to a ticket within two hours, or the next morning."""
         if ticket.msisdn in self.taken:
             soon = ticket.raised_at + self.company.seconds(300, 1200)
-            self.company.at(soon, lambda at: self.take(ticket, at))
+            self.company.at(soon, self.take, ticket)
         if ticket.msisdn not in self.left_alone:
             at = self._office_hour(ticket.raised_at + self.company.seconds(300, 7200))
-            self.company.at(at, lambda at: self._settle(ticket, at))
+            self.company.at(at, self._settle, ticket)
 
     def _office_hour(self, moment: dt.datetime) -> dt.datetime:
         local = timezone.localtime(moment)
@@ -194,13 +195,13 @@ class Staff:
     # Deliveries
 
     def move(self, booking: Booking, slot: Slot, at: dt.datetime) -> None:
-        """Move a delivery, and tell the customer by SMS."""
+        """Move a delivery, and tell the customer."""
         self.company.withdraw(booking, at, f"moved to {slot}")
         self.replies.move(booking, slot, at, cause=ChangeCause.STAFF, user=self.dispatcher)
         self._tell(booking, News.MOVED, at)
 
     def cancel(self, booking: Booking, at: dt.datetime) -> None:
-        """Cancel a delivery, and tell the customer by SMS."""
+        """Cancel a delivery, and tell the customer."""
         company = self.company
         company.withdraw(booking, at, "cancelled")
         booking.state = BookingState.CANCELLED
@@ -212,7 +213,11 @@ class Staff:
         self._tell(booking, News.OFF, at)
 
     def _tell(self, booking: Booking, news: News, at: dt.datetime) -> None:
+        """By SMS, or by phone where no text may go."""
         company = self.company
+        if booking.msisdn in company.opted_out or why_never(booking.msisdn):
+            self._note_call(booking, at)
+            return
         where = messages.where(booking.slot, booking.language)
         message = company.queue(
             Kind.TOLD,

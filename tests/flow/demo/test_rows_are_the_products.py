@@ -1,6 +1,7 @@
 """The demo writes its rows in one go. Here the product does the same at the same moments, and writes the same rows."""
 
 import io
+from typing import Any
 
 import pytest
 import time_machine
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.django_db
 
 START = "2026-11-23T12:00:00Z"
 #: Each table with what finds a customer's rows in it.
-TABLES = {
+TABLES: dict[Any, str] = {
     Booking: "msisdn",
     Notification: "msisdn",
     SlotOption: "msisdn",
@@ -140,6 +141,7 @@ class Past:
         attempt, parts = next(self.left["attempts"])
         (message,) = claim(1).messages
         started = sending.start_call(message)
+        assert started is not None
         self.refs = {**getattr(self, "refs", {}), attempt.client_ref: started.client_ref}
         results = tuple(
             PartResult(
@@ -156,6 +158,7 @@ class Past:
         row = next(self.left["receipts"])
         fields = row.raw | {"client-ref": self.refs[row.client_ref]}
         stored = DeliveryReceipt.objects.store(parse_receipt(fields))
+        assert stored is not None
         delivery_receipts.apply(stored)
 
     def reply(self):
