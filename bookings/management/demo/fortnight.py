@@ -44,7 +44,7 @@ from bookings.web.demo.accounts import ensure_users
 LATE_CUSTOMER = "Hugo Weber"
 CAPACITY = 60
 #: Deliveries by day: each of the days behind us, then from today on. 600 in all.
-_BEHIND, _AHEAD = (40,) * 7, (96, 90, 54, 40, 20, 12, 8)
+BEHIND, AHEAD = (40,) * 7, (96, 90, 54, 40, 20, 12, 8)
 #: Each window, and its share of a day in percent.
 _WINDOWS = (
     (dt.time(8), dt.time(12), 40),
@@ -135,7 +135,7 @@ class Fortnight:
                 for day, (start, end, _) in itertools.product(range(7), _WINDOWS)
             )
         weekly_pattern.make_slots(_WEEKS_AHEAD)
-        past = [self.today - dt.timedelta(days=days) for days in range(len(_BEHIND) + 1)]
+        past = [self.today - dt.timedelta(days=days) for days in range(len(BEHIND) + 1)]
         Slot.objects.bulk_create(
             (
                 Slot(date=day, window_start=start, window_end=end, capacity=CAPACITY)
@@ -185,7 +185,7 @@ class Fortnight:
             (slot.date, slot.window_start): slot for slot in slots if slot.place == Place.DOOR
         }
         places = []
-        for ahead, count in enumerate((*_BEHIND, *_AHEAD), start=-len(_BEHIND)):
+        for ahead, count in enumerate((*BEHIND, *AHEAD), start=-len(BEHIND)):
             day = self.today + dt.timedelta(days=ahead)
             morning, noon = (count * share // 100 for _, _, share in _WINDOWS[:2])
             counts = (morning, noon, count - morning - noon)
