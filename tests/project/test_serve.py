@@ -46,10 +46,11 @@ def answers(base_url):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_server_says_in_one_line_where_it_is_and_ends_when_told(number):
+def test_server_says_where_it_is_and_how_to_stop_it_and_ends_when_told(number):
     with serve("--port", "0") as server:
         line = server.stdout.readline()
-        [address] = re.findall(r"^Open (http://127\.0\.0\.1:\d+)/ \(Ctrl-C stops it\)$", line)
+        [address] = re.findall(r"^Open (http://127\.0\.0\.1:\d+)/$", line)
+        assert server.stdout.readline() == "Press Ctrl-C to stop.\n"
         assert answers(address)
         server.send_signal(number)
         rest, _ = server.communicate(timeout=15)

@@ -28,7 +28,7 @@ from bookings.models import (
 )
 from bookings.models.keys import new_key
 from bookings.outbox.delivery_receipts import why_lost
-from bookings.outbox.destinations import why_never
+from bookings.outbox.recipients import why_not_texted
 
 _LIFE = dt.timedelta(hours=24)
 _OPENS, _ENDS = dt.time(7, 30), dt.time(18, 30)
@@ -114,8 +114,11 @@ class Staff:
             TicketKind.SUSPICIOUS: self._set_aside,
         }
         act = ways.get(ticket.kind, self.phone)
-        is_out = ticket.msisdn in self.company.opted_out
-        (self.phone if is_out and act == self.answer else act)(ticket, at)
+        is_in_vain = act == self.answer and self._why_not_texted(ticket.msisdn)
+        (self.phone if is_in_vain else act)(ticket, at)
+
+    def _why_not_texted(self, msisdn: str) -> str:
+        return why_not_texted(msisdn, is_opted_out=msisdn in self.company.opted_out)
 
     def take(self, ticket: Ticket, at: dt.datetime) -> None:
         """Take what waits of this number, and do nothing yet."""
@@ -215,7 +218,7 @@ class Staff:
     def _tell(self, booking: Booking, news: News, at: dt.datetime) -> None:
         """By SMS, or by phone where no text may go."""
         company = self.company
-        if booking.msisdn in company.opted_out or why_never(booking.msisdn):
+        if self._why_not_texted(booking.msisdn):
             self._note_call(booking, at)
             return
         where = messages.where(booking.slot, booking.language)

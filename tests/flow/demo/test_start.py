@@ -23,7 +23,7 @@ from bookings.models import (
 )
 from bookings.operations import alarms
 from bookings.operations.invariants import find_contradictions
-from bookings.outbox.claiming import sendable
+from bookings.outbox.claiming import due_now
 from bookings.web.demo import fiction, first_booking
 
 pytestmark = pytest.mark.django_db
@@ -82,7 +82,7 @@ def test_demo_is_full_and_healthy_at_whatever_hour(settings, start, cutoff):
             assert Booking.objects.scheduled().on(day).count() >= 15
             assert count_unreached([day])[day] <= 4
         assert not alarms.alarms()
-        assert not sendable(timezone.now()).exists()
+        assert not due_now(timezone.now()).exists()
         assert 5 <= Ticket.objects.waiting().count() <= 25
         hour_ago = timezone.now() - dt.timedelta(hours=1)
         assert InboundMessage.objects.filter(received_at__gte=hour_ago).exists()
