@@ -111,9 +111,9 @@ class Environment:
         first = set(find_contradictions())
         return [line for line in find_contradictions() if line in first] if first else []
 
-    def web(self) -> WebProcess:
-        """Return the product's web server, without a sender: a context manager, in which it runs."""
-        return WebProcess(self.variables, self.log("web"))
+    def web(self, *, sends: bool = False) -> WebProcess:
+        """Return the product's web server as a context manager, in which it runs; with a sender in it if it `sends`."""
+        return WebProcess(self.variables, self.log("web"), sends=sends)
 
     @contextmanager
     def sender(self, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:

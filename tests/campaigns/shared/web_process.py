@@ -20,14 +20,15 @@ _START_SECONDS, _STOP_SECONDS = 60, 30
 
 
 class WebProcess:
-    """`manage.py serve --no-sender` at a free port.
+    """`manage.py serve` at a free port, with a sender in it if it `sends`.
 
     The listening socket belongs to this process, as it would to systemd: while the server is down, callers wait
     instead of being refused, and the next server answers at the same address.
     """
 
-    def __init__(self, variables: Mapping[str, str], log: Path) -> None:
+    def __init__(self, variables: Mapping[str, str], log: Path, *, sends: bool) -> None:
         self._variables, self._log = variables, log
+        self._what = ["serve"] if sends else ["serve", "--no-sender"]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -55,7 +56,7 @@ class WebProcess:
     def start(self) -> None:
         """Start the server; returns before it answers."""
         number = self._listener.fileno()
-        command = [sys.executable, "manage.py", "serve", "--no-sender", "--socket", str(number)]
+        command = [sys.executable, "manage.py", *self._what, "--socket", str(number)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, cwd=ROOT, env=self._variables, stdout=log, stderr=log, pass_fds=[number]

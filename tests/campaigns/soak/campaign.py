@@ -43,7 +43,7 @@ def run(environment: Environment, size: int, report: Report) -> None:
     connection.close()  # the faults would break it
     log = EventLog(environment.folder / "log.jsonl")
     injector = FaultInjector(environment, log, brief=is_brief)
-    with environment.web() as web, injector.attached(web):
+    with environment.web(sends=injector.is_one_process) as web, injector.attached(web):
         environment.network.receipts_to = web.base_url
         traffic = Traffic(web.base_url, customers, environment.random, log)
         with traffic.flowing():

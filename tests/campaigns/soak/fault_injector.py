@@ -29,12 +29,18 @@ class FaultInjector:
         self._away = 1.0 if brief else 3.0
         self._locked = 3.0 if brief else 6.0
 
+    @property
+    def is_one_process(self) -> bool:
+        """True where the sender runs in the web server's process, as it does on SQLite."""
+        return self._environment.kind == "sqlite"
+
     @contextmanager
     def attached(self, web: WebProcess) -> Iterator[None]:
-        """Inject faults into this web server, and into a sender that runs inside the context."""
+        """Inject faults into this web server, and into the sender that runs inside the context."""
         self._web = web
         with self._closing:
-            self._sender = self._closing.enter_context(self._environment.sender())
+            if not self.is_one_process:
+                self._start_sender()
             yield
 
     def faults(self) -> dict[str, Callable[[], None]]:
@@ -43,9 +49,10 @@ class FaultInjector:
             WEB_FAULTS[0]: lambda: self._restart_web(signal.SIGKILL),
             WEB_FAULTS[1]: lambda: self._restart_web(signal.SIGTERM),
             WEB_FAULTS[2]: self._freeze_web,
-            "sender killed": self._kill_sender,
             "a lock held": self._lock,
         }
+        if not self.is_one_process:
+            faults["sender killed"] = self._kill_sender
         breakable = self._environment.breakable
         if breakable.disk:
             faults["disk full"] = self._fill_disk
@@ -64,8 +71,10 @@ class FaultInjector:
         self._log.write(FaultPeriod(name, began_at, time.monotonic()))
 
     def memory(self) -> dict[str, float]:
-        """Return the megabytes that web and sender hold."""
-        pids = {"web": self._web.pid, "sender": self._sender.pid}
+        """Return the megabytes that each process holds."""
+        pids = {"web": self._web.pid}
+        if not self.is_one_process:
+            pids["sender"] = self._sender.pid
         return {name: round(memory_of(pid) / 1024, 1) for name, pid in pids.items()}
 
     def _restart_web(self, number: signal.Signals) -> None:
@@ -82,6 +91,9 @@ class FaultInjector:
     def _kill_sender(self) -> None:
         self._sender.kill()
         self._sender.wait()
+        self._start_sender()
+
+    def _start_sender(self) -> None:
         self._sender = self._closing.enter_context(self._environment.sender())
 
     def _lock(self) -> None:
