@@ -79,6 +79,8 @@ def printed() -> list[str]:
                     for part in node.values
                 )
                 patterns.append("".join(parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                patterns.append(re.escape(node.value))
     return [pattern for pattern in patterns if re.search(r"\w{3}", pattern)]
 
 

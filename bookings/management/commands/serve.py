@@ -57,7 +57,8 @@ class Command(BaseCommand):
         sender = None if options["no_sender"] else WorkerThread(os.environ.get("PGOPTIONS", ""))
         server = create_server(listener)
         told = hear_signals()
-        self.stdout.write(f"Open http://{host}:{port}/\nPress Ctrl-C to stop.")
+        self.stdout.write(f"Open http://{host}:{port}/")
+        self.stdout.write("Press Ctrl-C to stop.")
         self.stdout.flush()
         run_until_told(server, sender, told)
         if not told:
