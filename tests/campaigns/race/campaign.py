@@ -155,11 +155,17 @@ def _claim_without_condition() -> Iterator[None]:
 
 
 @contextmanager
-def _deferred_transactions() -> Iterator[None]:
-    """Use SQLite's default mode, in which a transaction that has read may be unable to write."""
+def _sqlite_by_default() -> Iterator[None]:
+    """Use SQLite as Django does by default: threads take no turns, and begin transactions by reading.
+
+    A transaction that has read may be unable to write. Either protection alone is enough for the threads of one
+    process, so that both are removed.
+    """
     from django.db import connection
 
-    with patch.dict(connection.settings_dict["OPTIONS"], transaction_mode="DEFERRED"):
+    deferred = patch.dict(connection.settings_dict["OPTIONS"], transaction_mode="DEFERRED")
+    without_turns = patch("delivery_sms.sqlite3.base.DatabaseWrapper._take_turn", lambda self: None)
+    with deferred, without_turns:
         connection.close()
         yield
     connection.close()
@@ -172,4 +178,4 @@ _BUGS_ON_POSTGRES = {
     "no lock on the slots": _without_slot_lock,
     "a look before the insert": _select_before_insert,
 }
-_BUGS_ON_SQLITE = {"transactions that begin by reading": _deferred_transactions}
+_BUGS_ON_SQLITE = {"no turns, and transactions that begin by reading": _sqlite_by_default}
