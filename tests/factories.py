@@ -270,7 +270,6 @@ class TicketFactory(DjangoModelFactory[Ticket]):
         InboundMessageFactory,
         text="can u do sat?",
         outcome=Outcome.NOT_UNDERSTOOD,
-        attention="Not understood, after the options were repeated.",
     )
     booking = LazyAttribute(lambda row: row.inbound.booking if row.inbound else None)
     msisdn = LazyAttribute(lambda row: row.inbound.msisdn if row.inbound else STRANGER)

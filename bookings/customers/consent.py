@@ -1,44 +1,82 @@
-"""Taking down a customer's wish about our texts, whoever heard it: one rule for a STOP and for a phone call."""
+"""Changes of a number's consent to our texts: by the customer's text, by staff after a phone call, by a receipt."""
 
 from typing import TYPE_CHECKING
 
 from django.db import transaction
 
 from bookings.customers import tickets
-from bookings.models import ActKind, Consent, Kind, OutboundMessage, StaffAct, lock_customer
+from bookings.models import (
+    ActKind,
+    Consent,
+    ConsentChange,
+    DeliveryReceipt,
+    InboundMessage,
+    Kind,
+    OutboundMessage,
+    StaffAct,
+    lock_customer,
+)
 from bookings.models.outbound import DESPITE_OPT_OUT
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-    from bookings.models import InboundMessage
-
-#: How the reason of a text that consent stopped begins.
+#: The reason of a text that was cancelled because the customer opted out.
 OPTED_OUT = "the customer opted out"
 
 
-def write(
-    inbound: "InboundMessage", msisdn: str, *, is_opted_out: bool, user: "User | None" = None
-) -> None:
-    """By a text of the customer, whose locks are taken; `user` read it, where we could not."""
-    _cancel_waiting(msisdn, is_opted_out=is_opted_out)
-    Consent.objects.record(
-        msisdn, is_opted_out=is_opted_out, words=inbound.said, inbound=inbound, user=user
+def change(
+    msisdn: str,
+    *,
+    is_opted_out: bool,
+    words: str,
+    inbound: InboundMessage | None = None,
+    receipt: DeliveryReceipt | None = None,
+    user: "User | None" = None,
+) -> bool:
+    """Set a number's consent and record by which words or by whom. Return False if it was so already.
+
+    `msisdn` is E.164 digits. The consent's row stays locked until the transaction ends.
+    """
+    consent, _ = Consent.objects.select_for_update().get_or_create(msisdn=msisdn)
+    if consent.is_opted_out == is_opted_out:
+        return False
+    consent.is_opted_out = is_opted_out
+    consent.save(update_fields=["is_opted_out"])
+    ConsentChange.objects.create(
+        msisdn=msisdn,
+        is_opted_out=is_opted_out,
+        words=words[:200],
+        inbound=inbound,
+        receipt=receipt,
+        user=user,
     )
+    return True
+
+
+def change_by_text(
+    inbound: InboundMessage, msisdn: str, *, is_opted_out: bool, user: "User | None" = None
+) -> None:
+    """Change consent by a text of the customer. `user` is the member of staff who read it, if our software could not.
+
+    The caller holds the customer's locks.
+    """
+    _cancel_waiting(msisdn, is_opted_out=is_opted_out)
+    change(msisdn, is_opted_out=is_opted_out, words=inbound.said, inbound=inbound, user=user)
     if is_opted_out and user is None:
         tickets.overtake_by_opt_out(msisdn)
 
 
-def record(user: "User", msisdn: str, words: str, *, is_opted_out: bool) -> bool:
-    """By a member of staff to whom it was said. False if it was so already: then nothing is written.
+def change_by_staff(user: "User", msisdn: str, words: str, *, is_opted_out: bool) -> bool:
+    """Change consent as the customer told a member of staff. Return False, and write nothing, if it was so already.
 
-    `msisdn` is E.164 digits. Once it returns, nothing that waited is handed over any more.
+    `msisdn` is E.164 digits. After the return no text that waited is handed over.
     """
     with transaction.atomic():
         lock_customer(msisdn)
-        # First the texts, then the consent: a text of the customer takes them in this order too.
+        # First the texts, then the consent: a text of the customer takes the locks in this order too.
         _cancel_waiting(msisdn, is_opted_out=is_opted_out)
-        if not Consent.objects.record(msisdn, is_opted_out=is_opted_out, words=words, user=user):
+        if not change(msisdn, is_opted_out=is_opted_out, words=words, user=user):
             return False
         if is_opted_out:
             tickets.overtake_by_opt_out(msisdn)
@@ -50,7 +88,7 @@ def record(user: "User", msisdn: str, words: str, *, is_opted_out: bool) -> bool
 
 
 def _cancel_waiting(msisdn: str, *, is_opted_out: bool) -> None:
-    """What waits and may not be said any more."""
+    """Cancel the waiting texts that may not be said after the change."""
     waiting = OutboundMessage.objects.filter(msisdn=msisdn)
     if is_opted_out:
         waiting.exclude(kind__in=DESPITE_OPT_OUT).cancel(OPTED_OUT)

@@ -26,6 +26,7 @@ from bookings.models import (
     Slot,
     SlotChange,
     StaffAct,
+    move_booking,
 )
 from bookings.models.keys import new_key
 from bookings.notifications.asking import lock_booking, withdraw, withdraw_many
@@ -110,7 +111,7 @@ def move(
         slot = _locked(slot, current.slot)
         _check_open(slot)
         withdraw(current, f"moved to {slot}")
-        change = current.move_to(slot, cause, user=user)
+        change = move_booking(current, slot, cause, user=user)
     booking.slot = slot
     return change
 

@@ -158,7 +158,7 @@ def opt_out(ticket: Ticket, user: User) -> None:
         inbound = current.inbound
         if inbound is None or current.kind != TicketKind.WANTS_OUT or not as_msisdn(current.msisdn):
             raise CannotAct("Nobody has asked here for no more texts.")
-        consent.write(inbound, current.msisdn, is_opted_out=True, user=user)
+        consent.change_by_text(inbound, current.msisdn, is_opted_out=True, user=user)
         _own(current, user)
         _write_down(ActKind.CONSENT, current, user, current.booking, "opted out")
         same = _of_same_number(current).filter(kind=TicketKind.WANTS_OUT)

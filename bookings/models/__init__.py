@@ -15,8 +15,9 @@ from bookings.models.notifications import (
     lock_customer,
 )
 from bookings.models.outbound import Kind, OutboundMessage
-from bookings.models.schedule import Booking, BookingState, ChangeCause, Place, Slot, SlotChange
+from bookings.models.schedule import Booking, BookingState, Place, Slot
 from bookings.models.sending import Circuit, Pace, Sender, SimulatedPhone, Spending
+from bookings.models.slot_changes import ChangeCause, SlotChange, move_booking
 from bookings.models.tickets import Settlement, Ticket, TicketKind
 from bookings.models.weekly_pattern import ClosedDay, WeeklySlot
 
@@ -59,4 +60,5 @@ __all__ = [
     "TicketKind",
     "WeeklySlot",
     "lock_customer",
+    "move_booking",
 ]

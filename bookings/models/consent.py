@@ -1,6 +1,4 @@
-"""Who may be texted: the state of each number, and every change of it."""
-
-from typing import TYPE_CHECKING
+"""The consent of each number to our texts, and every change of it."""
 
 from django.conf import settings
 from django.db import models
@@ -8,49 +6,19 @@ from django.utils import timezone
 
 from bookings.models.fields import MsisdnField, mask_msisdn, msisdn_is_e164
 
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-
-    from bookings.models.attempts import DeliveryReceipt
-    from bookings.models.inbound import InboundMessage
-
 
 class ConsentQuerySet(models.QuerySet["Consent"]):
     def opted_out(self) -> "ConsentQuerySet":
+        """Select the numbers that have opted out."""
         return self.filter(is_opted_out=True)
 
     def is_opted_out(self, msisdn: str) -> bool:
+        """Return True if a number (E.164 digits) has opted out."""
         return self.opted_out().filter(msisdn=msisdn).exists()
-
-    def record(
-        self,
-        msisdn: str,
-        *,
-        is_opted_out: bool,
-        words: str,
-        inbound: "InboundMessage | None" = None,
-        receipt: "DeliveryReceipt | None" = None,
-        user: "User | None" = None,
-    ) -> bool:
-        """Set a number's consent and write down by which words or by whom. False if it was so already."""
-        consent, _ = self.select_for_update().get_or_create(msisdn=msisdn)
-        if consent.is_opted_out == is_opted_out:
-            return False
-        consent.is_opted_out = is_opted_out
-        consent.save(update_fields=["is_opted_out"])
-        ConsentChange.objects.create(
-            msisdn=msisdn,
-            is_opted_out=is_opted_out,
-            words=words[:200],
-            inbound=inbound,
-            receipt=receipt,
-            user=user,
-        )
-        return True
 
 
 class Consent(models.Model):
-    """Whether a number has opted out of the company's texts. No row: it has not."""
+    """The state of a number: opted out of the company's texts, or not. Without a row it has not."""
 
     msisdn = MsisdnField(unique=True)
     is_opted_out = models.BooleanField(default=False)
@@ -68,7 +36,7 @@ class Consent(models.Model):
 
 
 class ConsentChange(models.Model):
-    """One change of consent. Never changed, never deleted."""
+    """One change of consent. A row is never changed and never deleted."""
 
     msisdn = MsisdnField(db_index=True)
     is_opted_out = models.BooleanField()

@@ -1,4 +1,4 @@
-"""Every SMS that came in, and what we made of it."""
+"""Every SMS that came in, how it was read, and its outcome."""
 
 import datetime as dt
 
@@ -13,6 +13,8 @@ from bookings.models.schedule import Booking
 
 
 class Outcome(models.TextChoices):
+    """What a text came to, by the rule of replies."""
+
     MOVED = "moved", "moved"
     KEPT = "kept", "kept"
     ALREADY = "already", "already so"
@@ -41,7 +43,7 @@ CHOSEN = (Outcome.MOVED, Outcome.KEPT, Outcome.ALREADY)
 
 class InboundMessageQuerySet(models.QuerySet["InboundMessage"]):
     def store(self, sms: InboundSMS) -> "InboundMessage | None":
-        """Keep what came. None if the gateway has told us of this message before."""
+        """Store what came. Return None if the gateway delivered this message before."""
         part = sms.part
         message = InboundMessage(
             gateway_message_id=sms.gateway_message_id,
@@ -60,13 +62,10 @@ class InboundMessageQuerySet(models.QuerySet["InboundMessage"]):
         stored = self.get(gateway_message_id=sms.gateway_message_id)
         return stored if stored.key == message.key else None
 
-    def needing_attention(self) -> "InboundMessageQuerySet":
-        return self.exclude(attention="")
-
     def of_same_text(
         self, piece: "InboundMessage", within: dt.timedelta
     ) -> "InboundMessageQuerySet":
-        """The other pieces of the long text that this one is of, received so near to it."""
+        """Select the other parts of the long text of a part, received within this time of it."""
         # Both ways: of two parts at the same instant the later one may have been kept first.
         received = (piece.received_at - within, piece.received_at + within)
         return self.filter(
@@ -79,7 +78,7 @@ class InboundMessageQuerySet(models.QuerySet["InboundMessage"]):
 
 
 class InboundMessage(models.Model):
-    """An SMS that a customer sent, how it was read, and what our rule made of it."""
+    """An SMS that a customer sent, how it was read, and its outcome."""
 
     key = models.CharField(max_length=24, unique=True, editable=False, default=new_key)
     gateway_message_id = models.CharField(max_length=100, unique=True, default=new_key)
@@ -127,8 +126,9 @@ class InboundMessage(models.Model):
     chose = models.CharField(
         max_length=16, choices=Chose, blank=True, help_text="What the option came to."
     )
-    attention = models.CharField(
-        "needs attention", max_length=200, blank=True, help_text="Why a person must look at it."
+    is_incomplete = models.BooleanField(
+        default=False,
+        help_text="This part's text did not become whole in time: a person sees to it.",
     )
     raw = models.JSONField(default=dict, blank=True)
 
@@ -142,12 +142,9 @@ class InboundMessage(models.Model):
             models.Index(fields=["-received_at", "chose"], name="inbound_by_time"),
             models.Index(fields=["outcome"], name="inbound_by_outcome"),
             models.Index(
-                fields=["-id"], name="inbound_needs_attention", condition=~Q(attention="")
-            ),
-            models.Index(
                 fields=["received_at"],
                 name="inbound_part_waits",
-                condition=Q(outcome=Outcome.PART, joined_in=None, attention=""),
+                condition=Q(outcome=Outcome.PART, joined_in=None, is_incomplete=False),
             ),
         ]
         constraints = [
@@ -165,5 +162,11 @@ class InboundMessage(models.Model):
 
     @property
     def said(self) -> str:
-        """The customer's words: the whole of a long text, once its last part is there."""
+        """The customer's words: the whole text if this part completed it."""
         return self.whole or self.text
+
+    @property
+    def attention(self) -> str:
+        """Why a person must look at it or had to, as its ticket says; "" without a ticket."""
+        ticket = getattr(self, "ticket", None)
+        return ticket.reason if ticket else ""

@@ -1,7 +1,6 @@
-"""Slots, bookings, and every move of a booking from one slot to another."""
+"""Slots, and the bookings in them."""
 
 import datetime as dt
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
@@ -10,11 +9,6 @@ from django.utils import timezone
 from django.utils.formats import date_format
 
 from bookings.models.fields import MsisdnField, check_reference, is_one_of, msisdn_is_e164
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User
-
-    from bookings.models.inbound import InboundMessage
 
 
 class Place(models.TextChoices):
@@ -25,12 +19,6 @@ class Place(models.TextChoices):
 class BookingState(models.TextChoices):
     SCHEDULED = "scheduled", "scheduled"
     CANCELLED = "cancelled", "cancelled"
-
-
-class ChangeCause(models.TextChoices):
-    REPLY = "reply", "customer's reply"
-    STAFF = "staff", "staff"
-    IMPORT = "import", "import"
 
 
 #: Dates outside would overflow as soon as somebody counts days from them.
@@ -194,55 +182,3 @@ class Booking(models.Model):
     @property
     def is_scheduled(self) -> bool:
         return self.state == BookingState.SCHEDULED
-
-    def move_to(
-        self,
-        slot: Slot,
-        cause: ChangeCause,
-        *,
-        inbound: "InboundMessage | None" = None,
-        user: "User | None" = None,
-    ) -> "SlotChange":
-        """Move it and write down why. The caller holds the locks and has made sure that there is room."""
-        change = SlotChange.objects.create(
-            booking=self, from_slot=self.slot, to_slot=slot, cause=cause, inbound=inbound, user=user
-        )
-        since = inbound.received_at if inbound else change.created_at
-        self.slot, self.changed_at = slot, max(since, self.changed_at or since)
-        self.save(update_fields=["slot", "changed_at"])
-        return change
-
-
-class SlotChange(models.Model):
-    """One move of a booking, with its cause. Never changed, never deleted."""
-
-    booking = models.ForeignKey(Booking, on_delete=models.PROTECT, related_name="slot_changes")
-    from_slot = models.ForeignKey(Slot, on_delete=models.PROTECT, related_name="+")
-    to_slot = models.ForeignKey(Slot, on_delete=models.PROTECT, related_name="+")
-    cause = models.CharField(max_length=16, choices=ChangeCause)
-    inbound = models.ForeignKey(
-        "InboundMessage",
-        on_delete=models.PROTECT,
-        null=True,
-        blank=True,
-        related_name="slot_changes",
-    )
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
-    )
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-
-    class Meta:
-        ordering = ["pk"]
-        constraints = [
-            is_one_of("cause", ChangeCause, name="slot_change_cause_is_known"),
-            models.CheckConstraint(name="slot_change_moves", condition=~Q(from_slot=F("to_slot"))),
-            models.CheckConstraint(
-                name="slot_change_by_reply_has_reply",
-                condition=~Q(cause=ChangeCause.REPLY) | Q(inbound__isnull=False),
-            ),
-            models.UniqueConstraint(fields=["inbound"], name="one_slot_change_per_reply"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.from_slot} to {self.to_slot}"

@@ -7,9 +7,8 @@ from django.db import InterfaceError, InternalError, OperationalError, transacti
 from django.db.models import Q
 from django.utils import timezone
 
-from bookings.customers import tickets
+from bookings.customers import consent, tickets
 from bookings.models import (
-    Consent,
     DeliveryReceipt,
     Kind,
     MessageState,
@@ -72,7 +71,7 @@ def apply(receipt: DeliveryReceipt) -> bool:
     _say_why(message, receipt)
     logger.info("Receipt %s: message %s is %s", receipt.pk, message.pk, message.state)
     if receipt.err_code == OPTED_OUT and receipt.status in LOST:
-        Consent.objects.record(
+        consent.change(
             message.msisdn,
             is_opted_out=True,
             words="receipt: asked not to receive texts",

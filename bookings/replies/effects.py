@@ -18,6 +18,7 @@ from bookings.models import (
     Outcome,
     Slot,
     TicketKind,
+    move_booking,
 )
 from bookings.models.fields import as_msisdn
 from bookings.replies.acknowledgements import KINDS, Answer
@@ -161,7 +162,7 @@ def columns_of(decision: Decision) -> dict[str, Any]:
     """Return what is stored with the message: how it was read, what it is about, and its outcome."""
     reading = decision.reading
     about, option = reading.about, reading.meant.option if reading.meant else None
-    reasons = [effect.reason for effect in decision.effects if isinstance(effect, OpenTicket)]
+    needs_person = any(isinstance(effect, OpenTicket) for effect in decision.effects)
     return {
         "outcome": decision.outcome,
         "reading": reading.name,
@@ -173,7 +174,7 @@ def columns_of(decision: Decision) -> dict[str, Any]:
         "notification": about.notification if about else None,
         "option": option,
         "chose": option.meaning if option else "",
-        "attention": "".join(reasons),
+        "is_incomplete": decision.outcome == Outcome.PART and needs_person,
     }
 
 
@@ -187,9 +188,9 @@ def _carry_out(effect: Effect, inbound: InboundMessage) -> None:
         case CancelReminders(about):
             _cancel_reminders(about, inbound)
         case ChangeConsent(is_opted_out):
-            consent.write(inbound, as_msisdn(inbound.msisdn), is_opted_out=is_opted_out)
+            consent.change_by_text(inbound, as_msisdn(inbound.msisdn), is_opted_out=is_opted_out)
         case MoveBooking(booking, slot):
-            booking.move_to(slot, ChangeCause.REPLY, inbound=inbound)
+            move_booking(booking, slot, ChangeCause.REPLY, inbound=inbound)
         case JoinParts(parts):
             _join(parts, inbound)
         case Say():
@@ -209,7 +210,7 @@ def _cancel_reminders(booking: Booking | None, inbound: InboundMessage) -> None:
 
 
 def _join(parts: tuple[int, ...], inbound: InboundMessage) -> None:
-    InboundMessage.objects.filter(pk__in=parts).update(joined_in=inbound, attention="")
+    InboundMessage.objects.filter(pk__in=parts).update(joined_in=inbound, is_incomplete=False)
     tickets.overtake_parts(parts)
 
 

@@ -126,7 +126,7 @@ def report_incomplete() -> int:
     incomplete = InboundMessage.objects.filter(
         outcome=Outcome.PART,
         joined_in=None,
-        attention="",
+        is_incomplete=False,
         received_at__lt=timezone.now() - WITHIN,
     )
     found = list(incomplete.order_by("received_at").values_list("pk", "msisdn")[:_AT_ONCE])
@@ -135,7 +135,7 @@ def report_incomplete() -> int:
             lock_customer(as_msisdn(msisdn))  # at this moment the missing part may come
             part = incomplete.select_for_update(of=("self",)).filter(pk=pk).first()
             if part is not None:
-                part.attention = INCOMPLETE
-                part.save(update_fields=["attention"])
+                part.is_incomplete = True
+                part.save(update_fields=["is_incomplete"])
                 tickets.open_for_inbound(part, TicketKind.UNCLEAR, INCOMPLETE)
     return len(found)

@@ -10,6 +10,9 @@ from typing import Literal, TypeAlias
 
 from bookings.language.tokens import DEFAULT_LANGUAGE, NUMBERS, Token, clean, tokens
 
+#: The rule that reads an opt-out word in a longer text: a person must see it at once.
+WANTS_OUT = "opt-out word among others"
+
 LONGEST_READ = 160  # characters after cleaning; nothing longer is a choice
 LONGEST_LOOKED_AT = 2000  # characters as they came; an SMS of ten parts is shorter
 
@@ -117,7 +120,7 @@ RULES = (
     *_CHOICES,
     *("printed words", "politeness", "opt-out word", "opt-in word", "help word", "cancel word"),
     *(reason for reason, _, _ in _REFUSALS),
-    *("no answer in it", "opt-out word among others", "too long", "not a text"),
+    *("no answer in it", WANTS_OUT, "too long", "not a text"),
 )
 
 
@@ -158,8 +161,7 @@ def _wants_out(said: list[Token]) -> NotUnderstood | None:
         found.append(said[everyday.end() - 1])
     if not found:
         return None
-    reason = "opt-out word among others"
-    return NotUnderstood(reason, wants_out=True, rule=reason, matched=_raw(found))
+    return NotUnderstood(WANTS_OUT, wants_out=True, rule=WANTS_OUT, matched=_raw(found))
 
 
 def _choice(rest: list[Token]) -> Choice | None:

@@ -10,7 +10,7 @@ from bookings.language import messages
 from bookings.models import Booking, Notification, Outcome, Place, Slot, SlotOption
 from bookings.replies.context import Customer, PrintedOption, ReplyContext, Standing, glance
 from bookings.replies.effects import Decision, OpenTicket, Say
-from bookings.replies.parser import Choice, NotUnderstood, Reply, Words
+from bookings.replies.parser import WANTS_OUT, Choice, NotUnderstood, Reply, Words
 from bookings.replies.rule import decide, name_of
 
 #: The most texts that one page tries at once.
@@ -120,7 +120,7 @@ _REFUSED = {
     "unknown words": "It has words that we cannot read, and we do not guess.",
     "no answer in it": "There is no answer in it.",
     "too long": "It is too long to be an answer to a numbered question.",
-    "opt-out word among others": "It may ask for no more texts, but says other things too: a person decides.",
+    WANTS_OUT: "It may ask for no more texts, but says other things too: a person decides.",
 }
 
 

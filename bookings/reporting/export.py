@@ -72,7 +72,7 @@ _COLUMNS: dict[Any, list[_Column]] = {
         *_plain(("customer name", "booking__customer_name"), ("language", "booking__language")),
         *_plain(("text", "text"), ("whole text", "whole"), ("reading", "reading")),
         *_plain(("rule", "rule"), ("matched", "matched"), ("option", "option__digit")),
-        *_plain(("outcome", "outcome"), ("needs attention", "attention")),
+        *_plain(("outcome", "outcome"), ("needs attention", "ticket__reason")),
         _slot("slot before", "slot_changes__from_slot"),
         _slot("slot after", "slot_changes__to_slot"),
         *_plain(("acknowledgement", "answer_text"), ("acknowledgement state", "answer_state")),

@@ -67,7 +67,7 @@ def fill_tables(user: User) -> None:
         notification=notification, text=LONG_WORDS, outcome=Outcome.NOT_UNDERSTOOD
     )
     TicketFactory.create(inbound=inbound)
-    InboundMessageFactory.create(text="2", outcome=Outcome.ERROR, attention="Our software failed.")
+    InboundMessageFactory.create(text="2", outcome=Outcome.ERROR)
     batches.start(
         Booking.objects.all(), nonce="a" * 16, user=user, sender=VIRTUAL_NUMBER, name="tomorrow"
     )

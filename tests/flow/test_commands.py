@@ -6,10 +6,10 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
+from bookings.customers import consent
 from bookings.dispatch import bookings as dispatch
 from bookings.models import (
     Booking,
-    Consent,
     InboundMessage,
     Kind,
     NotificationState,
@@ -189,7 +189,7 @@ def test_whose_notification_was_withdrawn_is_asked_again():
 def test_who_cannot_be_asked_is_named_with_the_reason_and_keeps_no_other_out():
     tomorrow(reference="A1", msisdn="442079460001")
     out = tomorrow(reference="A2")
-    Consent.objects.record(out.msisdn, is_opted_out=True, words="STOP")
+    consent.change(out.msisdn, is_opted_out=True, words="STOP")
     dispatch.cancel(tomorrow(reference="A3"))
     tomorrow(reference="A4")
     printed, code = run("send_notifications")

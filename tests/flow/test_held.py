@@ -10,8 +10,8 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from bookings.customers import consent
 from bookings.models import (
-    Consent,
     Kind,
     MessageState,
     Notification,
@@ -128,7 +128,7 @@ def test_a_held_text_is_cancelled_with_what_it_speaks_of(network, queued, drain)
     message = queued()
     last_sender(minutes(31))
     drain()
-    Consent.objects.record(message.msisdn, is_opted_out=True, words="STOP")
+    consent.change(message.msisdn, is_opted_out=True, words="STOP")
     sweep()
     assert not holding.held().exists()
     message.refresh_from_db()

@@ -8,7 +8,14 @@ from django.utils import timezone
 
 from bookings.dispatch import bookings as dispatch
 from bookings.gateways import Verdict
-from bookings.models import ChangeCause, Kind, MessageState, NotificationState, Outcome
+from bookings.models import (
+    ChangeCause,
+    Kind,
+    MessageState,
+    NotificationState,
+    Outcome,
+    move_booking,
+)
 from bookings.reporting import timeline
 from tests.factories import (
     BookingFactory,
@@ -21,6 +28,7 @@ from tests.factories import (
     SentPartFactory,
     SlotChangeFactory,
     SlotFactory,
+    TicketFactory,
     UserFactory,
     in_days,
 )
@@ -63,7 +71,7 @@ def reply(notification, digit: int, *, text: str, minutes_ago: float = 40, **fie
         matched=str(digit),
         **fields,
     )
-    change = booking.move_to(option.slot, ChangeCause.REPLY, inbound=inbound)
+    change = move_booking(booking, option.slot, ChangeCause.REPLY, inbound=inbound)
     type(change).objects.filter(pk=change.pk).update(created_at=at)
     OutboundMessageFactory.create(
         booking=booking,
@@ -205,7 +213,8 @@ def test_every_try_is_told_with_what_came_back():
 def test_what_a_customer_wrote_about_no_delivery_stands_in_the_story_too():
     booking = BookingFactory.create()
     stray = {"msisdn": booking.msisdn, "text": "hello?", "outcome": Outcome.NO_QUESTION}
-    InboundMessageFactory.create(**stray, attention="Wrote without an open notification.")
+    inbound = InboundMessageFactory.create(**stray)
+    TicketFactory.create(inbound=inbound, reason="Wrote without an open notification.")
     InboundMessageFactory.create(text="somebody else")
     ConsentChangeFactory.create(msisdn=booking.msisdn)
 

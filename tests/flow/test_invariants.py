@@ -7,6 +7,7 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+from bookings.customers import consent
 from bookings.dispatch import bookings as dispatch
 from bookings.gateways import Verdict
 from bookings.models import (
@@ -26,6 +27,7 @@ from bookings.models import (
     SendAttempt,
     SlotChange,
     SlotOption,
+    move_booking,
 )
 from bookings.notifications.asking import notify
 from bookings.operations.invariants import find_contradictions
@@ -204,7 +206,7 @@ def a_notification_to_a_former_number(history):
 
 @finds("I2 notification {notification} about {reference} is open: its booking was moved by others")
 def a_notification_about_a_former_slot(history):
-    history.booking.move_to(SlotFactory.create(date=in_days(9)), ChangeCause.STAFF)
+    move_booking(history.booking, SlotFactory.create(date=in_days(9)), ChangeCause.STAFF)
 
 
 @finds("I2 option {option}: it is another customer's")
@@ -339,13 +341,13 @@ def parts_of_a_text_that_never_left(history):
 
 @finds("I8 outbound message {told}: sent to somebody who had opted out")
 def a_text_after_an_opt_out(history):
-    Consent.objects.record(history.booking.msisdn, is_opted_out=True, words="STOP")
+    consent.change(history.booking.msisdn, is_opted_out=True, words="STOP")
     ConsentChange.objects.update(created_at=timezone.now() - LONG_AGO)
 
 
 @finds("I8 consent change {consent_change}: it is the last of its number, and does not hold")
 def a_consent_that_was_lost(history):
-    Consent.objects.record(history.booking.msisdn, is_opted_out=True, words="STOP")
+    consent.change(history.booking.msisdn, is_opted_out=True, words="STOP")
     Consent.objects.update(is_opted_out=False)
 
 

@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
+from bookings.customers import consent
 from bookings.gateways import Verdict
-from bookings.models import Consent, ConsentChange, Kind, MessageState, Sender, Spending
+from bookings.models import ConsentChange, Kind, MessageState, Sender, Spending
 from bookings.operations.invariants import find_contradictions
 from tests.factories import OutboundMessageFactory, SendAttemptFactory
 
@@ -151,9 +152,9 @@ def test_nobody_was_at_work_since_its_time_was_over():
 def test_who_came_back_a_moment_before_a_text_was_not_out(settings):
     """A STOP and a START, more than a lease apart, and a text right after."""
     sent = sent_to(LONDON, call_started_at=ago(seconds=5))
-    Consent.objects.record(LONDON, is_opted_out=True, words="STOP")
+    consent.change(LONDON, is_opted_out=True, words="STOP")
     ConsentChange.objects.update(created_at=ago(seconds=90))
     assert contradictions() == [f"I8 outbound message {sent}: sent to somebody who had opted out"]
-    Consent.objects.record(LONDON, is_opted_out=False, words="START")
+    consent.change(LONDON, is_opted_out=False, words="START")
     ConsentChange.objects.filter(is_opted_out=False).update(created_at=ago(seconds=10))
     assert contradictions() == []

@@ -55,7 +55,7 @@ def test_a_long_reply_in_parts_contradicts_nothing(drain, reply):
 
 
 def test_a_long_text_that_was_read_once_contradicts_nothing(whole):
-    lacking = part(1, part_ref="8", attention="did not become whole")
+    lacking = part(1, part_ref="8", is_incomplete=True)
     TicketFactory.create(inbound=lacking)
     OutboundMessageFactory.create(
         booking=None, kind=Kind.HELP, in_reply_to=whole, state=MessageState.CANCELLED
@@ -75,7 +75,7 @@ def an_effect_of_its_own(whole, piece):
 
 
 def a_text_that_never_became_whole(whole, piece):
-    other = part(1, part_ref="7", attention="did not become whole")
+    other = part(1, part_ref="7", is_incomplete=True)
     piece.joined_in = other
     piece.save()
     return f"I1 inbound message {piece.pk}: a piece of a long text that never became whole"

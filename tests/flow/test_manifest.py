@@ -15,6 +15,7 @@ from bookings.models import (
     OutboundMessage,
     Place,
     Slot,
+    move_booking,
 )
 from bookings.notifications.asking import notify
 from tests.factories import BookingFactory, InboundMessageFactory, SlotFactory, in_days
@@ -199,7 +200,7 @@ def test_a_slot_that_the_customer_chose_since_is_kept():
     booking = Booking.objects.get()
     chosen = SlotFactory.create(date=NEXT_DAY)
     reply = InboundMessageFactory.create(booking=booking)
-    booking.move_to(chosen, ChangeCause.REPLY, inbound=reply)
+    move_booking(booking, chosen, ChangeCause.REPLY, inbound=reply)
     report = load(row("A1"))
     assert counts(report) == (0, 0, 0, 1, 0)
     assert str(report.kept[0]) == f"row 2: A1 stays in {chosen}, which the customer chose."

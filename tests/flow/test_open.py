@@ -7,10 +7,10 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, transaction
 
+from bookings.customers import consent
 from bookings.dispatch import bookings as dispatch
 from bookings.models import (
     ChangeCause,
-    Consent,
     MessageState,
     Notification,
     NotificationState,
@@ -263,7 +263,7 @@ def cancelled(booking):
 
 
 def opted_out(booking):
-    Consent.objects.record(booking.msisdn, is_opted_out=True, words="STOP")
+    consent.change(booking.msisdn, is_opted_out=True, words="STOP")
 
 
 def fixed_line(booking):

@@ -8,7 +8,8 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from bookings.models import Consent, Kind, MessageState, OutboundMessage, SendAttempt
+from bookings.customers import consent
+from bookings.models import Kind, MessageState, OutboundMessage, SendAttempt
 from bookings.outbox.claiming import claim
 from bookings.outbox.queueing import queue
 from bookings.outbox.sending import gateway
@@ -107,7 +108,7 @@ def test_who_opted_out_after_it_was_queued_gets_only_help_and_the_confirmation(
     queued, drain, kind, is_sent
 ):
     message = queued(kind)
-    Consent.objects.record(message.msisdn, is_opted_out=True, words="STOP")
+    consent.change(message.msisdn, is_opted_out=True, words="STOP")
     assert not claim(1).messages or is_sent  # at the claim, without any sweep
     OutboundMessage.objects.update(state=MessageState.QUEUED, token="")
     assert len(drain()) == is_sent

@@ -8,6 +8,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bookings.customers import consent
 from bookings.gateways import PartResult, SendResult, Verdict
 from bookings.models import (
     Booking,
@@ -246,7 +247,7 @@ def test_an_opt_out_by_receipt_counts_once_so_that_a_later_start_stands(network,
     settle(attempt, ACCEPTED)
     sweep()
     assert Consent.objects.is_opted_out(message.msisdn)
-    Consent.objects.record(message.msisdn, is_opted_out=False, words="START")
+    consent.change(message.msisdn, is_opted_out=False, words="START")
     report(post, "failed", err_code="9", client_ref=None)
     sweep()
     assert not Consent.objects.is_opted_out(message.msisdn)
@@ -292,7 +293,7 @@ def test_a_bug_of_ours_keeps_the_receipt_for_the_next_sweep(sent, report, monkey
 
     _, post = sent()
     with monkeypatch.context() as broken:
-        broken.setattr(OutboundMessage, "stand", fails)
+        broken.setattr(OutboundMessage, "update_state", fails)
         receipt = report(post, "delivered")
     assert receipt.attempt is None
     assert [record.levelname for record in caplog.records].count("ERROR") == 1

@@ -6,10 +6,10 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+from bookings.customers import consent
 from bookings.dispatch import bookings as dispatch
 from bookings.gateways import PartResult, SendResult, Verdict
 from bookings.models import (
-    Consent,
     Kind,
     MessageState,
     Notification,
@@ -118,7 +118,7 @@ def has_replied(message):
 
 
 def has_opted_out(message):
-    Consent.objects.record(message.msisdn, is_opted_out=True, words="STOP")
+    consent.change(message.msisdn, is_opted_out=True, words="STOP")
 
 
 def has_a_receipt(message):

@@ -5,10 +5,11 @@ import datetime as dt
 import pytest
 from django.db import transaction
 
+from bookings.customers import consent
 from bookings.dispatch import bookings as dispatch
 from bookings.dispatch.bookings import CannotTell
 from bookings.language import messages
-from bookings.models import ActKind, Consent, Kind, MessageState, OutboundMessage, StaffAct
+from bookings.models import ActKind, Kind, MessageState, OutboundMessage, StaffAct
 from tests.factories import BookingFactory, NotificationFactory, SlotFactory, UserFactory
 from tests.flow.clock import clock_at
 
@@ -85,7 +86,7 @@ def test_who_cannot_be_texted_is_not_told(msisdn, reason):
 
 
 def test_who_opted_out_is_not_told(booking):
-    Consent.objects.record(booking.msisdn, is_opted_out=True, words="STOP")
+    consent.change(booking.msisdn, is_opted_out=True, words="STOP")
     with pytest.raises(CannotTell, match="opted out"):
         dispatch.tell(booking)
     assert not OutboundMessage.objects.exists()

@@ -4,12 +4,12 @@ import datetime as dt
 
 import pytest
 
+from bookings.customers import consent
 from bookings.dispatch import bookings as dispatch
 from bookings.gateways import SendResult, Verdict
 from bookings.models import (
     ChangeCause,
     Circuit,
-    Consent,
     Kind,
     MessageState,
     NotificationState,
@@ -141,7 +141,7 @@ def test_a_chosen_option_past_its_cutoff_is_left_out_when_asked_afresh(clock):
 def test_what_cannot_be_asked_afresh_is_withdrawn_with_the_reason(clock):
     booking = parcel(TUE, **EVENING)
     notification = notify(booking)
-    Consent.objects.record(booking.msisdn, is_opted_out=True, words="STOP")
+    consent.change(booking.msisdn, is_opted_out=True, words="STOP")
     clock("2026-11-24 00:00")
     ask_afresh()
     notification.refresh_from_db()

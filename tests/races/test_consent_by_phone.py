@@ -23,7 +23,7 @@ def test_after_a_recorded_opt_out_nothing_is_handed_over(round_):
     message = notify(booking).outbound_messages.get()
     user = UserFactory.create()
     recorded, claimed = at_once(
-        lambda: consent.record(user, booking.msisdn, "called", is_opted_out=True),
+        lambda: consent.change_by_staff(user, booking.msisdn, "called", is_opted_out=True),
         lambda: claim(5),
     )
     assert recorded is True

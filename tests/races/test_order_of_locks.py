@@ -12,11 +12,11 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from bookings.admin.shared.row_versions import seen_word
+from bookings.customers import consent
 from bookings.dispatch import bookings as dispatch
 from bookings.dispatch.imports import import_rows
 from bookings.models import (
     Booking,
-    Consent,
     Kind,
     MessageState,
     Notification,
@@ -177,7 +177,7 @@ def test_a_notification_is_asked_afresh_while_texts_to_its_number_are_cancelled(
         notification=notification, valid_until=timezone.now() - dt.timedelta(minutes=1)
     )
     with transaction.atomic():
-        Consent.objects.record(notification.msisdn, is_opted_out=True, words="STOP")
+        consent.change(notification.msisdn, is_opted_out=True, words="STOP")
     meet_at(OutboundMessage.objects.filter(pk=last.pk), ask_afresh, cancel_for_opted_out)
     assert not OutboundMessage.objects.queued().exists()
 

@@ -31,6 +31,7 @@ from bookings.models import (
     InboundMessage,
     OutboundMessage,
     Ticket,
+    TicketKind,
 )
 from bookings.models.fields import as_msisdn, parse_msisdn
 from bookings.outbox.delivery_receipts import OPTED_OUT as OPTED_OUT_BY_RECEIPT
@@ -174,7 +175,7 @@ class ConsentChangeAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     def _record(self, request: HttpRequest, form: WishForm) -> HttpResponse:
         user: Any = request.user
         wish, words = form.cleaned_data["wish"], form.cleaned_data["words"]
-        if consents.record(user, form.msisdn, words, is_opted_out=wish == "out"):
+        if consents.change_by_staff(user, form.msisdn, words, is_opted_out=wish == "out"):
             sentence = (
                 "Recorded: no more texts go to this number. What waited for it is cancelled."
                 if wish == "out"
@@ -202,10 +203,10 @@ def _story(msisdn: str) -> dict[str, Any]:
         err_code=OPTED_OUT_BY_RECEIPT, attempt__message__msisdn=msisdn
     ).values("attempt__message")
     blocked = OutboundMessage.objects.filter(msisdn=msisdn).filter(stopped | Q(pk__in=refused))
-    untold = InboundMessage.objects.filter(msisdn=msisdn, attention__startswith="Opted out, so")
+    untold = InboundMessage.objects.filter(msisdn=msisdn, ticket__kind=TicketKind.OPTED_OUT)
     return {
         "is_opted_out": Consent.objects.is_opted_out(msisdn),
         "changes": changes[:_SHOWN],
         "blocked": blocked.select_related("booking").order_by("-pk")[:_SHOWN],
-        "replies": untold.order_by("-pk")[:_SHOWN],
+        "replies": untold.select_related("ticket").order_by("-pk")[:_SHOWN],
     }

@@ -88,9 +88,9 @@ class ReplyHistory(ModelAdmin):
         """
         said = show_text(Truncator(inbound.said).chars(_LISTED_WORDS))
         ticket = getattr(inbound, "ticket", None)
-        if not inbound.attention or ticket is None:
+        if ticket is None:
             return said
-        why = show_text(inbound.attention)
+        why = show_text(ticket.reason)
         if ticket.settled_at is not None:
             return format_html('{}<div class="detail">Seen to: {}</div>', said, why)
         return format_html('{}<div class="detail needs">Needs attention: {}</div>', said, why)

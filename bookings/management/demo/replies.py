@@ -201,7 +201,7 @@ class Replies:
     def move(
         self, booking: Booking, slot: Slot, at: dt.datetime, *, cause: ChangeCause, **by: object
     ) -> None:
-        """Move a booking as `Booking.move_to` does."""
+        """Move a booking as `move_booking` does."""
         company = self.company
         change = SlotChange(
             booking=booking, from_slot=booking.slot, to_slot=slot, cause=cause, created_at=at, **by
@@ -216,7 +216,7 @@ class Replies:
     def record_consent(
         self, inbound: InboundMessage, at: dt.datetime, *, is_opted_out: bool, **by: object
     ) -> None:
-        """Record an opt-out or an opt-in as `Consent.record` does."""
+        """Record an opt-out or an opt-in as `consent.change` does."""
         company, msisdn = self.company, inbound.msisdn
         consent = company.ledger.consents.setdefault(msisdn, Consent(msisdn=msisdn))
         if consent.is_opted_out == is_opted_out:

@@ -6,16 +6,23 @@ from django.db.models import Exists, OuterRef, Q
 
 from bookings.models import InboundMessage, Outcome, Settlement, Ticket
 from bookings.models.inbound import SAME_TEXT_FOR
+from bookings.replies.parser import WANTS_OUT
+from bookings.replies.screening import TOO_MANY
+
+#: Texts with these outcomes always need a person, unless they came in a flood.
+_FOR_A_PERSON = (
+    *(Outcome.TOO_LATE, Outcome.CLOSED, Outcome.NO_QUESTION, Outcome.CANCEL_ASKED),
+    *(Outcome.UNKNOWN_SENDER, Outcome.NOT_OURS, Outcome.ERROR),
+)
 
 
 def what_needs_a_person_is_in_the_queue() -> Iterator[str]:
-    lacking = InboundMessage.objects.needing_attention().filter(ticket=None)
+    wants_out = Q(rule=WANTS_OUT)
+    needing = Q(outcome__in=_FOR_A_PERSON) | wants_out | Q(is_incomplete=True)
+    lacking = InboundMessage.objects.filter(needing, ticket=None).exclude(rule=TOO_MANY)
     lacking = lacking.exclude(Q(outcome=Outcome.PART) & _has_piece_in_the_queue())
     for inbound in lacking.order_by("pk").values_list("pk", flat=True):
         yield f"I12 inbound message {inbound}: it needs a person, and stands in no queue"
-    done = Ticket.objects.waiting().filter(inbound__attention="", inbound__isnull=False)
-    for ticket in done.values_list("pk", flat=True):
-        yield f"I12 ticket {ticket}: it waits, and its message needs nobody"
 
 
 def _has_piece_in_the_queue() -> Exists:

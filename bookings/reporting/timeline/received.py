@@ -15,7 +15,7 @@ def messages(booking: Booking) -> Iterable[InboundMessage]:
     """
     about_none = Q(booking=None, msisdn=booking.msisdn, received_at__gte=booking.created_at)
     texts = InboundMessage.objects.filter(Q(booking=booking) | about_none, joined_in=None)
-    return texts.select_related("option__slot").order_by("pk")
+    return texts.select_related("option__slot", "ticket").order_by("pk")
 
 
 def step(inbound: InboundMessage) -> Step:

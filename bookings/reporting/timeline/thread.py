@@ -33,7 +33,7 @@ def thread(ticket: Ticket) -> list[Said]:
     theirs = InboundMessage.objects.filter(msisdn__in=numbers, joined_in=None)
     ours = OutboundMessage.objects.filter(msisdn=ticket.msisdn)
     said = [
-        *map(_theirs, theirs.select_related("booking").order_by("-pk")[:MOST]),
+        *map(_theirs, theirs.select_related("booking", "ticket").order_by("-pk")[:MOST]),
         *map(_ours, ours.select_related("booking", "user").order_by("-pk")[:MOST]),
     ]
     return sorted(said, key=lambda one: one.at)[-MOST:]

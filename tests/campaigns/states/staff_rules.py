@@ -219,7 +219,9 @@ class StaffRules(BookingAndReplyRules):
 
     @rule(msisdn=phone, is_out=st.booleans())
     def record_consent_by_phone(self, msisdn: str, *, is_out: bool) -> None:
-        consent.record(self._clerk(0), msisdn, "Said so on the phone.", is_opted_out=is_out)
+        consent.change_by_staff(
+            self._clerk(0), msisdn, "Said so on the phone.", is_opted_out=is_out
+        )
         if is_out:
             self.model.opted_out[msisdn] = "sms"
         else:

@@ -263,7 +263,7 @@ def test_what_needs_attention_is_filtered(superuser):
     InboundMessageFactory.create()
     wanted = TicketFactory.create().inbound
     settled = TicketFactory.create(
-        settled_at=timezone.now(), settlement="overtaken", inbound__attention="Answered too late."
+        settled_at=timezone.now(), settlement="overtaken", reason="Answered too late."
     ).inbound
     page = superuser.get(url(model, "changelist"), {"attention": "yes"})
     assert list(page.context["cl"].result_list) == [wanted]
@@ -284,7 +284,7 @@ def test_of_the_parts_of_a_long_text_the_one_that_is_seen_to_speaks_for_all(supe
             part_ref="7",
             part_total=3,
             part_number=number,
-            attention="Did not become whole.",
+            is_incomplete=True,
         )
         for number in (1, 2)
     ]
@@ -323,7 +323,7 @@ NASTY = '<script>alert(1)</script>\u202e\x07"><img src=x onerror=alert(2)>'
 def test_a_customers_text_is_escaped_and_its_control_characters_are_visible(where, superuser):
     notification = NotificationFactory.create()
     inbound = InboundMessageFactory.create(
-        notification=notification, text=NASTY, matched=NASTY, attention=NASTY, raw={"text": NASTY}
+        notification=notification, text=NASTY, matched=NASTY, raw={"text": NASTY}
     )
     answer = OutboundMessageFactory.create(booking=notification.booking, in_reply_to=inbound)
     move = SlotChangeFactory.create(booking=notification.booking, inbound=inbound)

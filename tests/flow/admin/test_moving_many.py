@@ -10,12 +10,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from bookings.customers import consent
 from bookings.dispatch import bookings as dispatch
 from bookings.models import (
     Booking,
     BookingState,
     ClosedDay,
-    Consent,
     Kind,
     Notification,
     NotificationState,
@@ -86,7 +86,7 @@ def test_a_page_that_comes_twice_moves_and_tells_once(dispatcher, wanted):
 
 def test_who_cannot_be_texted_is_moved_and_named(dispatcher, wanted):
     booking = BookingFactory.create()
-    Consent.objects.record(booking.msisdn, is_opted_out=True, words="STOP")
+    consent.change(booking.msisdn, is_opted_out=True, words="STOP")
     page = open_page(dispatcher, [booking])
     assert "No text reaches 1 of them" in page.content.decode()
     html = carry_out(dispatcher, fields_of(page), slot=wanted.pk, told="sms")

@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from bookings.admin.shared.row_versions import seen_word
+from bookings.customers import consent
 from bookings.dispatch import bookings as dispatch
 from bookings.dispatch import ticket_actions
 from bookings.models import (
@@ -256,7 +257,7 @@ def test_to_keep_the_slot_is_said_too(dispatcher, ticket, asked):
 
 
 def test_who_cannot_be_told_by_sms_waits_until_somebody_phones(dispatcher, ticket, asked):
-    Consent.objects.record(asked.msisdn, is_opted_out=True, words="STOP")
+    consent.change(asked.msisdn, is_opted_out=True, words="STOP")
     option = asked.options.get(digit=2)
     response = act(dispatcher, ticket, "apply", option=option.pk)
     assert "The customer has opted out of our texts. Call" in said(response)

@@ -17,6 +17,7 @@ from bookings.models import (
     OutboundMessage,
     Ticket,
     TicketKind,
+    move_booking,
 )
 from tests.factories import (
     BookingFactory,
@@ -59,7 +60,7 @@ def test_f10_an_ops_person_answers_why_did_parcel_812_move_from_one_page(ops):
     inbound = InboundMessageFactory.create(
         notification=notification, option=option, text="2 pls, not in on weds", booking=booking
     )
-    booking.move_to(option.slot, ChangeCause.REPLY, inbound=inbound)
+    move_booking(booking, option.slot, ChangeCause.REPLY, inbound=inbound)
     answer(inbound, text="Acme: parcel 812 is moved.")
 
     page = ops.get(url(Booking, "change", booking.pk))
@@ -216,7 +217,6 @@ def moved() -> InboundMessage:
         text="post office",
         reading="words",
         rule="printed words",
-        attention="Look at it.",
     )
     SlotChangeFactory.create(booking=reply.booking, inbound=reply, cause="reply", user=None)
     answer(reply, after=61, state=MessageState.FAILED)

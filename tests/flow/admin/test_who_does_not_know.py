@@ -9,11 +9,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from bookings.admin.shared.row_versions import seen_word
+from bookings.customers import consent
 from bookings.dispatch import bookings as dispatch
 from bookings.dispatch import not_informed
 from bookings.dispatch.bookings import News
 from bookings.dispatch.informed import Facts
-from bookings.models import Batch, Booking, Circuit, Consent, Kind, MessageState, StaffAct
+from bookings.models import Batch, Booking, Circuit, Kind, MessageState, StaffAct
 from tests.factories import (
     BookingFactory,
     InboundMessageFactory,
@@ -56,7 +57,7 @@ def test_f6_at_five_a_dispatcher_opens_tomorrow_and_sees_who_does_not_know(dispa
     texted(booked("KNOWS"))
     booked("FIXED", msisdn="442079460123")
     out = booked("OUT")
-    Consent.objects.record(out.msisdn, is_opted_out=True, words="STOP")
+    consent.change(out.msisdn, is_opted_out=True, words="STOP")
     booked("NEW")
     texted(booked("FAILED"), MessageState.FAILED, reason="Unknown number.")
     texted(booked("EXPIRED"), MessageState.EXPIRED)

@@ -8,7 +8,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from bookings.models import Batch, BatchState, Booking, Consent, Spending
+from bookings.customers import consent
+from bookings.models import Batch, BatchState, Booking, Spending
 from bookings.notifications import batches
 from bookings.notifications.batches import ask_waiting
 from bookings.notifications.batches.previewing import preview
@@ -132,7 +133,7 @@ def test_what_nothing_sends_today_is_not_ahead_and_costs_nothing(queued, network
     )
     queued(is_held=True)
     queued(gateway="simulator")
-    Consent.objects.record(queued().msisdn, is_opted_out=True, words="STOP")
+    consent.change(queued().msisdn, is_opted_out=True, words="STOP")
     found = previewed(parcels(1)).timing
     assert (found.ahead, found.money) == (0, Decimal("1.00"))
     queued(due_at=wall("2026-11-23 10:05"))  # the gateway asked for a moment

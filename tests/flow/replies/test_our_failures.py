@@ -7,7 +7,7 @@ from django.db import OperationalError
 from django.test import Client
 
 from bookings.gateways.signature import sign
-from bookings.models import InboundMessage, Outcome
+from bookings.models import InboundMessage, Outcome, Settlement
 from bookings.replies import context, effects
 from tests.factories import BookingFactory
 from tests.flow.replies.conftest import slot_now
@@ -41,7 +41,8 @@ def test_a_bug_in_the_rule_keeps_the_message_for_a_replay(ask, reply, bug, caplo
     bug.undo()
     call_command("replay_inbound", inbound.pk)
     inbound.refresh_from_db()
-    assert (inbound.outcome, inbound.attention) == (Outcome.MOVED, "")
+    assert inbound.outcome == Outcome.MOVED
+    assert inbound.ticket.settlement == Settlement.OVERTAKEN
     assert slot_now(booking) == notification.options.get(digit=2).slot
     assert inbound.answers.count() == 1
 
