@@ -21,7 +21,7 @@ from tests.campaigns.shared.environment import DATABASES, Environment
 from tests.campaigns.shared.web_process import WebProcess
 from tests.campaigns.soak.customers import create_customers
 from tests.campaigns.soak.traffic import ScheduledDelivery, signed_fields
-from tests.fake_vonage import new_id
+from tests.network import new_id
 
 _CONNECTIONS = 24
 

@@ -3,11 +3,8 @@
 In a test `with FakeVonage() as fake`; on its own `python -m tests.fake_vonage --port 0`,
 where `GET /posts` lists what came and `POST /mode` (`mode`, `times`, `to`) is `set_mode`.
 
-Modes: ok, partial, count:N (as message-count), no_error_text, status:N; slow:SECONDS,
-drip (a good answer in small pieces); accept_then_close, accept_then_reset, half_headers, half_body,
-hang, drip_headers and drip_body (never done), endless (a body without end, at full speed), huge
-(1 GB); html200, empty200, redirect_302, redirect_307; and for any HTTP status: 401, 429 (with
-Retry-After), 500, 503 in Vonage's JSON, html500, html502.
+Modes: those of tests/network.py, and half_headers, drip (a good answer in small pieces), drip_headers and drip_body
+(never done), endless (a body without end, at full speed), huge (1 GB).
 """
 
 import argparse
@@ -23,10 +20,9 @@ import ssl
 import struct
 import tempfile
 import threading
-import time
 import uuid
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -36,45 +32,10 @@ from urllib.parse import parse_qsl
 import requests
 import trustme
 
-GSM7_EXTENDED = set("|^€{}[]~\\\f")
-GSM7 = GSM7_EXTENDED | set(
-    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
-    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
-)
+from tests.network import GSM7, LOST_ANSWERS, Network, Post, new_id
 
-BROKEN_OFF = {"accept_then_close", "accept_then_reset", "half_headers", "half_body", "hang"}
+BROKEN_OFF = {*LOST_ANSWERS, "half_headers"}
 DRAGGED_OUT = {"drip", "drip_headers", "drip_body", "huge", "endless"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Post:
-    """One POST to /sms/json, as it came."""
-
-    form: dict[str, str]
-    message_ids: tuple[str, ...]  # one for each part
-    connection: int  # the client's port: tells connections apart
-    at: float  # time.monotonic()
-
-    @property
-    def client_ref(self) -> str:
-        return self.form.get("client-ref", "")
-
-    @property
-    def shown_text(self) -> str:
-        """What the handset shows: a question mark for what GSM-7 lacks, unless type=unicode."""
-        text = self.form.get("text", "")
-        is_unicode = self.form.get("type") == "unicode"
-        return text if is_unicode else "".join(c if c in GSM7 else "?" for c in text)
-
-
-def count_parts(form: dict[str, str]) -> int:
-    """How many SMS the text takes: 160 or 153 septets each, as unicode 70 or 67 UCS-2 units."""
-    text = form.get("text", "")
-    if form.get("type") == "unicode":
-        length, one, several = len(text.encode("utf-16-be")) // 2, 70, 67
-    else:
-        length, one, several = len(text) + sum(c in GSM7_EXTENDED for c in text), 160, 153
-    return 1 if length <= one else -(-length // several)
 
 
 def post_inbound(
@@ -172,11 +133,7 @@ def _deliver(url: str, fields: dict[str, str], sent_as: str) -> int:
     raise ValueError(f"Webhooks come as json, form or get, not as {sent_as}.")
 
 
-def new_id(prefix: str) -> str:
-    return prefix + uuid.uuid4().hex[:14].upper()
-
-
-class FakeVonage:
+class FakeVonage(Network):
     """Vonage's SMS API at `host`, to be trusted with `ca_file`.
 
     With `receipts_to` (our base URL) it reports every part it took as delivered, `receipt_delay`
@@ -194,15 +151,12 @@ class FakeVonage:
         receipt_delay: float = 0.1,
         webhook: dict[str, str] | None = None,
     ) -> None:
+        super().__init__()
         key = base64.b64encode(f"{api_key}:{api_secret}".encode()).decode()
         self.authorization = f"Basic {key}"
         self.receipts_to, self.receipt_delay = receipts_to, receipt_delay
         self.webhook = webhook or {}
-        self.posts: list[Post] = []
         self.receipt_statuses: list[int] = []
-        self.stopping = threading.Event()
-        self._modes: dict[str, list[tuple[str, float]]] = {}
-        self._lock = threading.Lock()
         self._directory = tempfile.TemporaryDirectory(prefix="fake-vonage-")
         self.ca_file = str(Path(self._directory.name, "ca.pem"))
         authority = trustme.CA()
@@ -222,60 +176,7 @@ class FakeVonage:
         self._server.server_close()
         self._directory.cleanup()
 
-    def reset(self) -> None:
-        """Behave again, and forget what came."""
-        with self._lock:
-            self._modes.clear()
-            self.posts.clear()
-
-    def set_mode(self, mode: str, *, times: float = float("inf"), to: str = "") -> None:
-        """How the next sends go, before what was set earlier: `times` of them, or all.
-
-        What is set for one recipient goes before what is set for all.
-        """
-        with self._lock:
-            self._modes.setdefault(to, []).insert(0, (mode, times))
-
-    def count(self, client_ref: str | None = None) -> int:
-        """How many POSTs came, of one client-ref or in all."""
-        return sum(client_ref in {None, post.client_ref} for post in list(self.posts))
-
-    def take(self, form: dict[str, str], connection: int) -> tuple[Post, str]:
-        """Note a POST; returns it with its mode."""
-        ids = tuple(new_id("0C") for _ in range(count_parts(form)))
-        post = Post(form=form, message_ids=ids, connection=connection, at=time.monotonic())
-        with self._lock:
-            self.posts.append(post)
-            return post, self._next_mode(form.get("to", "")) or self._next_mode("") or "ok"
-
-    def _next_mode(self, to: str) -> str:
-        modes = self._modes.get(to, [])
-        if not modes:
-            return ""
-        mode, times = modes[0]
-        modes[:1] = [(mode, times - 1)] if times > 1 else []
-        return mode
-
-    def answer(self, post: Post, statuses: list[str]) -> dict[str, Any]:
-        """Vonage's answer with these part statuses; sees to the receipts of the parts taken."""
-        elements = []
-        for number, status in enumerate(statuses, 1):
-            element = {"to": post.form.get("to", ""), "status": status}
-            if status == "0":
-                element |= {
-                    "message-id": post.message_ids[number - 1],
-                    "remaining-balance": "15.53590000",
-                    "message-price": "0.03330000",
-                    "network": "23410",
-                }
-                self._plan_receipt(post, number)
-            else:
-                wait = "Throughput Rate Exceeded - please wait [ 250 ] and retry"
-                element["error-text"] = wait if status == "1" else f"Error {status}"
-            elements.append(element | ({"client-ref": post.client_ref} if post.client_ref else {}))
-        return {"message-count": str(len(elements)), "messages": elements}
-
-    def _plan_receipt(self, post: Post, number: int) -> None:
+    def on_taken(self, post: Post, number: int) -> None:
         if self.receipts_to and self.receipt_delay:
             timer = threading.Timer(self.receipt_delay, self._send_receipt, [post, number])
             timer.daemon = True
@@ -351,45 +252,17 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, post: Post, mode: str) -> None:
         if self.headers.get("Authorization") != self.server.fake.authorization:
             mode = "401"
-        if mode.startswith("slow:"):
-            self.server.fake.stopping.wait(float(mode.removeprefix("slow:")))
-            mode = "ok"
-        if http := re.fullmatch(r"(html|empty|redirect_|)([1-5]\d\d)", mode):
-            self._answer_http(http[1], int(http[2]))
-        elif mode in BROKEN_OFF:
+        if mode in BROKEN_OFF:
             self._break_off(post, mode)
         elif mode in DRAGGED_OUT:
             self._drag_out(post, mode)
         else:
-            self._say(200, json.dumps(self._messages(post, mode)))
-
-    def _answer_http(self, kind: str, status: int) -> None:
-        bodies = {"html": "<html>told to</html>", "": '{"title": "told to", "detail": "told to"}'}
-        headers = {"Content-Type": "text/html" if kind == "html" else "application/json"}
-        if kind == "redirect_":
-            headers["Location"] = f"https://{self.server.fake.host}/sms/json"
-        if status == 429:
-            headers["Retry-After"] = "2"
-        self._say(status, bodies.get(kind, ""), headers)
-
-    def _messages(self, post: Post, mode: str) -> dict[str, Any]:
-        fake, count = self.server.fake, len(post.message_ids)
-        match mode.partition(":"):
-            case "ok", _, _:
-                return fake.answer(post, [_status(post.form)] * count)
-            case "status", _, status:
-                return fake.answer(post, [status] * count)
-            case "partial", _, _:
-                return fake.answer(post, ["0"] + ["5"] * max(1, count - 1))
-            case "count", _, parts:
-                return fake.answer(post, ["0"] * count) | {"message-count": parts}
-            case "no_error_text", _, _:
-                return {"message-count": "1", "messages": [{"status": "2"}]}
-        raise ValueError(f"There is no mode {mode}.")
+            answer = self.server.fake.answer(post, mode)
+            self._say(answer.status, answer.body, answer.headers)
 
     def _break_off(self, post: Post, mode: str) -> None:
         """Take the SMS, and lose the answer on its way."""
-        body = json.dumps(self.server.fake.answer(post, ["0"] * len(post.message_ids))).encode()
+        body = json.dumps(self.server.fake.say(post, ["0"] * len(post.message_ids))).encode()
         head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
         self.close_connection = True
         match mode:
@@ -406,7 +279,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _drag_out(self, post: Post, mode: str) -> None:
         """Take the SMS, and answer in an answer's own good time."""
-        body = json.dumps(self.server.fake.answer(post, ["0"] * len(post.message_ids))).encode()
+        body = json.dumps(self.server.fake.say(post, ["0"] * len(post.message_ids))).encode()
         head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n"
         chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         content, piece, pause = {
@@ -436,15 +309,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
-
-
-def _status(form: dict[str, str]) -> str:
-    """What Vonage would say of this form."""
-    if not (form.get("from") and form.get("to") and form.get("text")):
-        return "2"
-    kind, ttl = form.get("type", "text"), int(form.get("ttl", 20_000))
-    is_valid = kind in {"text", "unicode"} and 20_000 <= ttl <= 604_800_000
-    return "0" if is_valid and re.fullmatch("[1-9][0-9]{6,14}", form["to"]) else "3"
 
 
 def main() -> None:

@@ -12,8 +12,9 @@ import requests
 from django.db import connection
 
 from bookings.models import InboundMessage
-from tests.fake_vonage import FakeVonage, new_id, post_inbound
+from tests.fake_vonage import FakeVonage, post_inbound
 from tests.flow.conftest import url_of
+from tests.network import new_id
 from tests.processes import SECRET, VIRTUAL_NUMBER, environment, running, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -1,10 +1,11 @@
-"""What the flow tests speak in: a customer's reply over the real webhook, and the sender over a real wire.
+"""What the flow tests speak in: a customer's reply over the real webhook, and the sender.
 
-The one thing faked is the mobile network.
+The mobile network is faked: in memory, or over TLS where a process of the product sends.
 """
 
 import json
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import count
 
 import pytest
@@ -19,10 +20,23 @@ from bookings.outbox import sending
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import start_call
 from tests.factories import NotificationFactory, OutboundMessageFactory
-from tests.fake_vonage import FakeVonage, Post
+from tests.fake_vonage import FakeVonage
+from tests.memory_gateway import MemoryGateway
+from tests.network import Network, Post
 from tests.processes import VIRTUAL_NUMBER, environment
 
 _message_ids = count(1)
+
+
+@pytest.fixture
+def network(settings, monkeypatch) -> Network:
+    """Return the network that takes the SMS of a sender in this process, and counts them (`posts`)."""
+    settings.SMS_GATEWAY = "vonage"
+    settings.VONAGE_API_KEY, settings.VONAGE_API_SECRET = "abcd1234", "AbCdEf0123456789"
+    settings.SMS_RATE_PER_SECOND = 1000.0
+    memory = Network()
+    monkeypatch.setattr(sending, "_vonage", lru_cache(maxsize=1)(lambda *_: MemoryGateway(memory)))
+    return memory
 
 
 @pytest.fixture(scope="session")
@@ -32,16 +46,11 @@ def _fake_vonage() -> Iterator[FakeVonage]:
 
 
 @pytest.fixture
-def network(_fake_vonage, settings, monkeypatch) -> Iterator[FakeVonage]:
-    """Vonage as far as the outbox can tell: a TLS server that takes SMS and counts them (`posts`)."""
+def vonage(_fake_vonage, settings) -> FakeVonage:
+    """Return the Vonage to which a process with `process_env` sends, over TLS."""
     settings.SMS_GATEWAY = "vonage"
-    settings.VONAGE_API_KEY, settings.VONAGE_API_SECRET = "abcd1234", "AbCdEf0123456789"
-    settings.VONAGE_REST_HOST = _fake_vonage.host
-    settings.SMS_RATE_PER_SECOND = 1000.0
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(_fake_vonage.ca_file))
     _fake_vonage.reset()
-    yield _fake_vonage
-    sending.gateway().close()
+    return _fake_vonage
 
 
 @pytest.fixture
@@ -123,9 +132,9 @@ def reply() -> Callable[..., InboundMessage]:
 
 
 @pytest.fixture
-def process_env(network, transactional_db) -> dict[str, str]:
+def process_env(vonage, transactional_db) -> dict[str, str]:
     """The environment of a process that works on the tests' own database."""
-    return environment(network, url_of(str(connection.settings_dict["NAME"])))
+    return environment(vonage, url_of(str(connection.settings_dict["NAME"])))
 
 
 def url_of(name: str) -> str:

@@ -164,13 +164,13 @@ def test_an_answer_is_written_down_though_the_database_is_away_for_long(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_sender_that_is_told_to_stop_finishes_the_calls_under_way(
-    network, queued, process_env, tmp_path
+    vonage, queued, process_env, tmp_path
 ):
-    network.set_mode("slow:2")
+    vonage.set_mode("slow:2")
     message = queued()
     with running("run_outbox", env=process_env, log=tmp_path / "sender") as sender:
-        wait_for(network.count)
+        wait_for(vonage.count)
         sender.terminate()
         assert sender.wait(15) == 0
     message.refresh_from_db()
-    assert (message.state, network.count()) == (MessageState.SUBMITTED, 1)
+    assert (message.state, vonage.count()) == (MessageState.SUBMITTED, 1)

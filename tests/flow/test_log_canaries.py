@@ -57,10 +57,10 @@ def speak(web):
     requests.get(web, headers={"Host": f"{CUSTOMER}.example"}, timeout=10)
 
 
-def test_no_log_and_no_table_shows_what_it_must_not(web, env, secrets, network, queued, tmp_path):
+def test_no_log_and_no_table_shows_what_it_must_not(web, env, secrets, vonage, queued, tmp_path):
     NotificationFactory.create(booking__msisdn=CUSTOMER)
     for mode in ("ok", "html502", "accept_then_close", "status:6", "half_body"):
-        network.set_mode(mode, times=1)
+        vonage.set_mode(mode, times=1)
         queued(Kind.ACKNOWLEDGEMENT, msisdn=CUSTOMER, text=f"Acme: {OUR_WORDS}.")
     with running("run_outbox", env=env, log=tmp_path / "sender"):
         speak(web)
@@ -68,7 +68,7 @@ def test_no_log_and_no_table_shows_what_it_must_not(web, env, secrets, network, 
             state__in=[MessageState.QUEUED, MessageState.SENDING]
         )
         wait_for(lambda: not waiting.exists())
-    for post in list(network.posts):
+    for post in list(vonage.posts):
         assert post_receipt(web, post, secret=SECRET, token=TOKEN) == 200
 
     said = "".join((tmp_path / name).read_text() for name in ("web", "sender"))

@@ -212,7 +212,7 @@ def test_a_message_is_queued_with_what_gives_rise_to_it_or_not_at_all():
 
 @pytest.mark.django_db(transaction=True)
 def test_several_idle_senders_are_woken_by_a_message_and_one_sends_it(
-    network, queued, process_env, tmp_path
+    vonage, queued, process_env, tmp_path
 ):
     first = queued()
     with (
@@ -230,7 +230,7 @@ def test_several_idle_senders_are_woken_by_a_message_and_one_sends_it(
                 sender=VIRTUAL_NUMBER,
             )
         wait_for(lambda: OutboundMessage.objects.filter(state=MessageState.SUBMITTED).count() == 21)
-    assert network.count() == 21
+    assert vonage.count() == 21
     called = SendAttempt.objects.order_by("call_started_at").values_list(
         "call_started_at", flat=True
     )[1]

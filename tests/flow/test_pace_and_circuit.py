@@ -283,18 +283,18 @@ def test_a_probe_that_is_refused_by_itself_leaves_the_circuit_open(network, queu
 
 @pytest.mark.django_db(transaction=True)
 def test_a_sender_with_eight_threads_burns_nothing_of_hundreds(
-    network, queued, process_env, tmp_path
+    vonage, queued, process_env, tmp_path
 ):
     booking = BookingFactory.create()
     process_env["SMS_PER_NUMBER_HOUR"] = process_env["SMS_PER_NUMBER_DAY"] = "1000"
     for _ in range(400):
         queued(booking=booking)
-    network.set_mode("status:9")
+    vonage.set_mode("status:9")
     with running("run_outbox", env=process_env, log=tmp_path / "sender"):
         wait_for(lambda: Circuit.current().opened_at)
         wait_for(lambda: states() == {MessageState.QUEUED})
     assert states() == {MessageState.QUEUED}
-    assert network.count() <= 16
+    assert vonage.count() <= 16
 
 
 @pytest.mark.django_db(transaction=True)

@@ -27,8 +27,8 @@ from bookings.operations.maintenance import sweep
 from bookings.outbox import delivery_receipts
 from bookings.outbox.sending import settle
 from tests.factories import SendAttemptFactory, SentPartFactory
-from tests.fake_vonage import Post
 from tests.flow.conftest import begin_call
+from tests.network import Post
 
 pytestmark = pytest.mark.django_db
 

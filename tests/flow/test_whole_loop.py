@@ -24,8 +24,9 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from tests.fake_vonage import FakeVonage, new_id, post_inbound
+from tests.fake_vonage import FakeVonage, post_inbound
 from tests.flow.conftest import url_of
+from tests.network import new_id
 from tests.processes import ROOT, VIRTUAL_NUMBER, environment, running, wait_for
 
 # Runs commands at another moment: the seconds since 1970, then each command in one argument.

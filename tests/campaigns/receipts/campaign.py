@@ -15,7 +15,8 @@ from typing import Any
 
 from tests.campaigns.shared.environment import Environment
 from tests.campaigns.shared.report import Report
-from tests.fake_vonage import Post, new_id, post_receipt
+from tests.fake_vonage import post_receipt
+from tests.network import Post, new_id
 from tests.processes import SECRET, VIRTUAL_NUMBER, wait_for
 
 FULL, SMALL = 1000, 60

@@ -16,7 +16,8 @@ import psycopg
 
 from tests.campaigns.shared.breakable_database import BreakableDatabase, breakable_database
 from tests.campaigns.shared.web_process import WebProcess
-from tests.fake_vonage import FakeVonage, new_id
+from tests.fake_vonage import FakeVonage
+from tests.network import new_id
 from tests.processes import ROOT, SECRET, environment, running
 
 DATABASES = ("sqlite", "postgres")

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.campaigns.soak.customers import Customer
-from tests.fake_vonage import new_id
+from tests.network import new_id
 from tests.processes import SECRET, VIRTUAL_NUMBER
 
 _THREADS = 24

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from bookings.gateways import OutgoingSMS, PartResult, SendResult, Verdict
 from tests.campaigns.states.reference_model import InvariantViolation, require
-from tests.fake_vonage import count_parts
+from tests.network import count_parts
 
 #: Answers of the network. Two give no answer: it accepted the text, or never received it.
 ANSWERS = {
