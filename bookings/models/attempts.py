@@ -61,16 +61,20 @@ class SendAttempt(models.Model):
         return self.client_ref
 
     def update_state(self) -> MessageState:
-        """Its state, from the gateway's answer and the receipts."""
+        """Set the state that the gateway's answer and the receipts give, and return it."""
         state = message_states.attempt_state(
             self.verdict,
             list(self.parts.values_list("gateway_message_id", flat=True)),
             list(self.receipts.values_list("gateway_message_id", "status")),
         )
+        self.set_state(state)
+        return state
+
+    def set_state(self, state: MessageState) -> None:
+        """any -> the state that the gateway's answer and the receipts give. The message is locked."""
         if state != self.state:
             self.state = state
             self.save(update_fields=["state"])
-        return state
 
 
 class SentPart(models.Model):

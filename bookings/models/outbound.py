@@ -353,7 +353,10 @@ class OutboundMessage(models.Model):
     def update_state(self) -> None:
         """Set the state that the attempts and their receipts give (`message_states`). The row is locked."""
         attempts = [attempt.update_state() for attempt in self.attempts.order_by("number")]
-        state = message_states.message_state(MessageState(self.state), attempts)
+        self.set_state(message_states.message_state(MessageState(self.state), attempts))
+
+    def set_state(self, state: MessageState) -> None:
+        """any -> the state that attempts and receipts give. A claim ends. The row is locked."""
         if state != self.state:
             self.state = state
             self.token, self.lease_until = "", None

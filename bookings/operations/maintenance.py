@@ -21,7 +21,7 @@ CHORES: tuple[Callable[[], int], ...] = (
     asking.close_past,
     asking.ask_afresh,
     multipart.report_incomplete,
-    delivery_receipts.apply_parked,
+    delivery_receipts.process_parked,
     recovery.send_again,
     batches.withdraw_cancelled,
     reminders.remind,

@@ -1,7 +1,8 @@
-"""Delivery receipts: each moves an outbound message forward, never back."""
+"""Delivery receipts: each moves an outbound message forward, never back. Again load, decide, apply."""
 
 import datetime as dt
 import logging
+from dataclasses import dataclass
 
 from django.db import InterfaceError, InternalError, OperationalError, transaction
 from django.db.models import Q
@@ -16,6 +17,7 @@ from bookings.models import (
     OutboundMessage,
     SendAttempt,
     SentPart,
+    message_states,
 )
 from bookings.models.message_states import LOST
 
@@ -43,55 +45,143 @@ _WHY = {
     "15": "The customer's prepaid credit is used up. Phone the customer.",
 }
 
-#: Two receipts about the same text, of which one must be wrong. Receipts are what carriers say, and some lie.
+#: Two receipts about the same text contradict each other: some carriers report wrongly.
 _CONTRADICTED = "Reported delivered, and not delivered as well. Believe the customer."
 
-#: A receipt that matches nothing for so long never will.
+#: A receipt that matched nothing for this time is not looked at again.
 _PARKED_FOR = dt.timedelta(days=4)
 
-#: And after so long nobody looks for it any more: it is of other software on the same account.
+#: After this time it is deleted: it belongs to other software on the same account.
 _ORPHANED_AFTER = dt.timedelta(days=30)
 _AT_ONCE = 1000
 
 
-def apply(receipt: DeliveryReceipt) -> bool:
-    """Move the message that a stored receipt is about. False if it matches nothing yet: then it stays parked.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFacts:
+    """What decides the state of one attempt."""
 
-    It is matched by client-ref, which can come before our own settle, and else by the gateway's message id.
-    """
-    attempt = _attempt_of(receipt)
-    if attempt is None:
-        logger.info("Receipt %s: parked, it matches nothing yet", receipt.pk)
-        return False
-    _note_handed_over(attempt)
-    message = OutboundMessage.objects.locked().get(pk=attempt.message_id)
-    receipt.attempt = attempt
-    receipt.save(update_fields=["attempt"])
-    message.update_state()
-    _say_why(message, receipt)
-    logger.info("Receipt %s: message %s is %s", receipt.pk, message.pk, message.state)
-    if receipt.err_code == OPTED_OUT and receipt.status in LOST:
-        consent.change(
-            message.msisdn,
-            is_opted_out=True,
-            words="receipt: asked not to receive texts",
-            receipt=receipt,
-        )
-        tickets.overtake_by_opt_out(message.msisdn)
-    tickets.raise_for_outbound(message)
-    return True
+    pk: int
+    verdict: str  # the gateway's answer; "" while there is none
+    parts: tuple[str, ...]  # ids of the gateway
+    receipts: tuple[tuple[str, str], ...]  # (id of the gateway, status), this receipt included
 
 
-def apply_or_park(receipt: DeliveryReceipt) -> bool:
-    """Apply a stored receipt; a bug of ours leaves it parked for the next sweep. Database faults are raised."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptContext:
+    """One receipt and everything that decides what it changes. Nothing in it changes."""
+
+    status: str
+    err_code: str
+    attempt: int  # the attempt that the receipt is about
+    attempts: tuple[AttemptFacts, ...]  # of its message, in their order
+    message: int
+    state: MessageState  # of the message
+    reason: str
+    msisdn: str
+    unread: tuple[int, ...] = ()  # notifications of the message that count as never handed over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiptDecision:
+    """What a receipt changes. The effects are written in the order of the locks."""
+
+    states: dict[int, MessageState]  # of the attempts, by id
+    state: MessageState  # of the message
+    reason: str  # why the message did not arrive, for staff
+    opts_out: bool  # the customer asked the carrier for no more of our texts
+
+
+def process_or_park(receipt: DeliveryReceipt) -> bool:
+    """Process a stored receipt. A bug of ours leaves it parked for the next sweep. Database faults are raised."""
     try:
         with transaction.atomic():
-            return apply(receipt)
+            return process(receipt)
     except (OperationalError, InterfaceError, InternalError):
         raise  # the webhook answers 503, and the gateway sends it again
     except Exception:  # a 500 would be sent again for three days, with the same end
         logger.exception("Receipt %s: our software failed on it, so it waits", receipt.pk)
         return False
+
+
+def process(receipt: DeliveryReceipt) -> bool:
+    """Move the message that a stored receipt is about. Return False if it matches nothing yet: it stays parked."""
+    context = load(receipt)
+    if context is None:
+        logger.info("Receipt %s: parked, it matches nothing yet", receipt.pk)
+        return False
+    apply(decide(context), context, receipt)
+    return True
+
+
+def load(receipt: DeliveryReceipt) -> ReceiptContext | None:
+    """Lock the notification and the message that a receipt is about, and read every fact; None if it matches nothing.
+
+    A receipt is matched by its client-ref, which can come before we settled the call, else by the gateway's id.
+    """
+    attempt = _attempt_of(receipt)
+    if attempt is None:
+        return None
+    unread = Notification.objects.filter(
+        outbound_messages=attempt.message_id,
+        outbound_messages__kind=Kind.NOTIFICATION,
+        handed_over_at=None,
+    )
+    unread_keys = tuple(unread.locked().values_list("pk", flat=True))
+    message = OutboundMessage.objects.locked().get(pk=attempt.message_id)
+    attempts = message.attempts.order_by("number").prefetch_related("parts", "receipts")
+    return ReceiptContext(
+        status=receipt.status,
+        err_code=receipt.err_code,
+        attempt=attempt.pk,
+        attempts=tuple(_facts_of(each, attempt, receipt) for each in attempts),
+        message=message.pk,
+        state=MessageState(message.state),
+        reason=message.reason,
+        msisdn=message.msisdn,
+        unread=unread_keys,
+    )
+
+
+def decide(context: ReceiptContext) -> ReceiptDecision:
+    """Decide where the attempts and the message stand, and what staff are told. Pure."""
+    states = {
+        attempt.pk: message_states.attempt_state(attempt.verdict, attempt.parts, attempt.receipts)
+        for attempt in context.attempts
+    }
+    state = message_states.message_state(context.state, list(states.values()))
+    statuses = {status for attempt in context.attempts for _, status in attempt.receipts}
+    is_lost, reason = context.status in LOST, context.reason
+    if state not in LOST:  # an older reason is out of date
+        is_contradicted = state == MessageState.DELIVERED and not statuses.isdisjoint(LOST)
+        reason = _CONTRADICTED if is_contradicted else ""
+    elif is_lost:
+        reason = why_lost(context.err_code)
+    opts_out = is_lost and context.err_code == OPTED_OUT
+    return ReceiptDecision(states=states, state=state, reason=reason, opts_out=opts_out)
+
+
+def apply(decision: ReceiptDecision, context: ReceiptContext, receipt: DeliveryReceipt) -> None:
+    """Write what a receipt changes: notification, message, consent, tickets. The caller holds the locks of `load`."""
+    attempt = SendAttempt.objects.get(pk=context.attempt)
+    if (
+        context.unread
+    ):  # the customer can have read it, though the gateway answered that it was not taken
+        unread = Notification.objects.filter(pk__in=context.unread)
+        unread.update(handed_over_at=attempt.call_started_at)
+    receipt.attempt = attempt
+    receipt.save(update_fields=["attempt"])
+    message = OutboundMessage.objects.get(pk=context.message)
+    for each in message.attempts.all():
+        each.set_state(decision.states[each.pk])
+    message.set_state(decision.state)
+    message.reason = decision.reason
+    message.save(update_fields=["reason"])
+    logger.info("Receipt %s: message %s is %s", receipt.pk, message.pk, message.state)
+    if decision.opts_out:
+        words = "receipt: asked not to receive texts"
+        consent.change(context.msisdn, is_opted_out=True, words=words, receipt=receipt)
+        tickets.overtake_by_opt_out(context.msisdn)
+    tickets.raise_for_outbound(message)
 
 
 def why_lost(err_code: str) -> str:
@@ -100,22 +190,30 @@ def why_lost(err_code: str) -> str:
     return _WHY.get(err_code, unexplained)
 
 
-def _say_why(message: OutboundMessage, receipt: DeliveryReceipt) -> None:
-    """Tell staff why it did not arrive; what was said before we knew is out of date."""
-    if message.state not in LOST:
-        message.reason = _CONTRADICTED if _is_contradicted(message) else ""
-    elif receipt.status in LOST:
-        message.reason = why_lost(receipt.err_code)
-    message.save(update_fields=["reason"])
+def _attempt_of(receipt: DeliveryReceipt) -> SendAttempt | None:
+    attempts = SendAttempt.objects.all()
+    if receipt.client_ref and (attempt := attempts.filter(client_ref=receipt.client_ref).first()):
+        return attempt
+    if not receipt.gateway_message_id:
+        return None
+    return attempts.filter(parts__gateway_message_id=receipt.gateway_message_id).first()
 
 
-def _is_contradicted(message: OutboundMessage) -> bool:
-    said = DeliveryReceipt.objects.filter(attempt__message=message)
-    return message.state == MessageState.DELIVERED and said.filter(status__in=LOST).exists()
+def _facts_of(attempt: SendAttempt, matched: SendAttempt, receipt: DeliveryReceipt) -> AttemptFacts:
+    """Return the facts of an attempt; those of the matched one with this receipt, which is not yet stored with it."""
+    receipts = [(each.gateway_message_id, each.status) for each in attempt.receipts.all()]
+    if attempt == matched:
+        receipts.append((receipt.gateway_message_id, receipt.status))
+    return AttemptFacts(
+        pk=attempt.pk,
+        verdict=attempt.verdict,
+        parts=tuple(part.gateway_message_id for part in attempt.parts.all()),
+        receipts=tuple(receipts),
+    )
 
 
-def apply_parked() -> int:
-    """Match receipts that came before we knew the gateway's message id, or on which our software failed."""
+def process_parked() -> int:
+    """Process receipts that came before we knew the gateway's id, or on which our software failed. Return how many."""
     since = timezone.now() - _PARKED_FOR
     parked = DeliveryReceipt.objects.parked().filter(received_at__gt=since)
     known = parked.filter(
@@ -125,14 +223,14 @@ def apply_parked() -> int:
     count = 0
     for pk in list(known.order_by("pk").values_list("pk", flat=True)[:500]):
         with transaction.atomic():
-            # Only once, whoever else sweeps: a START may have followed an opt-out by receipt.
+            # Locked, so that two sweeps process it once: a START may have followed an opt-out by receipt.
             receipt = DeliveryReceipt.objects.parked().select_for_update().filter(pk=pk).first()
-            count += receipt is not None and apply_or_park(receipt)
+            count += receipt is not None and process_or_park(receipt)
     return count
 
 
 def drop_orphans(*, dry_run: bool = False) -> int:
-    """Delete receipts that have matched nothing for thirty days. Returns how many."""
+    """Delete receipts that have matched nothing for thirty days. Return how many."""
     before = timezone.now() - _ORPHANED_AFTER
     orphans = DeliveryReceipt.objects.parked().filter(received_at__lt=before).order_by("pk")
     if dry_run:
@@ -144,21 +242,3 @@ def drop_orphans(*, dry_run: bool = False) -> int:
     if count:
         logger.info("Receipts of nobody, dropped: %s", count)
     return count
-
-
-def _note_handed_over(attempt: SendAttempt) -> None:
-    """The customer can have read the notification after all, though the gateway's answer said that it was not taken."""
-    Notification.objects.filter(
-        outbound_messages=attempt.message_id,
-        outbound_messages__kind=Kind.NOTIFICATION,
-        handed_over_at=None,
-    ).update(handed_over_at=attempt.call_started_at)
-
-
-def _attempt_of(receipt: DeliveryReceipt) -> SendAttempt | None:
-    attempts = SendAttempt.objects.all()
-    if receipt.client_ref and (attempt := attempts.filter(client_ref=receipt.client_ref).first()):
-        return attempt
-    if not receipt.gateway_message_id:
-        return None
-    return attempts.filter(parts__gateway_message_id=receipt.gateway_message_id).first()

@@ -72,7 +72,7 @@ def deliver(message):
                 client_ref=attempt.client_ref,
                 gateway_message_id=part.gateway_message_id,
             )
-            assert delivery_receipts.apply(receipt)
+            assert delivery_receipts.process(receipt)
 
 
 @pytest.fixture

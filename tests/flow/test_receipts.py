@@ -145,7 +145,7 @@ def test_a_receipt_without_client_ref_that_comes_before_our_settle_is_parked_and
     assert state_of(message) == MessageState.SUBMITTED
     sweep()
     assert state_of(message) == MessageState.DELIVERED
-    assert delivery_receipts.apply_parked() == 0
+    assert delivery_receipts.process_parked() == 0
 
 
 def test_a_receipt_tells_what_became_of_an_unknown_outcome(network, queued, drain, report):
@@ -288,14 +288,14 @@ def test_receipts_of_nobody_are_dropped_after_thirty_days(sent, report):
 def test_a_bug_of_ours_keeps_the_receipt_for_the_next_sweep(sent, report, monkeypatch, caplog):
     """A 500 would have Vonage repeat it for three days, and then it would be lost."""
 
-    def fails(self):
+    def fails(context):
         raise ZeroDivisionError
 
     _, post = sent()
     with monkeypatch.context() as broken:
-        broken.setattr(OutboundMessage, "update_state", fails)
+        broken.setattr(delivery_receipts, "decide", fails)
         receipt = report(post, "delivered")
     assert receipt.attempt is None
     assert [record.levelname for record in caplog.records].count("ERROR") == 1
-    assert delivery_receipts.apply_parked() == 1
+    assert delivery_receipts.process_parked() == 1
     assert OutboundMessage.objects.get().state == MessageState.DELIVERED

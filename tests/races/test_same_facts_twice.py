@@ -50,7 +50,7 @@ def test_a_parked_receipt_is_applied_by_one_of_many_sweeps(round_):
     DeliveryReceiptFactory.create(
         attempt=None, client_ref="", gateway_message_id=part.gateway_message_id
     )
-    assert sorted(at_once(*[delivery_receipts.apply_parked] * MANY)) == [0] * (MANY - 1) + [1]
+    assert sorted(at_once(*[delivery_receipts.process_parked] * MANY)) == [0] * (MANY - 1) + [1]
 
 
 @pytest.mark.parametrize("round_", ROUNDS)

@@ -112,5 +112,5 @@ def delivery_receipt(request: HttpRequest, token: str | None = None) -> HttpResp
     with in_time(request), transaction.atomic():
         receipt = DeliveryReceipt.objects.store(value)
         if receipt is not None:
-            delivery_receipts.apply_or_park(receipt)
+            delivery_receipts.process_or_park(receipt)
     return HttpResponse()

@@ -159,7 +159,7 @@ class Past:
         fields = row.raw | {"client-ref": self.refs[row.client_ref]}
         stored = DeliveryReceipt.objects.store(parse_receipt(fields))
         assert stored is not None
-        delivery_receipts.apply(stored)
+        delivery_receipts.process(stored)
 
     def reply(self):
         row = next(self.left["replies"])
