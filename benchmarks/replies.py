@@ -9,6 +9,7 @@ as it can over 24 connections, which are more than the web has threads. No sende
 import argparse
 import http.client
 import json
+import math
 import statistics
 import sys
 import threading
@@ -35,16 +36,16 @@ def main() -> int:
     if options.database is None:
         return on_each("replies", "--replies", str(options.replies))
     with Environment(options.database, seed=1) as environment, environment.web() as web:
-        warm, *replies = _replies(environment, options.replies + 1)
+        warm, *replies = reply_bodies(environment, options.replies + 1)
         print(f"\n{options.database}: {options.replies} of each, over {_CONNECTIONS} connections")
-        _post(web, [warm] * 2 * _CONNECTIONS)  # warms up each thread of the web
+        post(web, [warm] * 2 * _CONNECTIONS)  # warms up each thread of the web
         probe = _measure("a probe, without a query", web, ["{}"] * options.replies)
         _measure("a reply, which chooses a slot", web, replies, probe)
         _measure("the same reply once more", web, replies, probe)
     return 0
 
 
-def _replies(environment: Environment, count: int) -> list[str]:
+def reply_bodies(environment: Environment, count: int) -> list[str]:
     """Return the bodies of so many requests, each from a customer who was notified."""
     customers = create_customers(count)
     digits = (environment.random.choice(list(customer.slots)) for customer in customers)
@@ -57,7 +58,7 @@ def _replies(environment: Environment, count: int) -> list[str]:
 def _measure(name: str, web: WebProcess, bodies: list[str], probe: float = 0) -> float:
     """Post and print the figures; returns the web's CPU milliseconds for each request."""
     before, began = web.cpu_seconds(), time.monotonic()
-    answers = _post(web, bodies)
+    answers = post(web, bodies)
     took, cpu = time.monotonic() - began, 1000 * (web.cpu_seconds() - before) / len(bodies)
     assert len(answers) == len(bodies)
     seconds = [second for _, second in answers]
@@ -68,24 +69,32 @@ def _measure(name: str, web: WebProcess, bodies: list[str], probe: float = 0) ->
     return cpu
 
 
-def _post(web: WebProcess, bodies: list[str]) -> list[tuple[int, float]]:
-    """Post the bodies; returns for each the status and the wall seconds."""
+def post(
+    web: WebProcess, bodies: list[str], rate: float = math.inf, seconds: float = math.inf
+) -> list[tuple[int, float]]:
+    """Post the bodies, `rate` a second at most; returns the status and the wall seconds of each.
+
+    Bodies that are left after so many seconds are not posted.
+    """
     host = urlsplit(web.base_url).netloc
-    waiting, answers = deque(bodies), list[tuple[int, float]]()
+    started_at, answers = time.monotonic(), list[tuple[int, float]]()
+    waiting = deque((started_at + number / rate, body) for number, body in enumerate(bodies))
 
     def post_some() -> None:
         connection = http.client.HTTPConnection(host, timeout=60)
-        while True:
+        while time.monotonic() < started_at + seconds:
             try:
-                body = waiting.popleft()
+                due_at, body = waiting.popleft()
             except IndexError:
-                return connection.close()
+                break
+            time.sleep(max(0.0, due_at - time.monotonic()))
             began = time.monotonic()
             headers = {"Content-Type": "application/json"}
             connection.request("POST", "/webhooks/inbound-sms", body, headers)
             response = connection.getresponse()
             response.read()
             answers.append((response.status, time.monotonic() - began))
+        connection.close()
 
     threads = [threading.Thread(target=post_some) for _ in range(_CONNECTIONS)]
     for thread in threads:
