@@ -1,4 +1,4 @@
-"""The web server that ships: waitress, made to outlive slow clients and to finish what it has begun."""
+"""The web server that ships: waitress, with limits for slow clients and an orderly stop."""
 
 import socket
 import time
@@ -13,22 +13,22 @@ from bookings.web.webhooks.deadline import ARRIVED_AT
 
 MAX_BODY = 10 * 1024 * 1024  # a manifest's; the webhooks set their own, smaller one
 MAX_HEADER = 32 * 1024  # a webhook by GET is in its first line
-# A client may take SLOW_SECONDS, and a second more for each BYTES_PER_SECOND that it really moves:
-# 10 MB pass over the slowest line, and a byte now and then does not hold a socket for ever.
+# A client may take SLOW_SECONDS, and a second more for each BYTES_PER_SECOND that it transfers. Why: a manifest of
+# 10 MB must pass over a slow line, and a client that sends a byte now and then must not hold a socket for ever.
 SLOW_SECONDS = 20
 BYTES_PER_SECOND = 4 * 1024
-# To end takes at most FINISH_SECONDS, and no longer than it is QUIET_SECONDS since anybody moved a byte: a
-# connection that was just taken up has its request still on the wire.
+# A stop takes at most FINISH_SECONDS, and ends when no client has sent a byte for QUIET_SECONDS. Why: the request of a
+# connection that was accepted just before is still on its way.
 FINISH_SECONDS = 8
 QUIET_SECONDS = 1
 LOOK_EVERY = 0.5
 
 
 def create_server(application: Any, listener: socket.socket, **adjustments: Any) -> "Server":
-    """The server at a socket that listens; `adjustments` are waitress's own, on top of ours.
+    """Return the server at a socket that listens; `adjustments` are waitress's own and override ours.
 
-    Their meaning: docs.pylonsproject.org/projects/waitress/en/stable/arguments.html. With these,
-    1,500 half requests leave the others their answers.
+    Their meaning: docs.pylonsproject.org/projects/waitress/en/stable/arguments.html. With ours, other requests are
+    answered while 1,500 clients have sent half a request.
     """
     ours: dict[str, Any] = {
         "threads": 16,
@@ -46,7 +46,7 @@ def create_server(application: Any, listener: socket.socket, **adjustments: Any)
 
 
 class RequestParser(HTTPRequestParser):
-    """What cannot be read is the client's fault: 400, and never 501 or a broken connection."""
+    """Answers a request that it cannot read with 400, and never with 501 or a broken connection."""
 
     arrived_at = 0.0
 
@@ -61,14 +61,14 @@ class RequestParser(HTTPRequestParser):
             super().parse_header(header_plus)
         except (TransferEncodingNotImplemented, ValueError) as error:
             raise ParsingError("Unreadable") from error
-        # Where the body ends must not be a matter of opinion (RFC 9112, section 6.1).
+        # A proxy in front of us must see the same end of the body (RFC 9112, section 6.1).
         two_lengths = self.chunked and "CONTENT_LENGTH" in self.headers
         if two_lengths or "TRANSFER_ENCODING" in self.headers:  # waitress takes it out of HTTP/1.1
             raise ParsingError("Unclear where the body ends")
 
 
 class Task(WSGITask):
-    """Tells the application when its request had arrived: since then it may have waited for a thread."""
+    """Tells the application when its request arrived: it may have waited for a thread since then."""
 
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
@@ -76,7 +76,7 @@ class Task(WSGITask):
 
 
 class Channel(HTTPChannel):
-    """A connection that counts the bytes it has moved since its last answer was ready."""
+    """A connection that counts the bytes transferred since its last answer was ready."""
 
     parser_class = RequestParser
     task_class = Task
@@ -101,18 +101,18 @@ class Channel(HTTPChannel):
         self.moved, self.ready_at = 0, time.time()
 
     def is_too_slow(self, now: float) -> bool:
-        """Whether its request takes too long to arrive, or its answer to be read."""
+        """Return True if the request takes too long to arrive, or the client too long to read the answer."""
         allowed = SLOW_SECONDS + self.moved / BYTES_PER_SECOND
         return not self.requests and now - self.ready_at > allowed
 
     def is_busy(self, now: float) -> bool:
-        """Whether it would be missed: it has something to do, or had a moment ago."""
+        """Return True if there is a request or an answer on this connection, or was QUIET_SECONDS ago."""
         recent = now - self.last_activity < QUIET_SECONDS
         return bool(self.requests or self.total_outbufs_len or recent)
 
 
 class Server(TcpWSGIServer):
-    """waitress, with an end to slow requests and to itself."""
+    """waitress, with a limit for slow requests and an orderly stop."""
 
     channel_class = Channel
     finish_by: float | None = None
@@ -134,6 +134,7 @@ class Server(TcpWSGIServer):
         self.pull_trigger()
 
     def run(self) -> None:
+        """Answer requests until `stop` is called."""
         while not self._is_finished(time.time()):
             self.asyncore.loop(LOOK_EVERY, self.adj.asyncore_use_poll, self._map, count=1)
         self.task_dispatcher.shutdown(timeout=1)

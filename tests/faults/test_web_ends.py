@@ -1,4 +1,4 @@
-"""The web is told to end while replies come in: what it has begun it finishes."""
+"""The web server is stopped or restarted while replies come in."""
 
 import signal
 import socket
@@ -19,12 +19,12 @@ from tests.processes import SECRET, VIRTUAL_NUMBER, environment, running, wait_f
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-CALLERS = 24  # more than the web has threads: some wait in its queue, some have only just come
+CALLERS = 24  # more than the web has threads, so that some requests wait in its queue
 
 
 @pytest.fixture
 def listener():
-    """The socket of the web server, which stays open between two of them, as a process manager keeps it."""
+    """The listening socket, which stays open between two web servers, as systemd keeps it."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         yield listener
 
@@ -55,7 +55,7 @@ def base_url(listener):
 
 
 class Traffic:
-    """Replies from many at once; each message id with the status that it got, None for a connection that broke."""
+    """Replies from many clients; `answers` maps message ids to statuses, None for a broken connection."""
 
     def __init__(self, base_url):
         self.base_url = base_url
@@ -82,7 +82,7 @@ class Traffic:
                 return
 
     def _post(self, message_id):
-        """As Vonage does it: who answers 503, or not at all, is asked again."""
+        """Post as Vonage does: again after a 503 and after no answer."""
         customer = {"msisdn": str(next(self._numbers)), "to": VIRTUAL_NUMBER, "text": "2"}
         status = 503
         while status == 503:
@@ -97,7 +97,7 @@ class Traffic:
         return status
 
     def wait_for_more(self):
-        """Until there are about two more answers for each."""
+        """Wait for about two more answers for each client."""
         before = len(self.answers)
         wait_for(lambda: len(self.answers) > before + 2 * CALLERS, seconds=40)
 
@@ -109,7 +109,7 @@ def stored():
     return set(InboundMessage.objects.values_list("gateway_message_id", flat=True))
 
 
-def test_web_that_is_restarted_at_its_socket_answers_everybody_with_200(start_web, base_url):
+def test_restart_at_the_same_socket_answers_every_request_with_200(start_web, base_url):
     old, traffic = start_web(), Traffic(base_url)
     with traffic.flowing():
         traffic.wait_for_more()
@@ -122,11 +122,11 @@ def test_web_that_is_restarted_at_its_socket_answers_everybody_with_200(start_we
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_web_that_is_stopped_finishes_what_it_has_begun_and_begins_nothing_more(
+def test_stopped_web_server_finishes_requests_in_flight_and_accepts_no_more(
     start_web, listener, base_url, number
 ):
     web, traffic = start_web(), Traffic(base_url)
-    listener.close()  # the web server's own is the last: who connects when it has ended is refused
+    listener.close()  # so that clients are refused once the web server has closed its own
     with traffic.flowing():
         traffic.wait_for_more()
         web.send_signal(number)

@@ -1,4 +1,4 @@
-"""The sender that runs for days: what it looks at between two rounds, and what makes it stop sending."""
+"""The worker between two rounds: clocks, restored backups, failures and restarts."""
 
 import datetime as dt
 import logging
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def sender(network):
-    """A sender of one thread; `round` lets it go once round, `look` lets it sweep before."""
+    """A sender with one thread; `round` runs one round, `look` one with a sweep before."""
     with SteppedWorker() as stepped:
         yield stepped
 
@@ -59,7 +59,7 @@ def errors(caplog):
 
 
 @pytest.mark.parametrize("seconds", [40, -40])
-def test_a_sender_whose_clock_is_wrong_sends_nothing_until_it_is_right_again(
+def test_sender_with_wrong_clock_sends_nothing_until_it_is_corrected(
     network, queued, sender, time_machine, caplog, seconds
 ):
     right = database_now()
@@ -79,16 +79,14 @@ def test_a_sender_whose_clock_is_wrong_sends_nothing_until_it_is_right_again(
     assert len(errors(caplog)) == 1
 
 
-def test_a_small_difference_of_the_clocks_does_no_harm(network, queued, sender, time_machine):
+def test_small_clock_difference_does_not_stop_the_sender(network, queued, sender, time_machine):
     message = queued()
     time_machine.move_to(database_now() + dt.timedelta(seconds=15))
     sender.look()
     assert state_of(message) == MessageState.SUBMITTED
 
 
-def test_a_database_that_comes_back_as_an_old_backup_is_looked_at_before_anything_is_sent(
-    network, queued, sender
-):
+def test_texts_of_a_restored_old_backup_are_held_before_anything_is_sent(network, queued, sender):
     def refuse(execute, sql, params, many, context):
         raise OperationalError("the database is being restored")
 

@@ -65,10 +65,10 @@ def test_server_started_by_nohup_outlives_its_terminal():
 
 
 def test_server_answers_at_an_inherited_socket(listener):
-    """A process manager that keeps the socket (systemd's .socket) turns nobody away while it restarts us."""
+    """systemd keeps such a socket open, so that no client is refused during a restart."""
     host, port = listener.getsockname()
     with serve("--socket", str(listener.fileno()), pass_fds=[listener.fileno()]):
-        assert answers(f"http://{host}:{port}")  # who connects before it is there waits
+        assert answers(f"http://{host}:{port}")  # a client that connects earlier waits
 
 
 def test_named_port_that_is_taken_is_refused(listener):

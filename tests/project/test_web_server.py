@@ -1,4 +1,4 @@
-"""The web server that ships, over real sockets: patient with slow lines, and not for ever."""
+"""The web server that ships, over real sockets: slow clients, unreadable requests, arrival times."""
 
 import socket
 import threading
@@ -18,7 +18,7 @@ LONG = 16 * 1024 * 1024  # more than the kernel takes off the server's hands
 
 @pytest.fixture
 def address(monkeypatch):
-    """A server that thinks a second long. It answers with the length of the body, or with LONG bytes."""
+    """A server that allows a request one second; it answers with the body's length, or with LONG bytes."""
     monkeypatch.setattr(web_server, "SLOW_SECONDS", 1)
     listener = socket.create_server(("127.0.0.1", 0))
     server = web_server.create_server(_echo, listener, cleanup_interval=1)
@@ -45,14 +45,14 @@ def connected(address):
 
 
 def ask(address, request):
-    """What comes back, until the server closes."""
+    """Return all bytes of the answer."""
     with connected(address) as client:
         client.sendall(request)
         return b"".join(iter(lambda: client.recv(65536), b""))
 
 
 def drip(client, start, drop):
-    """Send `start`, then `drop` again and again, until the server hangs up."""
+    """Send `start`, then `drop` repeatedly, until the server disconnects."""
     client.settimeout(0.1)
     client.sendall(start)
     deadline = time.monotonic() + 20
@@ -77,13 +77,13 @@ def drip(client, start, drop):
         pytest.param(b"", b"\r\n\r\n", id="nothing at all"),
     ],
 )
-def test_who_drips_is_hung_up_on(address, start, drop):
+def test_slow_client_is_disconnected(address, start, drop):
     """Row 26 of the catalogue."""
     with connected(address) as client:
         drip(client, start, drop)
 
 
-def test_a_slow_line_that_moves_is_waited_for(address):
+def test_slow_upload_that_goes_on_is_accepted(address):
     piece, pieces = b"x" * 4096, 20
     with connected(address) as client:
         client.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % (len(piece) * pieces))
@@ -93,7 +93,7 @@ def test_a_slow_line_that_moves_is_waited_for(address):
         assert client.recv(1000).endswith(b"\r\n\r\n%d" % (len(piece) * pieces))
 
 
-def test_a_long_answer_is_read_to_its_end_over_a_slow_line(address):
+def test_slow_download_that_goes_on_is_completed(address):
     with connected(address) as client:
         client.sendall(b"GET /long HTTP/1.0\r\nHost: localhost\r\n\r\n")
         read = 0
@@ -103,7 +103,7 @@ def test_a_long_answer_is_read_to_its_end_over_a_slow_line(address):
     assert read > LONG
 
 
-def test_a_connection_may_be_used_for_many_requests(address):
+def test_connection_serves_many_requests(address):
     host, port = address
     with closing(HTTPConnection(host, port, timeout=20)) as client:
         client.connect()
@@ -115,7 +115,7 @@ def test_a_connection_may_be_used_for_many_requests(address):
         assert client.sock is the_same
 
 
-def test_a_chunked_body_arrives_whole(address):
+def test_chunked_body_arrives_complete(address):
     """Row 96 of the catalogue."""
     chunks = b"5\r\nhello\r\n7;last=yes\r\n, world\r\n0\r\n\r\n"
     answer = ask(address, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
@@ -129,18 +129,18 @@ def test_a_chunked_body_arrives_whole(address):
         pytest.param(b"Content-Length: 5\r\nContent-Length: 6", id="two lengths"),
         pytest.param(b"Content-Length: -5", id="a negative length"),
         pytest.param(b"Content-Length: " + b"9" * 5000, id="a length of 5,000 digits"),
-        pytest.param(b"Transfer-Encoding: gzip", id="a coding that nobody knows"),
+        pytest.param(b"Transfer-Encoding: gzip", id="an unknown coding"),
         pytest.param(b"Transfer-Encoding", id="no header"),
     ],
 )
-def test_a_body_without_a_clear_end_is_refused(address, header):
+def test_body_of_unclear_length_is_rejected(address, header):
     """Row 25 of the catalogue."""
     answer = ask(address, HEAD + header + b"\r\n\r\n0\r\n\r\n")
     assert answer.split()[1] == b"400"
 
 
-def test_chunks_in_http_1_0_are_refused(address):
-    """Their body would be read as empty, and the empty request answered with 200: a reply lost."""
+def test_chunked_body_in_http_1_0_is_rejected(address):
+    """Otherwise the body would be read as empty and the request answered with 200, so that a reply would be lost."""
     request = b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
     assert ask(address, request).split()[1] == b"400"
 
@@ -152,12 +152,12 @@ def test_chunks_in_http_1_0_are_refused(address):
         pytest.param(HEAD + b"Content-Length: 99999999\r\n\r\n", b"413", id="body"),
     ],
 )
-def test_what_is_too_big_is_refused_before_it_is_read(address, request_, status):
+def test_request_that_is_too_big_is_rejected_before_it_is_read(address, request_, status):
     """Row 16 of the catalogue."""
     assert ask(address, request_).split()[1] == status
 
 
-def test_the_application_is_told_when_a_request_arrived_that_had_to_wait():
+def test_application_learns_when_a_request_arrived_that_waited_for_a_thread():
     told, has_begun, may_go_on = [], threading.Event(), threading.Event()
 
     def application(environ, start_response):
