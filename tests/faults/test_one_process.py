@@ -46,6 +46,19 @@ def fail(server, now):
     raise ZeroDivisionError("a bug of ours")
 serve.web_server.Server.maintenance = fail
 """
+TELL_LIMITS = """
+from django.db import connection
+def limit():
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        return cursor.fetchone()[0]
+def tell(most):
+    worker.claim = claim
+    print("limit of the sender:", limit(), flush=True)
+    return claim(most)
+claim, worker.claim = worker.claim, tell
+serve.web_server.Server.maintenance = lambda self, now: print("limit of the web:", limit(), flush=True)
+"""
 
 
 class Running:
@@ -220,3 +233,10 @@ def test_last_receipts_of_the_simulator_arrive_before_the_end(start, queued):
     running.process.terminate()
     assert running.process.wait(15) == 0
     assert state_of(message) == MessageState.DELIVERED
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no such limits")
+def test_time_limits_are_for_the_web_and_not_for_the_sender(start):
+    running = start(TELL_LIMITS)
+    assert running.wait_for_text(r"limit of the web: (\w+)") == "4s"
+    assert running.wait_for_text(r"limit of the sender: (\w+)") == "0"
