@@ -24,8 +24,9 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 def port(process_env, tmp_path) -> Iterator[int]:
     log = tmp_path / "web.log"
     with running("serve", "--no-sender", "--port", "0", env=process_env, log=log):
-        wait_for(lambda: re.search(rb"127\.0\.0\.1:(\d+)/", log.read_bytes()))
-        (number,) = re.findall(rb"http://127\.0\.0\.1:(\d+)/ \(", log.read_bytes())
+        address = rb"Open http://127\.0\.0\.1:(\d+)/"
+        wait_for(lambda: re.search(address, log.read_bytes()))
+        (number,) = re.findall(address, log.read_bytes())
         yield int(number)
 
 
