@@ -18,7 +18,7 @@ from bookings import outbox
 from bookings.customers import consent
 from bookings.dispatch import bookings as dispatch
 from bookings.dispatch.bookings import News
-from bookings.language import messages
+from bookings.language import encoding
 from bookings.models import (
     ActKind,
     Booking,
@@ -270,7 +270,7 @@ def _booking_of(option: SlotOption, ticket: Ticket) -> Booking:
 def _why_not_said(words: str) -> str:
     if not words.strip():
         return "Write something first."
-    parts = messages.count_parts(compose(words))
+    parts = encoding.count_parts(compose(words))
     if parts > MOST_PARTS:
         return f"This takes {parts} SMS, and an answer may take {MOST_PARTS}: make it shorter."
     return ""

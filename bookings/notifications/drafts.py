@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.utils import timezone
 
-from bookings.language import messages
+from bookings.language import encoding, messages
 from bookings.models import Booking, Consent, Slot
 from bookings.outbox import claiming
 from bookings.outbox.recipients import why_not_texted
@@ -42,11 +42,11 @@ class Plan:
 
     @property
     def parts(self) -> int:
-        return messages.count_parts(self.text)
+        return encoding.count_parts(self.text)
 
     @property
     def is_unicode(self) -> bool:
-        return not messages.is_gsm7(self.text)
+        return not encoding.is_gsm7(self.text)
 
 
 def plan(
@@ -91,7 +91,7 @@ def word(
         booking=booking,
         sender=sender,
         options=planned,
-        text=messages.plain(text) if is_plain else text,
+        text=encoding.plain(text) if is_plain else text,
         closes_at=closes_at,
         valid_until=min(ends),
     )

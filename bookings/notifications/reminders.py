@@ -6,7 +6,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from bookings import outbox
-from bookings.language import messages
+from bookings.language import encoding, messages
 from bookings.models import (
     ActKind,
     BatchState,
@@ -106,8 +106,8 @@ def _text(notification: Notification, left: list[SlotOption]) -> str:
     for listed in (messages.options_text, messages.digits_text):
         text = _worded(notification, listed(left, notification.booking.language))
         if entry is not None and entry.batch.is_plain:
-            text = messages.plain(text)
-        if messages.count_parts(text) <= _MOST_PARTS:
+            text = encoding.plain(text)
+        if encoding.count_parts(text) <= _MOST_PARTS:
             break
     return text
 

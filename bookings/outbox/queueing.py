@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from bookings.language.messages import count_parts
+from bookings.language.encoding import count_parts
 from bookings.models import Booking, InboundMessage, Kind, Notification, OutboundMessage
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from bookings.gateways import OutgoingSMS, SendResult, SMSGateway, Verdict
-from bookings.language.messages import is_gsm7
+from bookings.language.encoding import is_gsm7
 from bookings.models import Kind, OutboundMessage, SendAttempt
 from bookings.models.fields import country_of
 from bookings.outbox import spending

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from django.utils import timezone
 
 from bookings import outbox
-from bookings.language import messages
+from bookings.language import encoding, messages
 from bookings.models import (
     Booking,
     Kind,
@@ -108,7 +108,7 @@ def _write_anew(message: OutboundMessage, customer: Customer, now: dt.datetime) 
         return
     OutboundMessage.objects.filter(pk=message.pk).update(
         text=text,
-        parts=messages.count_parts(text),
+        parts=encoding.count_parts(text),
         booking=about.booking,
         notification=about.notification,
         valid_until=valid_until,
@@ -140,7 +140,7 @@ def _text(
         is_past=booked.ends_at <= now,
     )
     text = write(open_options=lambda: _open_notifications(customer, messages.options_text))
-    if messages.count_parts(text) <= _MOST_PARTS:
+    if encoding.count_parts(text) <= _MOST_PARTS:
         return text
     return write(open_options=lambda: _open_notifications(customer, messages.digits_text))
 

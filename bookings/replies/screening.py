@@ -3,7 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from bookings.language import messages
+from bookings.language import encoding
 from bookings.replies.context import EarlierText, ReplyContext
 
 #: Texts of one number in an hour that are read. STOP and START are read beyond them, too.
@@ -12,10 +12,6 @@ _HOUR = dt.timedelta(hours=1)
 
 #: The next piece of a text that came in pieces without part fields arrives within this time.
 _NEXT_PIECE_WITHIN = dt.timedelta(seconds=60)
-
-#: The length of a full SMS, alone and as a part: in GSM-7 septets, and in UCS-2 units.
-_FULL_GSM7, _FULL_UCS2 = (160, 153), (70, 67)
-
 
 #: The names of the rules, as they are stored with the text.
 TOO_MANY, LONGER = "too many texts", "end of a longer text"
@@ -70,8 +66,7 @@ def _longer_text(context: ReplyContext) -> Doubt | None:
 def _is_cut(before: EarlierText, context: ReplyContext) -> bool:
     """Return True if a text fills an SMS so that the first character of the next text had no room left."""
     after = context.text
-    is_unicode = context.type == "unicode" or not messages.is_gsm7(before.text + after)
-    length = messages.measure(before.text, is_unicode=is_unicode)
-    more = messages.measure(after[:1], is_unicode=is_unicode)
-    full = _FULL_UCS2 if is_unicode else _FULL_GSM7
-    return any(limit - more < length <= limit for limit in full)
+    is_unicode = context.type == "unicode" or not encoding.is_gsm7(before.text + after)
+    length = encoding.measure(before.text, is_unicode=is_unicode)
+    more = encoding.measure(after[:1], is_unicode=is_unicode)
+    return any(limit - more < length <= limit for limit in encoding.FULL[is_unicode])

@@ -6,7 +6,7 @@ import pytest
 
 from bookings.dispatch import bookings as dispatch
 from bookings.dispatch import ticket_actions
-from bookings.language.messages import count_parts
+from bookings.language.encoding import count_parts
 from bookings.models import Booking, Kind, MessageState, Notification, OutboundMessage, TicketKind
 from bookings.notifications import batches
 from bookings.notifications.reminders import remind

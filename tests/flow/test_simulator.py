@@ -280,6 +280,15 @@ def test_a_posted_receipt_looks_like_vonages(listener, settings):
     assert is_signed(receipt, settings.VONAGE_SIGNATURE_SECRETS, settings.VONAGE_SIGNATURE_METHOD)
 
 
+@pytest.mark.parametrize(("text", "parts"), [("a" * 159 + "€", 2), ("a" * 160, 1)])
+def test_simulator_counts_the_parts_that_vonage_bills(listener, settings, text, parts):
+    settings.SIMULATOR_BASE_URL = listener.url
+    carrier = SimulatorGateway()
+    result = carrier.send(sms(text))
+    carrier.close()
+    assert len(result.parts) == parts
+
+
 def test_a_late_reply_comes_later(asked, web, monkeypatch):
     monkeypatch.setattr(network, "LATE_REPLY_AFTER", 2)
     web.post(f"/simulator/{MSISDN}/switches", {"replies_late": "on"})

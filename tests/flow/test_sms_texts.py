@@ -8,7 +8,7 @@ import time_machine
 from django.conf import settings as django_settings
 
 from bookings.dispatch import bookings as dispatch
-from bookings.language import messages
+from bookings.language import encoding
 from bookings.models import InboundMessage, Notification, Outcome, Place
 from bookings.notifications.asking import notify, plan
 from bookings.replies.acknowledgements import Answer
@@ -141,7 +141,7 @@ def test_an_answer_that_names_another_open_notification_fits_two_parts(
 def test_the_notification_fits_two_parts(booking, asked):
     text = asked.outbound_messages.get().text
     assert_is_ours(text)
-    assert messages.count_parts(text) <= 2, f"{len(text)}: {text}"
+    assert encoding.count_parts(text) <= 2, f"{len(text)}: {text}"
 
 
 def test_a_plain_notice_fits_two_parts(booking, drain):
@@ -158,7 +158,7 @@ def test_a_plain_notice_fits_two_parts(booking, drain):
 def assert_is_ours(text: str) -> None:
     assert text.startswith(f"{COMPANY}: ")
     assert REFERENCE in text
-    assert messages.is_gsm7(text), messages.costly_characters(text)
+    assert encoding.is_gsm7(text), encoding.costly_characters(text)
     assert "  " not in text
 
 

@@ -8,7 +8,7 @@ from django.db import transaction
 from bookings.customers import consent
 from bookings.dispatch import bookings as dispatch
 from bookings.dispatch.bookings import CannotTell
-from bookings.language import messages
+from bookings.language import encoding
 from bookings.models import ActKind, Kind, MessageState, OutboundMessage, StaffAct
 from tests.factories import BookingFactory, NotificationFactory, SlotFactory, UserFactory
 from tests.flow.clock import clock_at
@@ -47,7 +47,7 @@ def test_a_moved_delivery_is_told_with_its_new_day_and_window(booking, later):
         f" Thu 26 Nov {later.window}. Questions: +44 20 7946 0000"
     )
     assert (message.kind, message.user, message.msisdn) == (Kind.TOLD, user, booking.msisdn)
-    assert messages.count_parts(message.text) == 1
+    assert encoding.count_parts(message.text) == 1
 
 
 def test_a_cancelled_delivery_is_told_to_be_off(booking):
@@ -55,7 +55,7 @@ def test_a_cancelled_delivery_is_told_to_be_off(booking):
     text = dispatch.tell(booking).text
     assert "parcel AB12, planned for Tue 24 Nov" in text
     assert "is cancelled and will not come" in text
-    assert messages.count_parts(text) == 1
+    assert encoding.count_parts(text) == 1
 
 
 def test_the_last_text_tells_the_truth(booking, later):

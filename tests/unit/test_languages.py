@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bookings.language import messages, tokens
+from bookings.language import encoding, messages, tokens
 from bookings.replies.parser import (
     Cancel,
     Choice,
@@ -235,7 +235,7 @@ def test_no_negation_lets_a_digit_through(language, negation):
 def test_every_printed_date_can_be_written_back_and_is_gsm7(language):
     for date in DAYS:
         printed = messages.day(date, language)
-        assert messages.is_gsm7(printed), printed
+        assert encoding.is_gsm7(printed), printed
         expected = Printed(day=date.day, month=date.month, weekday=date.weekday())
         assert parse_reply(printed, language) == expected, printed
         assert parse_reply(f"2 ({printed})", language) == Choice(2, expected), printed

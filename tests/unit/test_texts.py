@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from bookings.admin.shared.columns import show_day
-from bookings.language import messages
+from bookings.language import encoding, messages
 from bookings.models import ClosedDay, Place, Slot
 
 BASIC = (
@@ -17,20 +17,20 @@ EXTENDED = "^{}\\[~]|€"
 
 @pytest.mark.parametrize("char", BASIC + EXTENDED)
 def test_every_character_of_the_alphabet_is_gsm_7(char):
-    assert messages.is_gsm7(char)
-    assert messages.costly_characters(char) == []
+    assert encoding.is_gsm7(char)
+    assert encoding.costly_characters(char) == []
 
 
 @pytest.mark.parametrize(
     "char", ["\u2019", "\u201c", "\u2013", "…", "ç", "á", "ł", "`", "\t", "\u00a0", "🚚"]
 )
 def test_any_other_character_makes_the_whole_text_unicode(char):
-    assert not messages.is_gsm7(f"Parcel {char}")
+    assert not encoding.is_gsm7(f"Parcel {char}")
 
 
 def test_costly_characters_are_named_once_in_their_order():
     text = "It\u2019s \u201cready\u201d: it\u2019s €5"
-    assert messages.costly_characters(text) == ["\u2019", "\u201c", "\u201d"]
+    assert encoding.costly_characters(text) == ["\u2019", "\u201c", "\u201d"]
 
 
 PARTS = {
@@ -59,7 +59,7 @@ PARTS = {
 
 @pytest.mark.parametrize(("text", "parts"), PARTS.values(), ids=PARTS)
 def test_the_parts_of_an_sms(text, parts):
-    assert messages.count_parts(text) == parts
+    assert encoding.count_parts(text) == parts
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from bookings.admin.shared.pages import OwnPages
 from bookings.admin.shared.row_versions import changed_since, seen_words
 from bookings.dispatch import ticket_actions
 from bookings.dispatch.ticket_actions import CannotAct
-from bookings.language import messages as texts
+from bookings.language import encoding
 from bookings.models import (
     Booking,
     Notification,
@@ -205,12 +205,12 @@ def _cost(words: str, msisdn: str) -> dict[str, Any]:
     if not words.strip():
         return {"answer": ""}
     text = ticket_actions.compose(words)
-    parts = texts.count_parts(text)
+    parts = encoding.count_parts(text)
     return {
         "answer": text,
         "parts": parts,
         "cost": spending.estimate(parts, msisdn),
-        "costly": texts.costly_characters(text),
+        "costly": encoding.costly_characters(text),
         "is_too_long": parts > ticket_actions.MOST_PARTS,
         "most_parts": ticket_actions.MOST_PARTS,
     }

@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from bookings.customers.tickets import NO_RECEIPT_AFTER
 from bookings.gateways import Verdict
-from bookings.language import messages
+from bookings.language import encoding
 from bookings.management.demo.ledger import Ledger, Sent, settle
 from bookings.models import (
     Booking,
@@ -244,7 +244,7 @@ class Company:
             msisdn=msisdn,
             sender=self.sender,
             text=text,
-            parts=messages.count_parts(text),
+            parts=encoding.count_parts(text),
             booking=booking,
             notification=notification,
             in_reply_to=in_reply_to,

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from bookings.language import messages
+from bookings.language import encoding
 from bookings.models import BatchEntry, Booking, Consent, Notification
 from bookings.models.fields import country_of
 from bookings.notifications import drafts
@@ -170,7 +170,7 @@ class _Wording:
     def measure(self, booking: Booking, first: int | None) -> _Measured:
         """How long its text is; `first` is the first digit, or None for a notice."""
         reference = booking.reference
-        length = len(reference) if messages.is_gsm7(reference) else reference
+        length = len(reference) if encoding.is_gsm7(reference) else reference
         kind = (booking.slot_id, booking.language, first, length)
         if kind not in self._measured:
             plan = self.word(booking, first)
@@ -194,7 +194,7 @@ class _Wording:
         """The characters that make texts dearer, and need not."""
         known = self._measured.values()
         dearer = [each.as_it_is.text for each in known if each.is_dearer]
-        return messages.costly_characters("".join(dearer))
+        return encoding.costly_characters("".join(dearer))
 
 
 def _costly(characters: Sequence[str], asked: Sequence[Booking]) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from bookings.dispatch import bookings as dispatch
-from bookings.language import messages as texts
+from bookings.language import encoding
 from bookings.models import Booking, InboundMessage, Kind, Notification, OutboundMessage
 from bookings.notifications import asking
 from bookings.reporting.timeline import visible
@@ -141,7 +141,7 @@ def _preview(typed: NotifyForm) -> dict[str, Any]:
         plan = asking.plan(typed.booking())
     except asking.CannotNotify as error:
         return {"problems": [str(error)]}
-    return {"plan": plan, "costly": " ".join(texts.costly_characters(plan.text))}
+    return {"plan": plan, "costly": " ".join(encoding.costly_characters(plan.text))}
 
 
 def _page(

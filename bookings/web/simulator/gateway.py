@@ -7,7 +7,6 @@ import heapq
 import itertools
 import json
 import logging
-import math
 import secrets
 import threading
 import uuid
@@ -20,6 +19,7 @@ from django.utils import timezone
 
 from bookings.gateways import OutgoingSMS, PartResult, SendResult, Verdict
 from bookings.gateways.signature import sign
+from bookings.language.encoding import count_parts
 from bookings.models import SimulatedPhone
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class SimulatorGateway:
         phone = phone_of(sms.to)
         parts = tuple(
             PartResult(message_id=_message_id(), status="0", price="0.00000000", network=_NETWORK)
-            for _ in range(_count_parts(sms))
+            for _ in range(count_parts(sms.text))
         )
         if not phone.stays_silent:
             for part in parts:
@@ -147,12 +147,6 @@ def _receipt(sms: OutgoingSMS, message_id: str, *, fails: bool) -> dict[str, str
 
 def _message_id() -> str:
     return f"SIM{uuid.uuid4().hex[:17].upper()}"
-
-
-def _count_parts(sms: OutgoingSMS) -> int:
-    whole, each = (70, 67) if sms.is_unicode else (160, 153)
-    length = len(sms.text.encode("utf-16-le")) // 2 if sms.is_unicode else len(sms.text)
-    return 1 if length <= whole else math.ceil(length / each)
 
 
 def _post(webhook: str, fields: Mapping[str, str]) -> None:
