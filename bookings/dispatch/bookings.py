@@ -46,7 +46,7 @@ class CannotTell(Exception):
 
 
 class News(enum.StrEnum):
-    """What a customer is told of a delivery: the name of its text in templates/sms/."""
+    """What a customer is told of a delivery: the name of its text in language/texts/."""
 
     MOVED = "told_moved"
     PLANNED = "told_planned"  # it is on, or on again

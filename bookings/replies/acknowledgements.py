@@ -21,7 +21,7 @@ from bookings.replies.context import Customer, PrintedOption, Standing, load_cus
 
 
 class Answer(enum.StrEnum):
-    """The texts that answer a reply, by their names in templates/sms."""
+    """The texts that answer a reply, by their names in language/texts."""
 
     NOTHING = ""
     MOVED = "moved"

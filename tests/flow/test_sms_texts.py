@@ -1,14 +1,12 @@
 """The SMS texts of every language: one for each thing we say, and none too long, at the longest names."""
 
 import datetime as dt
-from pathlib import Path
 
 import pytest
 import time_machine
-from django.conf import settings as django_settings
 
 from bookings.dispatch import bookings as dispatch
-from bookings.language import encoding
+from bookings.language import encoding, messages
 from bookings.models import InboundMessage, Notification, Outcome, Place
 from bookings.notifications.asking import notify, plan
 from bookings.replies.acknowledgements import Answer
@@ -16,8 +14,7 @@ from tests.factories import BookingFactory, SlotFactory
 
 pytestmark = pytest.mark.django_db
 
-FOLDERS = sorted((Path(django_settings.BASE_DIR) / "templates" / "sms").iterdir())
-LANGUAGES = [folder.name for folder in FOLDERS]
+LANGUAGES = messages.languages()
 
 #: The notifications, and the pieces that other texts are made of.
 ASKING_KINDS = {"notification", "notice"}
@@ -176,17 +173,16 @@ def test_what_dispatch_tells_fits_two_parts(asked, drain, change):
     assert told.parts <= 2, f"{len(told.text)}: {told.text}"
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=LANGUAGES)
-def test_each_language_has_the_texts_of_english(folder):
-    texts_of = {path.name for path in folder.iterdir()}
-    english = {path.name for path in (folder.parent / "en").iterdir()}
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_language_has_the_texts_of_english(language):
+    texts_of, english = set(messages.texts(language)), set(messages.texts("en"))
     missing, strange = sorted(english - texts_of), sorted(texts_of - english)
-    assert not missing, f"Write {missing} in {folder}: English has them."
-    assert not strange, f"{folder} holds {strange}, which English has not: nobody reads them."
+    assert not missing, f"Write {missing} in {language}.toml: English has them."
+    assert not strange, f"{language}.toml has {strange}, which English has not: nobody reads them."
 
 
 def test_english_has_a_text_for_everything_we_answer():
-    names = {path.stem for path in (FOLDERS[0].parent / "en").iterdir()}
+    names = set(messages.texts("en"))
     assert {say.value for say in Answer if say} | ASKING_KINDS | PIECES <= names
 
 

@@ -250,13 +250,15 @@ def test_an_unknown_language_is_english():
     assert messages.day(DAYS[0], "xx") == "Thu 1 Jan"
 
 
-# A language is a folder and a word table
+# A language is a table of texts and a table of words
 
 
-def test_every_language_has_a_folder_and_a_word_table():
-    folders = set(messages.languages())
-    for language in folders | set(LANGUAGES):
-        assert language in folders, f"Write the texts of {language}: templates/sms/{language}/."
+def test_every_language_has_a_table_of_texts_and_a_table_of_words():
+    written = set(messages.languages())
+    for language in written | set(LANGUAGES):
+        assert language in written, (
+            f"Write the texts of {language}: bookings/language/texts/{language}.toml."
+        )
         assert language in TABLES, (
             f"Write the words of {language}: bookings/language/lexicon/{language}.toml."
         )
