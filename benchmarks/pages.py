@@ -54,7 +54,7 @@ _PAGES = {
     "a move searched for": "/admin/bookings/slotchange/?q=zebra",
     "a booking searched for": "/admin/bookings/booking/?q=zebra",
     "needs attention": "/admin/bookings/ticket/",
-    "who does not know": "/admin/bookings/booking/unaware/?day={day}",
+    "not informed": "/admin/bookings/booking/unaware/?day={day}",
     "receipts": "/admin/bookings/deliveryreceipt/",
     "slot changes": "/admin/bookings/slotchange/",
     "notify form": "/",
