@@ -199,7 +199,7 @@ class ReplyContext:
 
     now: dt.datetime
     text: str
-    language: str = DEFAULT_LANGUAGE
+    reply: Reply  # the whole text as the parser reads it, before any doubt about it
     type: str = "text"
     virtual_number: str = ""
     received_at: dt.datetime
@@ -217,18 +217,6 @@ class ReplyContext:
         """The day in the company's zone."""
         return timezone.localdate(self.now)
 
-    @property
-    def said(self) -> str:
-        """The customer's words: the whole text if this part completes it."""
-        return (self.long_text.whole if self.long_text else None) or self.text
-
-    @cached_property
-    def reply(self) -> Reply:
-        """The text as the parser reads it, before any doubt about it."""
-        if self.type == "binary":
-            return NotUnderstood("not a text", rule="not a text")
-        return parse_reply(self.said, self.language)
-
     def find_meant(self, reply: Reply) -> PrintedOption | None:
         """Return the option that a reply of this customer stands for today, or None."""
         return self.customer.find_meant(reply, self.today) if self.customer else None
@@ -244,17 +232,18 @@ def load(inbound: InboundMessage, now: dt.datetime) -> ReplyContext:
     msisdn = as_msisdn(inbound.msisdn)
     lock_customer(msisdn)
     customer = _read_customer(msisdn, now)
+    long_text = load_long_text(inbound)
     context = ReplyContext(
         now=now,
         text=inbound.text,
-        language=customer.language if customer else DEFAULT_LANGUAGE,
+        reply=_parse(inbound, long_text, customer),
         type=inbound.type,
         virtual_number=inbound.virtual_number,
         received_at=inbound.received_at,
         is_from_a_phone=bool(msisdn) and msisdn not in settings.VONAGE_NUMBERS,
         is_to_us=as_msisdn(inbound.virtual_number) in settings.VONAGE_NUMBERS,
         is_replayed=inbound.outcome == Outcome.ERROR,
-        long_text=load_long_text(inbound),
+        long_text=long_text,
         earlier=_earlier_texts(inbound),
         customer=customer,
     )
@@ -265,7 +254,9 @@ def load(inbound: InboundMessage, now: dt.datetime) -> ReplyContext:
 def glance(msisdn: str, now: dt.datetime) -> ReplyContext:
     """Return the context of a text that nobody has sent: nothing is stored or locked, so nobody may act on it."""
     customer = _read_customer(msisdn, now)
-    return _with_bookings(ReplyContext(now=now, text="", received_at=now, customer=customer))
+    nothing = NotUnderstood("no text")
+    context = ReplyContext(now=now, text="", reply=nothing, received_at=now, customer=customer)
+    return _with_bookings(context)
 
 
 def load_customer(msisdn: str, now: dt.datetime) -> Customer | None:
@@ -280,6 +271,13 @@ def load_customer(msisdn: str, now: dt.datetime) -> Customer | None:
 def latest_asked_at(printed: Iterable[PrintedOption]) -> dt.datetime | None:
     """Return when the latest of these options was asked."""
     return max((option.asked_at for option in printed), default=None)
+
+
+def _parse(inbound: InboundMessage, long_text: LongText | None, customer: Customer | None) -> Reply:
+    if inbound.type == "binary":
+        return NotUnderstood("not a text", rule="not a text")
+    said = (long_text.whole if long_text else None) or inbound.text
+    return parse_reply(said, customer.language if customer else DEFAULT_LANGUAGE)
 
 
 def _lock_slots(context: ReplyContext) -> None:

@@ -10,7 +10,7 @@ from bookings.language import messages
 from bookings.models import Booking, Notification, Outcome, Place, Slot, SlotOption
 from bookings.replies.context import Customer, PrintedOption, ReplyContext, Standing, glance
 from bookings.replies.effects import Decision, OpenTicket, Say
-from bookings.replies.parser import WANTS_OUT, Choice, NotUnderstood, Reply, Words
+from bookings.replies.parser import WANTS_OUT, Choice, NotUnderstood, Reply, Words, parse_reply
 from bookings.replies.rule import decide, name_of
 
 #: The most texts that one page tries at once.
@@ -78,14 +78,16 @@ def example(language: str) -> Asked:
         for digit, slot in enumerate(offered, start=1)
     )
     customer = Customer(msisdn="", printed=printed, newest_booking=booking)
-    return Asked(ReplyContext(now=now, text="", received_at=now, customer=customer), customer)
+    nothing = NotUnderstood("no text")
+    context = ReplyContext(now=now, text="", reply=nothing, received_at=now, customer=customer)
+    return Asked(context, customer)
 
 
 def attempt(written: Iterable[str], asked: Asked, language: str) -> list[Tried]:
     """Try each text by itself, as if it were the only one that comes. No text takes a query."""
     tried = []
     for text in written:
-        context = replace(asked.context, text=text, language=language)
+        context = replace(asked.context, text=text, reply=parse_reply(text, language))
         tried.append(_tried(context, decide(context)))
     return tried
 

@@ -31,7 +31,7 @@ from bookings.replies.effects import (
 )
 from bookings.replies.multipart import LATE as LATE_PART
 from bookings.replies.multipart import LongText, Piece
-from bookings.replies.parser import Choice, Reply, Thanks, Words
+from bookings.replies.parser import Choice, NotUnderstood, Reply, Thanks, Words, parse_reply
 from bookings.replies.rule import FAILED, MOST_ANSWERS, decide
 from bookings.replies.screening import LONGER, MOST_TEXTS, TOO_MANY
 
@@ -87,6 +87,7 @@ def context(text: str, customer: Customer | None = ASKED, **facts: Any) -> Reply
         "now": NOW,
         "received_at": NOW,
         "text": text,
+        "reply": parse_reply(text),
         "customer": customer,
     } | facts
     return ReplyContext(**values)
@@ -177,7 +178,7 @@ RULE: dict[str, tuple[str, Customer, dict[str, Any], Outcome, Answer, bool]] = {
     "not a text": (
         "2",
         ASKED,
-        {"type": "binary"},
+        {"type": "binary", "reply": NotUnderstood("not a text", rule="not a text")},
         Outcome.NOT_UNDERSTOOD,
         Answer.OPTIONS_AGAIN,
         QUIET,

@@ -47,6 +47,7 @@ from bookings.replies.effects import (
     Say,
     columns_of,
 )
+from bookings.replies.parser import parse_reply
 from bookings.replies.rule import decide
 
 _DAY = dt.timedelta(hours=24)
@@ -109,7 +110,7 @@ class Replies:
         return ReplyContext(
             now=at,
             text=inbound.text,
-            language=customer.language if customer else DEFAULT_LANGUAGE,
+            reply=parse_reply(inbound.text, customer.language if customer else DEFAULT_LANGUAGE),
             type=inbound.type,
             virtual_number=inbound.virtual_number,
             received_at=at,
