@@ -64,7 +64,7 @@ def change_by_text(
     _cancel_waiting(msisdn, is_opted_out=is_opted_out)
     change(msisdn, is_opted_out=is_opted_out, words=inbound.said, inbound=inbound, user=user)
     if is_opted_out and user is None:
-        tickets.overtake_by_opt_out(msisdn)
+        tickets.close_by_opt_out(msisdn)
 
 
 def change_by_staff(user: "User", msisdn: str, words: str, *, is_opted_out: bool) -> bool:
@@ -79,7 +79,7 @@ def change_by_staff(user: "User", msisdn: str, words: str, *, is_opted_out: bool
         if not change(msisdn, is_opted_out=is_opted_out, words=words, user=user):
             return False
         if is_opted_out:
-            tickets.overtake_by_opt_out(msisdn)
+            tickets.close_by_opt_out(msisdn)
         wish = "no more texts" if is_opted_out else "texts again"
         StaffAct.objects.create(
             kind=ActKind.CONSENT, user=user, msisdn=msisdn, details=f"{wish}: {words}"

@@ -1,7 +1,7 @@
-"""What needs a person: raised in the transaction that finds it, and settled by itself where a later event mends it.
+"""Opens tickets for what needs a person, and closes them when a later event settles the matter.
 
-A ticket is about one text, in or out. Everyone locks a customer first, then texts to them, then their consent, and
-tickets last.
+A ticket is about one text, in or out. It is opened in the transaction that finds the reason. Locks are taken in one
+order: the customer, texts to the customer, consent, tickets.
 """
 
 import datetime as dt
@@ -28,20 +28,20 @@ from bookings.models.message_states import LOST
 from bookings.models.outbound import SENT_AGAIN
 from bookings.models.tickets import TicketQuerySet
 
-#: Texts that tell a customer where a delivery stands, and those whose loss a person must know of.
+#: Texts that tell a customer the state of a delivery, and texts whose loss a person must know of.
 _TELLING = (Kind.NOTIFICATION, Kind.TOLD, Kind.ACKNOWLEDGEMENT)
 _MATTERING = (*_TELLING, Kind.STAFF)
 
-#: So long after a text was handed over its receipt is missed, and so long it is looked for.
+#: A receipt is missing this long after the text was handed over, and is looked for until the second time.
 NO_RECEIPT_AFTER = dt.timedelta(minutes=30)
 _LOOKED_FOR = dt.timedelta(days=4)
 _AT_ONCE = 300
 
-#: What the reasons of tickets say of a text.
+#: Phrases in the reasons of tickets about texts of ours.
 NOT_DELIVERED = "was not delivered."
 NO_RECEIPT_CAME = "was handed over, and no receipt says that it arrived."
 
-#: What the same customer's clear choice about the same booking mends.
+#: Kinds of tickets that a clear choice of the same customer about the same booking settles.
 _MENDED_BY_CHOICE = (
     *(TicketKind.UNCLEAR, TicketKind.LATE, TicketKind.FULL),
     *(TicketKind.NOT_SENT, TicketKind.UNKNOWN, TicketKind.NO_RECEIPT),
@@ -55,7 +55,7 @@ def open_for_inbound(inbound: InboundMessage, kind: TicketKind, reason: str) -> 
     """
     if inbound.outcome == Outcome.PART and _is_seen_with_another(inbound):
         return
-    _raise(
+    _open(
         Ticket(
             inbound=inbound,
             kind=kind,
@@ -66,30 +66,30 @@ def open_for_inbound(inbound: InboundMessage, kind: TicketKind, reason: str) -> 
     )
 
 
-def raise_for_outbound(message: OutboundMessage) -> None:
-    """See whether a person must see to a text of ours as it stands now. Its row is locked."""
+def review_outbound(message: OutboundMessage) -> None:
+    """Open or close the ticket of a text of ours, as its state requires. The caller holds the lock of its row."""
     if message.kind not in _MATTERING:
         return
     if message.state == MessageState.DELIVERED:
-        _overtake(_mended_by(message))
+        _close(_mended_by(message))
     elif message.state in {MessageState.ACCEPTED, MessageState.BUFFERED}:
         silent = (TicketKind.UNKNOWN, TicketKind.NO_RECEIPT)
-        _overtake(Ticket.objects.filter(outbound=message, kind__in=silent))
+        _close(Ticket.objects.filter(outbound=message, kind__in=silent))
     else:
-        _raise_if_in_vain(message)
+        _open_if_lost(message)
 
 
-def _raise_if_in_vain(message: OutboundMessage) -> None:
+def _open_if_lost(message: OutboundMessage) -> None:
     if message.state in LOST:
-        _raise_for_text(message, TicketKind.NOT_SENT, f"{NOT_DELIVERED} {message.reason}")
+        _open_for_text(message, TicketKind.NOT_SENT, f"{NOT_DELIVERED} {message.reason}")
     elif message.state == MessageState.CANCELLED and message.kind == Kind.STAFF:
-        _raise_for_text(message, TicketKind.NOT_SENT, f"was not sent: {message.reason}.")
+        _open_for_text(message, TicketKind.NOT_SENT, f"was not sent: {message.reason}.")
     elif message.state == MessageState.UNKNOWN and not _goes_again(message):
-        _raise_for_text(message, TicketKind.UNKNOWN, "may not have arrived: nobody knows.")
+        _open_for_text(message, TicketKind.UNKNOWN, "may not have arrived: nobody knows.")
 
 
 def cancel_texts_about(booking: Booking, because: str) -> None:
-    """Cancel every text about a booking that waits; a person sees to what a person had written.
+    """Cancel every waiting text about a booking. Texts that staff wrote become tickets.
 
     The caller holds the locks of the customer and of these texts.
     """
@@ -97,11 +97,11 @@ def cancel_texts_about(booking: Booking, because: str) -> None:
     written = list(texts.cancellable().filter(kind=Kind.STAFF).values_list("pk", flat=True))
     texts.cancel(because)
     for message in OutboundMessage.objects.filter(pk__in=written) if written else ():
-        raise_for_outbound(message)
+        review_outbound(message)
 
 
-def miss_receipts() -> int:
-    """Raise a ticket for each text that has had no word for half an hour after it was handed over. How many."""
+def report_missing_receipts() -> int:
+    """Open a ticket for each text without a receipt half an hour after it was handed over. Return their number."""
     now = timezone.now()
     silent = OutboundMessage.objects.filter(
         state__in=[MessageState.SUBMITTED, MessageState.UNKNOWN],
@@ -116,42 +116,42 @@ def miss_receipts() -> int:
         with transaction.atomic():
             message = silent.filter(pk=pk).locked().first()
             if message is not None:
-                _miss(message)
+                _open_for_missing_receipt(message)
     return len(keys)
 
 
-def overtake_by_choice(inbound: InboundMessage) -> None:
-    """A clear choice mends what was unclear before it about the same booking. The customer is locked."""
+def close_by_choice(inbound: InboundMessage) -> None:
+    """Close older tickets about the same booking that a clear choice settles. The caller has locked the customer."""
     before = Ticket.objects.filter(
         msisdn=as_msisdn(inbound.msisdn), booking=inbound.booking, kind__in=_MENDED_BY_CHOICE
     ).exclude(outbound__kind=Kind.STAFF)
-    _overtake(before.exclude(inbound__received_at__gt=inbound.received_at))
+    _close(before.exclude(inbound__received_at__gt=inbound.received_at))
 
 
-def overtake_by_opt_out(msisdn: str) -> None:
-    """Whoever has opted out need not be asked whether they want to."""
-    _overtake(Ticket.objects.filter(msisdn=msisdn, kind=TicketKind.WANTS_OUT))
+def close_by_opt_out(msisdn: str) -> None:
+    """Close the tickets that ask whether the customer wants no more texts: the customer has opted out."""
+    _close(Ticket.objects.filter(msisdn=msisdn, kind=TicketKind.WANTS_OUT))
 
 
-def overtake_own(inbound: InboundMessage) -> None:
+def close_own(inbound: InboundMessage) -> None:
     """Close the ticket of a text that needs nobody any more."""
-    _overtake(Ticket.objects.filter(inbound=inbound))
+    _close(Ticket.objects.filter(inbound=inbound))
 
 
-def overtake_parts(parts: Collection[int]) -> None:
+def close_of_parts(parts: Collection[int]) -> None:
     """Close the tickets of parts (ids of inbound messages) whose text became whole after all."""
-    _overtake(Ticket.objects.filter(inbound__in=parts))
+    _close(Ticket.objects.filter(inbound__in=parts))
 
 
 def _is_seen_with_another(piece: InboundMessage) -> bool:
-    """Another piece of the same text waits for a person, or one saw to that after this piece had come."""
+    """Return True if another part of the text has a ticket that is open or was settled after this part came."""
     others = InboundMessage.objects.of_same_text(piece, SAME_TEXT_FOR)
     unsettled = Q(settled_at=None) | Q(settled_at__gt=piece.received_at)
     return Ticket.objects.filter(unsettled, inbound__in=others).exists()
 
 
 def _only_booking(inbound: InboundMessage) -> Booking | None:
-    """The one delivery that this number waits for, though the text is about no notification. None if it has several."""
+    """Return the only coming delivery of this number, for a text about no notification; None if it has several."""
     coming = Booking.objects.scheduled().filter(
         msisdn=as_msisdn(inbound.msisdn), slot__date__gte=timezone.localdate()
     )
@@ -159,20 +159,20 @@ def _only_booking(inbound: InboundMessage) -> Booking | None:
     return found[0] if len(found) == 1 else None
 
 
-def _miss(message: OutboundMessage) -> None:
+def _open_for_missing_receipt(message: OutboundMessage) -> None:
     if message.state == MessageState.UNKNOWN:
-        _raise_for_text(message, TicketKind.UNKNOWN, "may not have arrived: nobody knows.")
+        _open_for_text(message, TicketKind.UNKNOWN, "may not have arrived: nobody knows.")
     else:
-        _raise_for_text(message, TicketKind.NO_RECEIPT, NO_RECEIPT_CAME)
+        _open_for_text(message, TicketKind.NO_RECEIPT, NO_RECEIPT_CAME)
 
 
 def _goes_again(message: OutboundMessage) -> bool:
-    """Whether the outbox will send it once more by itself."""
+    """Return True if the outbox sends the text once more by itself."""
     return message.kind in SENT_AGAIN and not message.sent_again and not message.never_again
 
 
-def _raise_for_text(message: OutboundMessage, kind: TicketKind, what: str) -> None:
-    """Unless a later text has told the customer where the same delivery stands."""
+def _open_for_text(message: OutboundMessage, kind: TicketKind, what: str) -> None:
+    """Open a ticket about a text, unless a later one that arrived told the customer the state of the delivery."""
     later = OutboundMessage.objects.filter(
         booking=message.booking,
         msisdn=message.msisdn,
@@ -182,7 +182,7 @@ def _raise_for_text(message: OutboundMessage, kind: TicketKind, what: str) -> No
     )
     if message.booking_id and message.kind in _TELLING and later.exists():
         return
-    _raise(
+    _open(
         Ticket(
             outbound=message,
             kind=kind,
@@ -203,15 +203,15 @@ def reason_about(message: OutboundMessage, what: str) -> str:
 
 
 def _mended_by(message: OutboundMessage) -> TicketQuerySet:
-    """What a text that arrived has mended: its own ticket, and older texts on where the same delivery stands."""
+    """Select the tickets that a delivered text settles: its own, and those of older texts about the same delivery."""
     own = Q(outbound=message)
     if message.booking_id and message.kind in _TELLING:
         own |= Q(booking=message.booking, outbound__kind__in=_TELLING, outbound__pk__lt=message.pk)
     return Ticket.objects.filter(own, msisdn=message.msisdn)
 
 
-def _raise(ticket: Ticket) -> None:
-    """Store it; one about the same text that waits, or was overtaken, says this from now on."""
+def _open(ticket: Ticket) -> None:
+    """Store a ticket. If the text has one that is open or overtaken by events, change and reopen that one."""
     about = {"inbound": ticket.inbound, "outbound": ticket.outbound}
     fields = {
         name: getattr(ticket, name) for name in ("kind", "reason", "msisdn", "booking", "raised_at")
@@ -227,7 +227,7 @@ def _raise(ticket: Ticket) -> None:
     rows.update(**fields, settlement="", settled_at=None)
 
 
-def _overtake(tickets: TicketQuerySet) -> None:
+def _close(tickets: TicketQuerySet) -> None:
     waiting = list(tickets.waiting().locked().values_list("pk", flat=True))
     if waiting:
         Ticket.objects.filter(pk__in=waiting).update(

@@ -1,6 +1,6 @@
-"""A customer's text as tokens: cleaned, cut into words, and looked up in a language's word table.
+"""Turns a customer's text into tokens: cleaned, cut into words, and looked up in a language's word table.
 
-A word table is data: one TOML file per language beside this module. Every token has a kind of one
+A word table is data: one TOML file for each language in lexicon/. Every token has a kind of one
 letter, so that a whole text has a shape ("option 3 please" is "odc") that replies/parser.py can compare.
 """
 
@@ -76,7 +76,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class WordTable:
-    """One language's phrases, as folded words, with the kind and value of the token each makes."""
+    """The phrases of a language, as folded words, with the kind and value of the token that each makes."""
 
     phrases: dict[tuple[str, ...], tuple[str, int]]
     longest: int
@@ -85,7 +85,7 @@ class WordTable:
 
 
 def clean(text: str) -> str:
-    """NFKC, on one line, without what cannot be seen: format characters, keycaps, skin tones."""
+    """Return a text in NFKC, on one line, without invisible characters: format characters, keycaps, skin tones."""
     whole = text.encode("utf-8", "replace").decode()  # a lone surrogate becomes a question mark
     kept = "".join(
         " " if unicodedata.category(char) == "Cc" else char
@@ -96,7 +96,7 @@ def clean(text: str) -> str:
 
 
 def tokens(cleaned: str, language: str) -> list[Token]:
-    """The tokens of a cleaned text, the longest phrases first, punctuation left out."""
+    """Return the tokens of a cleaned text: the longest phrases, without punctuation."""
     table = word_table(language)
     raws = [piece for piece in _pieces(cleaned) if not _is_left_out(piece)]
     # A dash goes too, unless a number follows: "-1" is not 1, but "2 - thanks" is 2.
@@ -110,13 +110,13 @@ def tokens(cleaned: str, language: str) -> list[Token]:
 
 
 def word_table(language: str) -> WordTable:
-    """The table of "en", "en-GB" or "en_GB"; an unknown language has the English one."""
+    """Return the table of "en", "en-GB" or "en_GB"; of an unknown language the English one."""
     own = stem(language)
     return _tables()[own if own in _tables() else DEFAULT_LANGUAGE]
 
 
 def stem(language: str) -> str:
-    """The language without its country: "en" of "en-GB"."""
+    """Return the language without its country: "en" for "en-GB"."""
     return re.split("[-_]", language.casefold(), maxsplit=1)[0]
 
 
@@ -131,7 +131,7 @@ def _tables() -> dict[str, WordTable]:
 
 
 def build_table(own: Lists, shared: Lists) -> WordTable:
-    """A language's table from its own lists and those that hold in every language.
+    """Build the table of a language from its own lists and those that hold in every language.
 
     Raises ValueError if a phrase stands in two lists with two meanings, KeyError for a list of an
     unknown name.
@@ -165,7 +165,7 @@ def _add(
 
 
 def _pieces(cleaned: str) -> Iterator[str]:
-    """Words (letters, marks and numbers in a row), windows, and single signs, without spaces."""
+    """Cut a text into words (letters, marks and numbers in a row), windows and single signs, without spaces."""
     for stretch in _WINDOW.split(cleaned):
         if _WINDOW.fullmatch(stretch):
             yield stretch
@@ -176,9 +176,9 @@ def _pieces(cleaned: str) -> Iterator[str]:
 
 
 def _fold(piece: str) -> str:
-    """Small letters, those of Latin without their accents, and digits of any script as ASCII.
+    """Return small letters, Latin ones without accents, and digits of any script as ASCII.
 
-    Only an accent that is one character with its letter goes: a digit struck through is no digit.
+    An accent is removed only if it is one character with its letter: a digit struck through is no digit.
     """
     digits = ((char, unicodedata.digit(char, None)) for char in piece.casefold())
     return "".join(_plain(char) if digit is None else str(digit) for char, digit in digits)
@@ -213,7 +213,7 @@ def _longest_phrases(raws: list[str], table: WordTable) -> Iterator[Token]:
 
 
 def _single(raw: str, table: WordTable) -> Iterator[Token]:
-    """A piece that is no phrase; "option2" and "stop2" are two tokens."""
+    """Return the tokens of a piece that is no phrase; "option2" and "stop2" are two tokens."""
     stem, digit = raw[:-1], raw[-1]
     found = table.phrases.get((_fold(stem),))
     if found and found[0] in "oSE":

@@ -34,10 +34,10 @@ class Outcome(models.TextChoices):
     ERROR = "error", "error"
 
 
-#: How long the reference of a long text goes on meaning the same text. Phones count to 255 and begin anew.
+#: The reference of a long text means the same text for this time: phones count to 255 and begin again.
 SAME_TEXT_FOR = dt.timedelta(minutes=30)
 
-#: The customer made a valid choice.
+#: Outcomes of a valid choice.
 CHOSEN = (Outcome.MOVED, Outcome.KEPT, Outcome.ALREADY)
 
 
@@ -167,6 +167,6 @@ class InboundMessage(models.Model):
 
     @property
     def attention(self) -> str:
-        """Why a person must look at it or had to, as its ticket says; "" without a ticket."""
+        """The reason why a person must look at it or had to, from its ticket; "" without a ticket."""
         ticket = getattr(self, "ticket", None)
         return ticket.reason if ticket else ""

@@ -21,20 +21,20 @@ class BookingState(models.TextChoices):
     CANCELLED = "cancelled", "cancelled"
 
 
-#: Dates outside would overflow as soon as somebody counts days from them.
+#: Dates outside this range could overflow when days are added.
 EARLIEST, LATEST = dt.date(2000, 1, 1), dt.date(2199, 12, 31)
-#: How staff read a day: `Tue 1 Dec 2026`.
+#: A day as staff see it: `Tue 1 Dec 2026`.
 DAY_FORMAT = "D j M Y"
 
 
 def _utc(wall_clock: dt.datetime) -> dt.datetime:
-    """A local time as a moment. UTC, since comparing in the hour that a clock change skips or doubles goes wrong."""
+    """Return a local time as a moment in UTC. Why UTC: local times compare wrongly around a clock change."""
     return timezone.make_aware(wall_clock).astimezone(dt.UTC)
 
 
 class SlotQuerySet(models.QuerySet["Slot"]):
     def locked(self) -> "SlotQuerySet":
-        """These slots, locked in the order of their ids until the transaction ends."""
+        """Lock these slots in the order of their ids until the transaction ends."""
         # The key stays as it is: a notification is committed while somebody else holds a slot that it offers.
         return self.order_by("pk").select_for_update(of=("self",), no_key=True)
 
@@ -43,7 +43,7 @@ class SlotQuerySet(models.QuerySet["Slot"]):
 
 
 class Slot(models.Model):
-    """A date, a time window and a place, for so many deliveries. Dates and times are local."""
+    """A date, a time window, a place and a capacity. Dates and times are local."""
 
     date = models.DateField(db_index=True)
     window_start = models.TimeField()
@@ -94,19 +94,19 @@ class Slot(models.Model):
 
     @property
     def cutoff_at(self) -> dt.datetime:
-        """From this moment it can no longer be chosen or left: wall-clock hours before it starts."""
+        """The moment from which it can no longer be chosen or left: some wall-clock hours before it starts."""
         start = dt.datetime.combine(self.date, self.window_start)
         return _utc(start - dt.timedelta(hours=settings.CHANGE_CUTOFF_HOURS))
 
     def count_bookings(self, *, without: "Booking | None" = None) -> int:
-        """How many scheduled bookings it holds, a given one not counted."""
+        """Return the number of scheduled bookings in it, not counting a given one."""
         bookings = self.bookings.filter(state=BookingState.SCHEDULED)
         if without is not None:
             bookings = bookings.exclude(pk=without.pk)
         return bookings.count()
 
     def has_room(self, *, for_booking: "Booking | None" = None) -> bool:
-        """Whether one more delivery fits. Only true for as long as the slot is locked."""
+        """Return True if one more delivery fits. Reliable only while the slot is locked."""
         if self.capacity is None:
             return True
         return self.capacity > 0 and self.count_bookings(without=for_booking) < self.capacity

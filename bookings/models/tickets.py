@@ -1,4 +1,4 @@
-"""What the machine must not guess or cannot mend: one row for each thing that a person has to see to."""
+"""Tickets: one row for each thing that a person must decide, because our software must not or cannot."""
 
 from django.conf import settings
 from django.db import models
@@ -42,7 +42,7 @@ class TicketQuerySet(models.QuerySet["Ticket"]):
 
 
 class Ticket(models.Model):
-    """One thing that needs a person, who owns it, and how it ended. Raised in the transaction that finds it."""
+    """One thing that needs a person, its owner, and how it was settled."""
 
     kind = models.CharField(max_length=20, choices=TicketKind)
     reason = models.CharField(max_length=200, help_text="A sentence for staff.")

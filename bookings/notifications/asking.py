@@ -210,7 +210,7 @@ def ask_afresh() -> int:
             waited = stale.filter(pk=message.pk).cancel("no longer true: its time was over")
             if waited and message.kind == Kind.STAFF:
                 message.refresh_from_db()
-                tickets.raise_for_outbound(message)
+                tickets.review_outbound(message)
             if waited and message.kind == Kind.NOTIFICATION and message.booking is not None:
                 _ask_again(message.booking, message)
     return len(messages)

@@ -25,7 +25,7 @@ CHORES: tuple[Callable[[], int], ...] = (
     recovery.send_again,
     batches.withdraw_cancelled,
     reminders.remind,
-    tickets.miss_receipts,
+    tickets.report_missing_receipts,
     alarms.look,
 )
 

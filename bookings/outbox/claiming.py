@@ -132,7 +132,7 @@ def _choose(candidates: Sequence[_Candidate], allowance: Allowance, now: dt.date
 
 def _refuse(candidate: _Candidate, reason: str) -> None:
     if OutboundMessage.objects.filter(pk=candidate.pk).refuse(reason):
-        tickets.raise_for_outbound(OutboundMessage.objects.get(pk=candidate.pk))
+        tickets.review_outbound(OutboundMessage.objects.get(pk=candidate.pk))
     logger.warning("Message %s refused: %s", candidate.pk, reason)
 
 

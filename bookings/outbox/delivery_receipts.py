@@ -180,8 +180,8 @@ def apply(decision: ReceiptDecision, context: ReceiptContext, receipt: DeliveryR
     if decision.opts_out:
         words = "receipt: asked not to receive texts"
         consent.change(context.msisdn, is_opted_out=True, words=words, receipt=receipt)
-        tickets.overtake_by_opt_out(context.msisdn)
-    tickets.raise_for_outbound(message)
+        tickets.close_by_opt_out(context.msisdn)
+    tickets.review_outbound(message)
 
 
 def why_lost(err_code: str) -> str:

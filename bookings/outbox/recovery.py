@@ -51,7 +51,7 @@ def _recover(message: OutboundMessage) -> None:
         )
         message.save(update_fields=["reason"])
         message.update_state()
-    tickets.raise_for_outbound(message)
+    tickets.review_outbound(message)
     logger.warning("Message %s: its sender stopped, now %s", message.pk, message.state)
 
 

@@ -45,7 +45,7 @@ def record_answer(attempt: SendAttempt, result: SendResult) -> None:
         _move_on(message, result)
     if is_ours or RANK[attempt.update_state()] >= RANK[MessageState.SUBMITTED]:
         message.update_state()
-        tickets.raise_for_outbound(message)
+        tickets.review_outbound(message)
     # Last, because these lock rows that all workers share.
     _apply_to_all_workers(attempt, result)
     spending.correct(attempt.spent_on, attempt.cost - estimate, result.balance)

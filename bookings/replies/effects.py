@@ -84,10 +84,10 @@ class Say:
     notification: Notification | None = None
 
 
-class Closed(enum.StrEnum):
+class TicketScope(enum.StrEnum):
     """Which tickets a reply closes."""
 
-    MENDED = "mended"  # what a clear choice about the same booking mends
+    SETTLED_BY_CHOICE = "settled by choice"  # older ones about the same booking
     OWN = "own"  # of this text, if it is replayed and needs nobody any more
 
 
@@ -95,7 +95,7 @@ class Closed(enum.StrEnum):
 class CloseTickets:
     """Close tickets that this reply has settled."""
 
-    which: Closed
+    scope: TicketScope
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +195,8 @@ def _carry_out(effect: Effect, inbound: InboundMessage) -> None:
             _join(parts, inbound)
         case Say():
             _say(effect, inbound)
-        case CloseTickets(which):
-            close = tickets.overtake_by_choice if which == Closed.MENDED else tickets.overtake_own
-            close(inbound)
+        case CloseTickets(scope):
+            _close_tickets(scope, inbound)
         case OpenTicket(kind, reason):
             tickets.open_for_inbound(inbound, kind, reason)
 
@@ -209,9 +208,16 @@ def _cancel_reminders(booking: Booking | None, inbound: InboundMessage) -> None:
     waiting.cancel("the customer has written")
 
 
+def _close_tickets(scope: TicketScope, inbound: InboundMessage) -> None:
+    if scope == TicketScope.OWN:
+        tickets.close_own(inbound)
+    else:
+        tickets.close_by_choice(inbound)
+
+
 def _join(parts: tuple[int, ...], inbound: InboundMessage) -> None:
     InboundMessage.objects.filter(pk__in=parts).update(joined_in=inbound, is_incomplete=False)
-    tickets.overtake_parts(parts)
+    tickets.close_of_parts(parts)
 
 
 def _say(say: Say, inbound: InboundMessage) -> None:

@@ -1,4 +1,4 @@
-"""What a customer's reply means: a text in, a value out, and no guessing in between.
+"""Reads a customer's reply: a text in, a value out. Nothing is guessed.
 
 A reply is read only if the shape of the whole text, politeness aside, is in the tables below.
 A word that nobody wrote into the language's table makes the text not understood.
@@ -19,7 +19,7 @@ LONGEST_LOOKED_AT = 2000  # characters as they came; an SMS of ten parts is shor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Read:
-    """How a value was read: the name of the rule, and the piece of text it matched."""
+    """The name of the rule that read a value, and the piece of text that it matched."""
 
     rule: str = field(default="", compare=False)
     matched: str = field(default="", compare=False)
@@ -27,7 +27,7 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class Words(_Read):
-    """Printed words standing alone. Everything given must fit one option, and only one.
+    """Printed words alone. Everything given must fit exactly one option.
 
     `day` is the day of the month, `month` 1-12, `weekday` 0 for Monday. A place never comes with a
     date. `relative` is meant on the day the customer wrote. `window` is as we print it after a
@@ -77,7 +77,7 @@ class Help(_Read):
 
 @dataclass(frozen=True, slots=True)
 class NotUnderstood(_Read):
-    """Not read, and why. `wants_out`: an opt-out word among others, for a person to see at once."""
+    """A text that was not read, with the reason. `wants_out`: it has an opt-out word; a person must see it at once."""
 
     reason: str
     wants_out: bool = False
@@ -85,7 +85,7 @@ class NotUnderstood(_Read):
 
 Reply: TypeAlias = Choice | Words | Thanks | Cancel | OptOut | OptIn | Help | NotUnderstood
 
-# The letters are the kinds of token that bookings.words names.
+# The letters are the kinds of token that language/tokens.py names.
 _POLITENESS = "pc"
 _DAY_MONTH = "(?:[dbfe]g*m|mg*[dbfe])"  # 26 Nov, 26th of November, Nov 26
 _WEEKDAY = f"w(?:g*(?:{_DAY_MONTH}|[fe]))?"  # Thu, Thu 26 Nov, Thu 26th; not Thu 10, maybe an hour
@@ -155,7 +155,7 @@ def _consent(said: list[Token]) -> Reply | None:
 
 
 def _wants_out(said: list[Token]) -> NotUnderstood | None:
-    """An everyday word ("end", "quit") counts only where the text begins, politeness aside."""
+    """Find an opt-out word among others. An everyday word ("end", "quit") counts only at the beginning."""
     found = [token for token in said if token.kind in "SA"]
     if everyday := re.match(f"[{_POLITENESS}]*E", _shape(said)):
         found.append(said[everyday.end() - 1])

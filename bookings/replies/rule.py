@@ -16,7 +16,6 @@ from bookings.replies.effects import (
     CancelReminders,
     CancelTexts,
     ChangeConsent,
-    Closed,
     CloseTickets,
     Decision,
     Effect,
@@ -25,6 +24,7 @@ from bookings.replies.effects import (
     OpenTicket,
     Reading,
     Say,
+    TicketScope,
 )
 from bookings.replies.parser import Cancel, Help, NotUnderstood, OptIn, OptOut, Reply, Thanks
 from bookings.replies.screening import Doubt, find_doubt
@@ -282,12 +282,12 @@ def _effects(ruling: Ruling, reading: Reading, context: ReplyContext) -> tuple[E
     if say is not None:
         effects.append(say)
     if outcome in CHOSEN:
-        effects.append(CloseTickets(Closed.MENDED))
+        effects.append(CloseTickets(TicketScope.SETTLED_BY_CHOICE))
     if ruling.attention:
         kind = ruling.ticket or _TICKETS.get(outcome, TicketKind.UNCLEAR)
         effects.append(OpenTicket(kind, ruling.attention))
     elif context.is_replayed:
-        effects.append(CloseTickets(Closed.OWN))
+        effects.append(CloseTickets(TicketScope.OWN))
     return tuple(effects)
 
 

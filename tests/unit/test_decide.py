@@ -21,13 +21,13 @@ from bookings.replies.effects import (
     CancelReminders,
     CancelTexts,
     ChangeConsent,
-    Closed,
     CloseTickets,
     Decision,
     JoinParts,
     MoveBooking,
     OpenTicket,
     Say,
+    TicketScope,
 )
 from bookings.replies.multipart import LATE as LATE_PART
 from bookings.replies.multipart import LongText, Piece
@@ -418,7 +418,7 @@ def test_a_move_has_its_effects_in_the_order_of_the_locks():
         CancelReminders(BOOKING),
         MoveBooking(BOOKING, OTHER),
     ]
-    assert mended == CloseTickets(Closed.MENDED)
+    assert mended == CloseTickets(TicketScope.SETTLED_BY_CHOICE)
     assert isinstance(say, Say)
     company = django_settings.COMPANY_NAME
     assert say.text == (
@@ -433,7 +433,7 @@ def test_a_move_has_its_effects_in_the_order_of_the_locks():
 def test_a_kept_slot_cancels_older_answers_and_moves_nothing():
     answers, reminders, say, mended = decide(context("1")).effects
     assert (answers, reminders) == (CancelAnswers(BOOKING), CancelReminders(BOOKING))
-    assert mended == CloseTickets(Closed.MENDED)
+    assert mended == CloseTickets(TicketScope.SETTLED_BY_CHOICE)
     assert isinstance(say, Say)
     assert say.answer == Answer.KEPT
 
@@ -475,8 +475,8 @@ def test_a_part_that_repeats_a_joined_one_points_to_the_whole_text():
 
 
 def test_a_replay_that_needs_nobody_closes_its_ticket():
-    assert decide(context("2", is_replayed=True)).effects[-1] == CloseTickets(Closed.OWN)
-    assert CloseTickets(Closed.OWN) not in decide(context("2")).effects
+    assert decide(context("2", is_replayed=True)).effects[-1] == CloseTickets(TicketScope.OWN)
+    assert CloseTickets(TicketScope.OWN) not in decide(context("2")).effects
 
 
 def test_a_text_on_which_our_software_fails_needs_a_person():

@@ -38,13 +38,13 @@ from bookings.replies.context import (
 )
 from bookings.replies.effects import (
     ChangeConsent,
-    Closed,
     CloseTickets,
     Decision,
     Effect,
     MoveBooking,
     OpenTicket,
     Say,
+    TicketScope,
     columns_of,
 )
 from bookings.replies.parser import parse_reply
@@ -178,7 +178,7 @@ class Replies:
                 self.move(booking, slot, at, cause=ChangeCause.REPLY, inbound=inbound)
             case Say():
                 self._say(inbound, effect, at)
-            case CloseTickets(which=Closed.MENDED):
+            case CloseTickets(scope=TicketScope.SETTLED_BY_CHOICE):
                 self._overtake(inbound, at)
             case OpenTicket(kind, reason):
                 self._open_ticket(inbound, kind, reason, at)
