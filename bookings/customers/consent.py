@@ -91,6 +91,6 @@ def _cancel_waiting(msisdn: str, *, is_opted_out: bool) -> None:
     """Cancel the waiting texts that may not be said after the change."""
     waiting = OutboundMessage.objects.filter(msisdn=msisdn)
     if is_opted_out:
-        waiting.exclude(kind__in=DESPITE_OPT_OUT).cancel(OPTED_OUT)
+        waiting.exclude(kind__in=DESPITE_OPT_OUT).cancel(OPTED_OUT, by_opt_out=True)
     else:
         waiting.filter(kind=Kind.OPT_OUT_CONFIRMATION).cancel("the customer opted in again")

@@ -1,7 +1,7 @@
-"""What a person does about a ticket: take it, choose an option for the customer, answer, phone, set it aside.
+"""The actions of a person on a ticket: take it, choose an option for the customer, answer, phone, set it aside.
 
-Whoever acts owns what waits of that number, so that no customer gets two people's answers. Each act is one transaction
-that holds the customer's locks and those of the tickets.
+Whoever acts becomes the owner of all open tickets of that number, so that no customer gets answers from two people.
+Each action is one transaction that locks the customer and the tickets.
 """
 
 import datetime as dt
@@ -17,7 +17,8 @@ from django.utils import timezone
 from bookings import outbox
 from bookings.customers import consent
 from bookings.dispatch import bookings as dispatch
-from bookings.dispatch.bookings import News
+from bookings.dispatch import notices
+from bookings.dispatch.notices import News
 from bookings.language import encoding
 from bookings.models import (
     ActKind,
@@ -40,46 +41,46 @@ from bookings.outbox.recipients import find_why_not_texted
 from bookings.reporting.timeline import moment
 from bookings.reporting.timeline.steps import full_name
 
-#: What is taken stays with whoever took it for so long: after that a colleague may take it over.
+#: After this time a colleague may take over a ticket that somebody else has taken.
 KEPT_FOR = dt.timedelta(hours=1)
 
-#: What is read with a ticket.
+#: The rows that are read with a ticket.
 RELATED = ("booking__slot", "inbound", "outbound", "owner", "settled_by")
 
-#: The most parts of an answer: more is a letter.
+#: The most SMS parts of an answer.
 MOST_PARTS = 5
 
-#: For how long an answer is worth sending, at least.
+#: An answer is worth sending for at least this time.
 _LIFE = dt.timedelta(hours=24)
 
-#: What is not over when something else about the same delivery is settled.
-_APART = (TicketKind.WANTS_OUT, TicketKind.SUSPICIOUS, TicketKind.BROKEN)
+#: Tickets of these kinds stay open when another ticket about the same booking is settled.
+_SETTLED_ALONE = (TicketKind.WANTS_OUT, TicketKind.SUSPICIOUS, TicketKind.BROKEN)
 
 
 class CannotAct(Exception):
-    """It cannot be done to this ticket by this person now. The text is a sentence for staff."""
+    """This person cannot do this with the ticket now. The text is a sentence for staff."""
 
 
 def take(ticket: Ticket, user: User) -> None:
-    """Make this person the owner of what waits of the same number. Raises CannotAct."""
+    """Make this person the owner of all open tickets of the same number. Raises CannotAct."""
     with _acting(ticket, user, is_taking=True) as current:
         mine = _of_same_number(current).filter(owner=user)
         if not mine.filter(pk=current.pk).exists():
             _own(current, user)
-            _write_down(ActKind.TOOK, current, user, current.booking)
+            _record(ActKind.TOOK, current, user, current.booking)
 
 
 def let_go(ticket: Ticket, user: User) -> None:
-    """Leave to the others what one has taken of this number. Raises CannotAct."""
+    """Give up the tickets of this number that this person has taken. Raises CannotAct."""
     with _acting(ticket, user) as current:
         _of_same_number(current).filter(owner=user).update(owner=None, taken_at=None)
 
 
-def apply(ticket: Ticket, option: SlotOption, user: User, *, seen: int = 0) -> bool:
-    """Put the booking into an option's slot, and tell the customer. False: it is done, and no text reaches them.
+def choose_option(ticket: Ticket, option: SlotOption, user: User, *, seen: int = 0) -> bool:
+    """Move the booking to an option's slot and text the customer. Raises CannotAct.
 
-    Then the ticket waits until they are told by phone. `seen` is the last ticket of this number that the person
-    saw. Raises CannotAct.
+    Returns False if the booking was moved and the customer cannot be texted: the ticket stays open until they are told
+    by phone. `seen` is the id of the last ticket of this number that the person saw.
     """
     with _acting(ticket, user) as current:
         booking = _booking_of(option, current)
@@ -89,29 +90,30 @@ def apply(ticket: Ticket, option: SlotOption, user: User, *, seen: int = 0) -> b
             raise CannotAct(str(error)) from None
         if change is None and booking.slot.ends_at <= timezone.now():
             raise CannotAct(f"The slot {booking.slot} is over.")
-        dispatch.drop_reminders(booking=booking)
+        texts = OutboundMessage.objects.filter(booking=booking)
+        texts.cancel_reminders(notices.SPOKEN_TO)
         _own(current, user)
-        _write_down(ActKind.APPLIED, current, user, booking, f"option {option.digit}")
+        _record(ActKind.APPLIED, current, user, booking, f"option {option.digit}")
         try:
-            dispatch.tell(booking, News.CHOSEN if change else News.KEPT, user=user)
-        except dispatch.CannotTell:
+            notices.send_notice(booking, News.CHOSEN if change else News.KEPT, user=user)
+        except notices.CannotTell:
             return False
         _settle(current, user, Settlement.APPLIED, seen=seen)
     return True
 
 
-def answer(
+def answer_by_text(
     ticket: Ticket, words: str, user: User, *, nonce: str, seen: int = 0
 ) -> OutboundMessage | None:
-    """Queue an answer in a person's own words; None if this form sent one before. Raises CannotAct."""
+    """Queue an answer in the words of a person. Returns None if the form `nonce` sent one before. Raises CannotAct."""
     key = f"answer:{ticket.pk}:{nonce}"
-    text = compose(words)
+    text = compose_text(words)
     with transaction.atomic():
         _locked(ticket)
         if OutboundMessage.objects.filter(idempotency_key=key).exists():
             return None
         with _acting(ticket, user) as current:
-            if reason := why_not_answered(current) or _why_not_said(words):
+            if reason := why_not_answered(current) or _why_not_sent(words):
                 raise CannotAct(reason)
             booking = current.booking
             ends = [booking.slot.ends_at] if booking else []
@@ -126,60 +128,61 @@ def answer(
                 valid_until=max([timezone.now() + _LIFE, *ends]),
             )
             _own(current, user)
-            _write_down(ActKind.ANSWERED, current, user, booking)
+            _record(ActKind.ANSWERED, current, user, booking)
             _settle(current, user, Settlement.ANSWERED, seen=seen)
     return message
 
 
 def told_by_phone(ticket: Ticket, user: User, *, seen: int = 0) -> None:
-    """Write down that this person has spoken to the customer. Raises CannotAct."""
+    """Record that this person has told the customer by phone. Raises CannotAct."""
     with _acting(ticket, user) as current:
         _own(current, user)
         booking = current.booking
         if booking is not None and booking.msisdn == current.msisdn:
-            dispatch.told_by_phone(booking, user)
+            notices.record_phone_call(booking, user)
         else:
-            dispatch.drop_reminders(msisdn=current.msisdn)
-            _write_down(ActKind.TOLD_BY_PHONE, current, user, booking)
+            texts = OutboundMessage.objects.filter(msisdn=current.msisdn)
+            texts.cancel_reminders(notices.SPOKEN_TO)
+            _record(ActKind.TOLD_BY_PHONE, current, user, booking)
         _settle(current, user, Settlement.TOLD_BY_PHONE, seen=seen)
 
 
 def set_aside(ticket: Ticket, user: User) -> None:
-    """Nobody need do anything about it. Raises CannotAct."""
+    """Settle a ticket about which nobody needs to do anything. Raises CannotAct."""
     with _acting(ticket, user) as current:
         _own(current, user)
-        _write_down(ActKind.SET_ASIDE, current, user, current.booking)
+        _record(ActKind.SET_ASIDE, current, user, current.booking)
         _settle(current, user, Settlement.NOT_FOR_US, seen=0)
 
 
 def opt_out(ticket: Ticket, user: User) -> None:
-    """The customer asked in words of their own for no more texts: from now on they get none. Raises CannotAct."""
+    """Opt out a customer who asked for no more texts in words of their own. Raises CannotAct."""
     with _acting(ticket, user) as current:
         inbound = current.inbound
         if inbound is None or current.kind != TicketKind.WANTS_OUT or not as_msisdn(current.msisdn):
             raise CannotAct("Nobody has asked here for no more texts.")
         consent.change_by_text(inbound, current.msisdn, is_opted_out=True, user=user)
         _own(current, user)
-        _write_down(ActKind.CONSENT, current, user, current.booking, "opted out")
+        _record(ActKind.CONSENT, current, user, current.booking, "opted out")
         same = _of_same_number(current).filter(kind=TicketKind.WANTS_OUT)
         same.update(settlement=Settlement.OVERTAKEN, settled_at=timezone.now(), settled_by=user)
 
 
-def compose(words: str) -> str:
-    """The answer as the customer gets it: on one line, and it begins with the company's name."""
+def compose_text(words: str) -> str:
+    """The answer as the customer gets it: on one line, beginning with the company's name."""
     said, company = " ".join(words.split()), settings.COMPANY_NAME
     return said if said.casefold().startswith(f"{company}:".casefold()) else f"{company}: {said}"
 
 
 def why_not_answered(ticket: Ticket) -> str:
-    """Why no text can answer it, as a sentence for staff; "" if one can."""
+    """The reason why a ticket cannot be answered by text, as a sentence for staff; "" if it can."""
     if not as_msisdn(ticket.msisdn):
         return "This is no phone number, so it cannot be answered."
     return find_why_not_texted(ticket.msisdn)
 
 
 def why_not_mine(ticket: Ticket, user: User) -> str:
-    """Why this person may not act on it, naming who has it; "" if they may."""
+    """The reason why this person may not act on a ticket, naming its owner; "" if they may."""
     if ticket.settled_at is not None:
         how = Settlement(ticket.settlement).label
         by = f" by {full_name(ticket.settled_by)}" if ticket.settled_by else ""
@@ -192,7 +195,7 @@ def why_not_mine(ticket: Ticket, user: User) -> str:
 
 
 def may_take_over(ticket: Ticket, user: User) -> bool:
-    """Whether nobody else has this number, or has had it for so long that a colleague may take it over."""
+    """Return True if nobody else owns tickets of this number, or if they were taken so long ago that others may."""
     recent = timezone.now() - KEPT_FOR
     others = _of_same_number(ticket).exclude(owner=None).exclude(owner=user)
     return ticket.settled_at is None and not others.filter(taken_at__gt=recent).exists()
@@ -200,7 +203,7 @@ def may_take_over(ticket: Ticket, user: User) -> bool:
 
 @contextmanager
 def _acting(ticket: Ticket, user: User, *, is_taking: bool = False) -> Iterator[Ticket]:
-    """The ticket as it is now, locked with all that an act touches, if this person may act on it."""
+    """Give the ticket as it is now, locked with all rows that an action touches. Raises CannotAct."""
     with transaction.atomic():
         current = _locked(ticket)
         is_free = is_taking and may_take_over(current, user)
@@ -210,7 +213,7 @@ def _acting(ticket: Ticket, user: User, *, is_taking: bool = False) -> Iterator[
 
 
 def _locked(ticket: Ticket) -> Ticket:
-    """In the order that everyone keeps: the customer, texts to them, their consent, what waits of their number."""
+    """Lock the customer, texts to them, their consent and their tickets, in the order that all code keeps."""
     booking = ticket.booking
     lock_customer(ticket.msisdn, *([booking.msisdn] if booking else []))
     to_them = OutboundMessage.objects.filter(msisdn=ticket.msisdn)
@@ -223,7 +226,7 @@ def _locked(ticket: Ticket) -> Ticket:
 
 
 def _of_same_number(ticket: Ticket) -> TicketQuerySet:
-    """What waits of this number, this one too."""
+    """The open tickets of the same number, this one included."""
     return Ticket.objects.waiting().filter(msisdn=ticket.msisdn)
 
 
@@ -233,13 +236,13 @@ def _own(ticket: Ticket, user: User) -> None:
 
 
 def _settle(ticket: Ticket, user: User, how: Settlement, *, seen: int) -> None:
-    """This one, and what the person saw beside it of the same number about the same delivery."""
-    beside = Q(booking=ticket.booking_id, pk__lte=seen) & ~Q(kind__in=_APART)
+    """Settle this ticket, and those of the same number and booking that the person saw beside it."""
+    beside = Q(booking=ticket.booking_id, pk__lte=seen) & ~Q(kind__in=_SETTLED_ALONE)
     settled = _of_same_number(ticket).filter(Q(pk=ticket.pk) | beside)
     settled.update(settlement=how, settled_at=timezone.now(), settled_by=user)
 
 
-def _write_down(
+def _record(
     kind: ActKind, ticket: Ticket, user: User, booking: Booking | None, details: str = ""
 ) -> None:
     StaffAct.objects.create(
@@ -252,7 +255,7 @@ def _write_down(
 
 
 def _booking_of(option: SlotOption, ticket: Ticket) -> Booking:
-    """The delivery that the option is about, if it is still this customer's to move. Raises CannotAct."""
+    """The booking that the option is about. Raises CannotAct if it is no longer this customer's to move."""
     booking = Booking.objects.select_related("slot").get(notifications=option.notification_id)
     reasons = (
         (
@@ -267,24 +270,24 @@ def _booking_of(option: SlotOption, ticket: Ticket) -> Booking:
     return booking
 
 
-def _why_not_said(words: str) -> str:
+def _why_not_sent(words: str) -> str:
     if not words.strip():
         return "Write something first."
-    parts = encoding.count_parts(compose(words))
+    parts = encoding.count_parts(compose_text(words))
     if parts > MOST_PARTS:
         return f"This takes {parts} SMS, and an answer may take {MOST_PARTS}: make it shorter."
     return ""
 
 
 def _sender(ticket: Ticket) -> str:
-    """The number of ours that the customer wrote to, or else the one that asked last."""
+    """Our number that the customer wrote to, or else the one that asked last."""
     written_to = as_msisdn(ticket.inbound.virtual_number) if ticket.inbound else ""
     is_ours = written_to in settings.VONAGE_NUMBERS
-    return written_to if is_ours else dispatch.number_for(ticket.msisdn)
+    return written_to if is_ours else notices.sender_for(ticket.msisdn)
 
 
-def offers(ticket: Ticket) -> list[Notification]:
-    """The notifications that can be answered for this customer: the open ones, or else the last about this delivery."""
+def list_notifications(ticket: Ticket) -> list[Notification]:
+    """The notifications that can be answered for this customer: the open ones, or else the last about this booking."""
     asked = Notification.objects.filter(msisdn=ticket.msisdn).select_related(
         "booking__slot", "slot"
     )

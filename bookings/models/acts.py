@@ -1,11 +1,11 @@
-"""What members of staff did that somebody may ask about later, and that no other table tells."""
+"""The acts of staff that no other table records."""
 
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
 from bookings.models.fields import is_one_of
-from bookings.models.schedule import Booking
+from bookings.models.schedule import Booking, BookingState
 
 
 class ActKind(models.TextChoices):
@@ -27,10 +27,11 @@ class ActKind(models.TextChoices):
     RESUMED = "resumed", "resumed a batch"
     CANCELLED = "cancelled", "cancelled a batch"
     CALLED_OFF = "called_off", "cancelled a delivery"
+    REINSTATED = "reinstated", "took back a cancellation"
 
 
 class StaffAct(models.Model):
-    """One act, with who and when. Never changed, never deleted."""
+    """One act of a member of staff. Never changed, never deleted."""
 
     kind = models.CharField(max_length=20, choices=ActKind)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
@@ -39,6 +40,12 @@ class StaffAct(models.Model):
     )
     booking = models.ForeignKey(
         Booking, on_delete=models.PROTECT, null=True, blank=True, related_name="staff_acts"
+    )
+    told_state = models.CharField(
+        max_length=16,
+        choices=BookingState,
+        blank=True,
+        help_text="The state of the delivery that the customer was told by phone.",
     )
     details = models.CharField(max_length=500, blank=True, help_text="Where, which rows, how many.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -20,7 +20,7 @@ from bookings.models.inbound import InboundMessage, InboundMessageQuerySet, Outc
 from bookings.models.keys import new_key
 from bookings.models.message_states import MessageState
 from bookings.models.notifications import Notification, NotificationState
-from bookings.models.schedule import Booking
+from bookings.models.schedule import Booking, BookingState
 
 
 class Kind(models.TextChoices):
@@ -158,7 +158,7 @@ class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
         )
 
     @transaction.atomic(savepoint=False)
-    def cancel(self, because: str) -> int:
+    def cancel(self, because: str, *, by_opt_out: bool = False) -> int:
         """queued, or claimed without a call -> cancelled. Returns how many.
 
         A message whose call has started cannot be called back: it is marked so that it is never tried again.
@@ -173,12 +173,22 @@ class OutboundMessageQuerySet(models.QuerySet["OutboundMessage"]):
             elif call_started_at is not None:
                 called.append(pk)
         if called:
-            OutboundMessage.objects.filter(pk__in=called).update(never_again=because)
+            OutboundMessage.objects.filter(pk__in=called).update(
+                never_again=because, stopped_by_opt_out=by_opt_out
+            )
         if waiting:
             OutboundMessage.objects.filter(pk__in=waiting).update(
-                state=MessageState.CANCELLED, reason=because, token="", lease_until=None
+                state=MessageState.CANCELLED,
+                reason=because,
+                stopped_by_opt_out=by_opt_out,
+                token="",
+                lease_until=None,
             )
         return len(waiting)
+
+    def cancel_reminders(self, because: str) -> int:
+        """Cancel those of these messages that are reminders: their customer is not silent any more."""
+        return self.filter(kind=Kind.REMINDER).cancel(because)
 
 
 class OutboundMessage(models.Model):
@@ -215,6 +225,12 @@ class OutboundMessage(models.Model):
         db_index=False,  # see outbound_by_reply
         related_name="answers",
     )
+    told_state = models.CharField(
+        max_length=16,
+        choices=BookingState,
+        blank=True,
+        help_text="The state of the delivery that a text by dispatch tells.",
+    )
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
@@ -238,6 +254,9 @@ class OutboundMessage(models.Model):
     is_held = models.BooleanField(
         default=False,
         help_text="It waited while no sender ran, as in an old backup: a person releases it.",
+    )
+    stopped_by_opt_out = models.BooleanField(
+        default=False, help_text="It was cancelled because the customer opted out."
     )
     never_again = models.CharField(
         max_length=200,

@@ -39,7 +39,6 @@ def queue(
     valid_until: dt.datetime | None = None,
 ) -> OutboundMessage:
     """Queue one SMS for the gateway of today's settings. `key` is the idempotency key.
-
     Raises IntegrityError if a message with this key was queued before.
     """
     now = timezone.now()
@@ -54,6 +53,7 @@ def queue(
         booking=booking,
         notification=notification,
         in_reply_to=in_reply_to,
+        told_state=booking.state if booking and kind == Kind.TOLD else "",
         user=user,
         gateway=settings.SMS_GATEWAY,
         queued_at=now,

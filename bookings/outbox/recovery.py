@@ -76,4 +76,4 @@ def cancel_for_opted_out() -> int:
     waiting = (
         OutboundMessage.objects.queued().filter(Exists(opted_out)).exclude(kind__in=DESPITE_OPT_OUT)
     )
-    return waiting.cancel("the customer has opted out")
+    return waiting.cancel("the customer has opted out", by_opt_out=True)

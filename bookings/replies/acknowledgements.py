@@ -12,7 +12,6 @@ from bookings.language import encoding, messages
 from bookings.models import (
     Booking,
     Kind,
-    MessageState,
     OutboundMessage,
     Slot,
     SlotOption,
@@ -91,10 +90,7 @@ def _is_unanswered(customer: Customer) -> bool:
 
 
 def _write_anew(message: OutboundMessage, customer: Customer, now: dt.datetime) -> None:
-    """Replace the text if it changed.
-
-    If a worker has claimed the message but not started the call, its claim is revoked so that the old text is not sent.
-    """
+    """Replace the text if it changed."""
     answer, about = Answer.OPTIONS_AGAIN, customer.latest
     inbound = message.in_reply_to
     if message.kind != Kind.RE_PROMPT and inbound is not None and inbound.option is not None:
@@ -106,16 +102,12 @@ def _write_anew(message: OutboundMessage, customer: Customer, now: dt.datetime) 
     text, valid_until = write(answer, customer, about, about.booking.slot, now)
     if text == message.text:
         return
-    OutboundMessage.objects.filter(pk=message.pk).update(
-        text=text,
+    message.replace_text(
+        text,
         parts=encoding.count_parts(text),
         booking=about.booking,
         notification=about.notification,
         valid_until=valid_until,
-        claims=message.claims - (message.state == MessageState.SENDING),
-        state=MessageState.QUEUED,
-        token="",
-        lease_until=None,
     )
     outbox.wake_senders()
 

@@ -202,10 +202,10 @@ def _carry_out(effect: Effect, inbound: InboundMessage) -> None:
 
 
 def _cancel_reminders(booking: Booking | None, inbound: InboundMessage) -> None:
-    waiting = OutboundMessage.objects.filter(kind=Kind.REMINDER, msisdn=as_msisdn(inbound.msisdn))
+    waiting = OutboundMessage.objects.filter(msisdn=as_msisdn(inbound.msisdn))
     if booking is not None:
         waiting = waiting.filter(booking=booking)
-    waiting.cancel("the customer has written")
+    waiting.cancel_reminders("the customer has written")
 
 
 def _close_tickets(scope: TicketScope, inbound: InboundMessage) -> None:

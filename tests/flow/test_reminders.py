@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from bookings.dispatch import bookings as dispatch
-from bookings.dispatch import ticket_actions
+from bookings.dispatch import notices, ticket_actions
 from bookings.language.encoding import count_parts
 from bookings.models import Booking, Kind, MessageState, Notification, OutboundMessage, TicketKind
 from bookings.notifications import batches
@@ -87,7 +87,7 @@ def test_nobody_who_has_written_is_reminded(text, booking, clock, drain, reply):
 
 
 def test_nobody_is_reminded_who_was_spoken_to_by_phone(booking, clock, drain):
-    dispatch.told_by_phone(booking, UserFactory.create())
+    notices.record_phone_call(booking, UserFactory.create())
     clock("2026-11-24 15:31")
     assert drain() == []
 
@@ -97,7 +97,7 @@ def test_a_reminder_that_waits_is_dropped_when_somebody_speaks_to_the_customer(
 ):
     clock("2026-11-24 15:31")
     remind()
-    dispatch.told_by_phone(booking, UserFactory.create())
+    notices.record_phone_call(booking, UserFactory.create())
     assert drain() == []
 
 
@@ -118,7 +118,7 @@ def test_nobody_is_reminded_for_whom_staff_kept_the_slot(is_late, booking, clock
         clock("2026-11-24 15:31")
         remind()
     option = Notification.objects.get().options.get(digit=1)
-    assert ticket_actions.apply(ticket, option, UserFactory.create())
+    assert ticket_actions.choose_option(ticket, option, UserFactory.create())
     (told,) = drain()
     assert "stays" in told["text"]
     clock("2026-11-24 15:32")

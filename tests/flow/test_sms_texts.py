@@ -6,6 +6,7 @@ import pytest
 import time_machine
 
 from bookings.dispatch import bookings as dispatch
+from bookings.dispatch import notices
 from bookings.language import encoding, messages
 from bookings.models import InboundMessage, Notification, Outcome, Place
 from bookings.notifications.asking import notify, plan
@@ -168,7 +169,7 @@ def test_what_dispatch_tells_fits_two_parts(asked, drain, change):
     change(asked)
     booking = asked.booking
     booking.refresh_from_db()
-    told = dispatch.tell(booking)
+    told = notices.send_notice(booking)
     assert_is_ours(told.text)
     assert told.parts <= 2, f"{len(told.text)}: {told.text}"
 

@@ -7,7 +7,8 @@ from django.db import transaction
 
 from bookings.customers import consent
 from bookings.dispatch import bookings as dispatch
-from bookings.dispatch.bookings import CannotTell
+from bookings.dispatch import notices
+from bookings.dispatch.notices import CannotTell
 from bookings.language import encoding
 from bookings.models import ActKind, Kind, MessageState, OutboundMessage, StaffAct
 from tests.factories import BookingFactory, NotificationFactory, SlotFactory, UserFactory
@@ -36,7 +37,7 @@ def later():
 def move_and_tell(booking, slot, user=None):
     with transaction.atomic():
         dispatch.move(booking, slot, user=user)
-        return dispatch.tell(booking, user=user)
+        return notices.send_notice(booking, user=user)
 
 
 def test_a_moved_delivery_is_told_with_its_new_day_and_window(booking, later):
@@ -52,7 +53,7 @@ def test_a_moved_delivery_is_told_with_its_new_day_and_window(booking, later):
 
 def test_a_cancelled_delivery_is_told_to_be_off(booking):
     dispatch.cancel(booking)
-    text = dispatch.tell(booking).text
+    text = notices.send_notice(booking).text
     assert "parcel AB12, planned for Tue 24 Nov" in text
     assert "is cancelled and will not come" in text
     assert encoding.count_parts(text) == 1
@@ -82,34 +83,34 @@ def test_a_change_that_is_rolled_back_is_not_told(booking, later):
 def test_who_cannot_be_texted_is_not_told(msisdn, reason):
     booking = BookingFactory.create(msisdn=msisdn)
     with pytest.raises(CannotTell, match=reason):
-        dispatch.tell(booking)
+        notices.send_notice(booking)
 
 
 def test_who_opted_out_is_not_told(booking):
     consent.change(booking.msisdn, is_opted_out=True, words="STOP")
     with pytest.raises(CannotTell, match="opted out"):
-        dispatch.tell(booking)
+        notices.send_notice(booking)
     assert not OutboundMessage.objects.exists()
 
 
 def test_the_customer_hears_from_the_number_that_asked(settings, booking):
     settings.VONAGE_NUMBERS = ["447700900000", "447700900001"]
-    assert dispatch.tell(booking).sender == "447700900000"
+    assert notices.send_notice(booking).sender == "447700900000"
     NotificationFactory.create(booking=booking, virtual_number="447700900001")
-    assert dispatch.tell(booking).sender == "447700900001"
+    assert notices.send_notice(booking).sender == "447700900001"
 
 
 def test_who_was_told_by_phone_is_written_down(booking):
     user = UserFactory.create()
-    dispatch.told_by_phone(booking, user)
+    notices.record_phone_call(booking, user)
     act = StaffAct.objects.get()
     assert (act.kind, act.booking, act.user) == (ActKind.TOLD_BY_PHONE, booking, user)
 
 
 def test_what_was_told_by_phone_is_written_down_in_words(booking):
     user = UserFactory.create()
-    dispatch.told_by_phone(booking, user)
+    notices.record_phone_call(booking, user)
     dispatch.cancel(booking)
-    dispatch.told_by_phone(booking, user)
+    notices.record_phone_call(booking, user)
     told = StaffAct.objects.order_by("pk").values_list("details", flat=True)
     assert list(told) == [str(booking.slot), "that it is cancelled"]

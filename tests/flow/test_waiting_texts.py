@@ -46,7 +46,7 @@ def test_what_a_person_wrote_comes_back_to_them_when_the_delivery_changes_meanwh
     for text in ("is there a bell?", "can you leave it with number 7?"):
         reply(booking.msisdn, text)
     drain()
-    ticket_actions.answer(
+    ticket_actions.answer_by_text(
         Ticket.objects.get(), "Yes: Friday at 9.", UserFactory.create(), nonce="n"
     )
     act(booking, reply)
@@ -63,7 +63,7 @@ def written(reply, drain):
     """A person's answer that waits."""
     booking = parcel(FRI)
     reply(booking.msisdn, "can you leave it with number 7?")
-    ticket_actions.answer(
+    ticket_actions.answer_by_text(
         Ticket.objects.get(), "Yes, with number 7.", UserFactory.create(), nonce="n"
     )
     return OutboundMessage.objects.get(kind=Kind.STAFF)

@@ -7,6 +7,7 @@ import pytest
 from django.db import transaction
 
 from bookings.dispatch import bookings as dispatch
+from bookings.dispatch import notices
 from bookings.models import MessageState
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import start_call
@@ -20,7 +21,7 @@ BOTH_ARE_AT_IT = 0.5  # seconds
 
 def test_a_call_that_begins_while_its_text_is_cancelled_is_never_tried_again():
     booking = BookingFactory.create()
-    message = dispatch.tell(booking)
+    message = notices.send_notice(booking)
     [claimed] = claim(1).messages
     has_begun = threading.Event()
 

@@ -8,7 +8,7 @@ from bookings.admin.shared.row_versions import seen_words
 from bookings.dispatch import bookings as dispatch
 from bookings.dispatch.bookings import CannotBook
 from bookings.dispatch.imports import import_rows, read
-from bookings.dispatch.notices import Telling
+from bookings.dispatch.notices import Method
 from bookings.models import Booking, InboundMessage, OutboundMessage, Outcome, Slot, SlotChange
 from tests.factories import BookingFactory, NotificationFactory, SlotFactory, UserFactory, in_days
 from tests.flow.admin.pages import form_of, url
@@ -115,7 +115,7 @@ def test_two_dispatchers_who_move_many_at_once_do_not_overfill_a_slot(round_):
     vans = [BookingFactory.create_batch(8) for _ in users]
 
     def act(van, user):
-        return move_many.change(van, wanted, seen_words(van), Telling.SMS, user)
+        return move_many.change(van, wanted, seen_words(van), Method.SMS, user)
 
     said = at_once(
         *[lambda van=van, user=user: act(van, user) for van, user in zip(vans, users, strict=True)]

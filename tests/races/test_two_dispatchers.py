@@ -31,7 +31,7 @@ def fresh(ticket):
 @pytest.mark.parametrize("round_", ROUNDS)
 def test_one_customer_gets_one_answer(round_, tickets):
     def answer(ticket, user, nonce):
-        return lambda: ticket_actions.answer(
+        return lambda: ticket_actions.answer_by_text(
             fresh(ticket), "Hello", user, nonce=nonce, seen=ticket.pk
         )
 
@@ -51,7 +51,7 @@ def test_a_double_click_sends_one_answer(round_, tickets):
     user = UserFactory.create()
 
     def click():
-        return ticket_actions.answer(fresh(tickets[0]), "Hello", user, nonce="same")
+        return ticket_actions.answer_by_text(fresh(tickets[0]), "Hello", user, nonce="same")
 
     said = at_once(*[click] * 4)
     assert sum(each is None for each in said) == 3, said
@@ -64,7 +64,7 @@ def test_of_two_who_choose_for_a_customer_one_does(round_, tickets, asked):
     users = UserFactory.create_batch(2)
     said = at_once(
         *[
-            lambda user=user, digit=digit: ticket_actions.apply(
+            lambda user=user, digit=digit: ticket_actions.choose_option(
                 fresh(tickets[0]), options[digit], user
             )
             for user, digit in zip(users, (2, 3), strict=True)
@@ -80,7 +80,7 @@ def test_a_stranger_of_whom_no_booking_is_locked_gets_one_answer_too(round_):
     users = UserFactory.create_batch(3)
     said = at_once(
         *[
-            lambda user=user: ticket_actions.answer(
+            lambda user=user: ticket_actions.answer_by_text(
                 fresh(ticket), "Hello", user, nonce=f"n-{user.pk}"
             )
             for user in users

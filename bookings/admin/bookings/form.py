@@ -19,13 +19,12 @@ from bookings.admin.shared.row_versions import seen_word
 from bookings.admin.slots.model_admin import SLOT_LOAD
 from bookings.dispatch import bookings as dispatch
 from bookings.dispatch import notices
-from bookings.dispatch.bookings import News
-from bookings.dispatch.notices import Telling
+from bookings.dispatch.notices import Method, News
 from bookings.language import messages
 from bookings.models import Booking, InboundMessage, Notification, OutboundMessage, Slot
 from bookings.models.fields import mask_msisdn
 from bookings.outbox.recipients import find_why_not_texted
-from bookings.reporting.timeline import CANCELLED, REINSTATED, last_changed_by
+from bookings.reporting.timeline import last_changed_by
 
 #: Saved as they are: nobody has been told of them.
 _PLAIN = ("customer_name", "language", "notes")
@@ -46,7 +45,7 @@ class BookingForm(forms.ModelForm):
     )
     told = forms.ChoiceField(
         label="How the customer learns of a change",
-        choices=Telling.choices,
+        choices=Method.choices,
         required=False,
         widget=UnfoldAdminSelectWidget,
     )
@@ -85,11 +84,11 @@ class BookingForm(forms.ModelForm):
     def _offer_telling(self) -> None:
         """By SMS if one reaches a customer who knows of the delivery; and what would be written, or why nothing."""
         told: Any = self.fields["told"]
-        ways, reason = notices.ways_for(self.user), find_why_not_texted(self.instance.msisdn)
+        ways, reason = notices.methods_for(self.user), find_why_not_texted(self.instance.msisdn)
         told.choices = [(way.value, way.label) for way in ways]
-        is_by_sms = Telling.SMS in ways and self._has_heard and not reason
-        self.initial["told"] = Telling.SMS if is_by_sms else Telling.NOBODY
-        told.help_text = reason or f"By SMS: {notices.example(self.instance)}"
+        is_by_sms = Method.SMS in ways and self._has_heard and not reason
+        self.initial["told"] = Method.SMS if is_by_sms else Method.NOBODY
+        told.help_text = reason or f"By SMS: {notices.example_notice(self.instance)}"
 
     def _offer_choices(self) -> None:
         """Which slots and languages can be chosen. Who may only look has no such fields."""
@@ -133,21 +132,21 @@ class BookingForm(forms.ModelForm):
         is_whole = {"slot", "msisdn"} <= self.cleaned_data.keys()
         is_so = is_whole and not self.is_changed and not {*_PLAIN} & {*self.changed_data}
         is_by_them = is_so and self.user.pk == last_changed_by(self.instance)
-        return is_by_them and notices.is_told(self.instance, self.telling, self.user)
+        return is_by_them and notices.was_informed(self.instance, self.telling, self.user)
 
     def _check_telling(self) -> None:
-        msisdn, is_by_sms = self.cleaned_data["msisdn"], self.telling in notices.BY_SMS
+        msisdn, is_by_sms = self.cleaned_data["msisdn"], self.telling in (Method.SMS, Method.ASK)
         if not self.instance.pk or not self.is_changed or not is_by_sms:
             return
         if reason := find_why_not_texted(msisdn):
             self.add_error("told", f"{reason} Choose another way to tell them.")
-        elif self.telling == Telling.ASK and self._is_cancelled:
+        elif self.telling == Method.ASK and self._is_cancelled:
             self.add_error("told", "There is nothing to ask about a cancelled delivery.")
 
     @property
-    def telling(self) -> Telling:
+    def telling(self) -> Method:
         """How the customer learns of it; a page that does not say so tells nobody."""
-        return Telling(self.cleaned_data.get("told") or Telling.NOBODY)
+        return Method(self.cleaned_data.get("told") or Method.NOBODY)
 
     @property
     def _is_moved(self) -> bool:
@@ -176,7 +175,7 @@ class BookingForm(forms.ModelForm):
     @property
     def is_to_be_told(self) -> bool:
         """Whether something changed that a customer who was asked, or wrote, does not know yet."""
-        return self.is_changed and self.telling == Telling.NOBODY and self._has_heard
+        return self.is_changed and self.telling == Method.NOBODY and self._has_heard
 
     def not_told(self) -> str:
         """What staff are to do about it."""
@@ -185,14 +184,12 @@ class BookingForm(forms.ModelForm):
         return f"The customer has not been told: call {phone}{notify_again}."
 
     def said(self) -> str:
-        """What was changed, in sentences, for the log. Moves have rows of their own."""
+        """What was changed, in sentences, for the log. Moves and cancellations are recorded by dispatch."""
         before, after = mask_msisdn(self.msisdn_was), mask_msisdn(self.cleaned_data["msisdn"])
         labels = [str(self.fields[name].label) for name in _PLAIN if name in self.changed_data]
         sentences = [
             (bool(labels), f"Changed: {', '.join(labels)}."),
             (self._is_phone_changed, f"Phone number changed from {before} to {after}."),
-            (self._is_cancelled and self.was_scheduled, CANCELLED),
-            (not self._is_cancelled and not self.was_scheduled, REINSTATED),
         ]
         return " ".join(sentence for is_so, sentence in sentences if is_so)
 
@@ -215,10 +212,10 @@ class BookingForm(forms.ModelForm):
         if self._is_cancelled and self.was_scheduled:
             dispatch.cancel(booking, user=user)
         if not self._is_cancelled and not self.was_scheduled:
-            dispatch.reinstate(booking)
+            dispatch.reinstate(booking, user=user)
         if self.is_changed:
             news = News.MOVED if self._is_moved else News.PLANNED
-            notices.tell(booking, self.telling, user, news=news)
+            notices.inform(booking, self.telling, user, news=news)
 
 
 def _shown(booking: Booking) -> str:

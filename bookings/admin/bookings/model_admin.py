@@ -27,7 +27,8 @@ from bookings.admin.shared.day_filters import BookingDayFilter
 from bookings.admin.shared.exporting import ExportMixin
 from bookings.admin.shared.filters import AskedFilter, DayFilter, ManifestFilter, coming_first
 from bookings.admin.shared.model_admins import KeptAdmin
-from bookings.dispatch.bookings import CannotBook, CannotTell
+from bookings.dispatch.bookings import CannotBook
+from bookings.dispatch.notices import CannotTell
 from bookings.models import (
     Batch,
     Booking,

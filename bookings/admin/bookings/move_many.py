@@ -22,8 +22,8 @@ from bookings.admin.shared.row_versions import seen_word, seen_words
 from bookings.admin.slots.model_admin import SLOT_LOAD
 from bookings.dispatch import bookings as dispatch
 from bookings.dispatch import notices
-from bookings.dispatch.bookings import CannotBook, CannotTell, News
-from bookings.dispatch.notices import Telling
+from bookings.dispatch.bookings import CannotBook
+from bookings.dispatch.notices import CannotTell, Method, News
 from bookings.language import messages as texts
 from bookings.models import Booking, ClosedDay, Slot
 from bookings.notifications.asking import lock_booking
@@ -93,8 +93,8 @@ class MovingMixin(OwnPages):
         open_ones = [booking for booking in bookings if booking.is_scheduled]
         reasons = find_why_not_texted_each({each.pk: each.msisdn for each in open_ones})
         seen = seen_words(open_ones)
-        ways = [way for way in notices.ways_for(request.user) if is_move or way != Telling.ASK]
-        usual = Telling.SMS if Telling.SMS in ways else Telling.NOBODY
+        ways = [way for way in notices.methods_for(request.user) if is_move or way != Method.ASK]
+        usual = Method.SMS if Method.SMS in ways else Method.NOBODY
         return self.own_page(
             request,
             "booking/move.html",
@@ -124,13 +124,13 @@ class MovingMixin(OwnPages):
         slot = Slot.objects.filter(pk=slot_key).first() if is_key(slot_key) else None
         if is_move and slot is None:
             return self._page(request, keys, is_move=True, missing="Choose a slot first.")
-        if way not in notices.ways_for(request.user):
+        if way not in notices.methods_for(request.user):
             sentence = "Choose how the customers learn of it."
             return self._page(request, keys, is_move=is_move, missing=sentence)
         bookings = Booking.objects.select_related("slot").filter(pk__in=keys).order_by("pk")
         seen = {booking.pk: request.POST.get(f"seen-{booking.pk}", "") for booking in bookings}
         user = cast("User", request.user)
-        done = change(bookings, slot if is_move else None, seen, Telling(way), user)
+        done = change(bookings, slot if is_move else None, seen, Method(way), user)
         self._say(request, done, is_move=is_move)
         return redirect("admin:bookings_booking_changelist")
 
@@ -152,7 +152,7 @@ def change(
     bookings: Iterable[Booking],
     slot: Slot | None,
     seen: dict[int, str],
-    how: Telling,
+    how: Method,
     user: User,
 ) -> Done:
     """Move them to a slot (None: cancel them) and tell their customers, each in a transaction of its own.
@@ -174,7 +174,7 @@ def change(
     return done
 
 
-def _change_one(booking: Booking, slot: Slot | None, seen: str, how: Telling, user: User) -> str:
+def _change_one(booking: Booking, slot: Slot | None, seen: str, how: Method, user: User) -> str:
     """Why the customer was not told, or "". Raises CannotBook."""
     with transaction.atomic():
         current = lock_booking(booking)
@@ -188,19 +188,19 @@ def _change_one(booking: Booking, slot: Slot | None, seen: str, how: Telling, us
             raise CannotBook(f"It is on {slot} already.")
         try:
             with transaction.atomic():
-                notices.tell(current, how, user, news=News.MOVED)
+                notices.inform(current, how, user, news=News.MOVED)
         except CannotTell as error:
             return str(error)
-    return "Call them." if how == Telling.NOBODY else ""
+    return "Call them." if how == Method.NOBODY else ""
 
 
 def _sms(booking: Booking, *, is_move: bool) -> str:
     """The text that this customer would get."""
     if is_move:
-        return notices.example(booking)
+        return notices.example_notice(booking)
     off = Booking(reference=booking.reference, language=booking.language, state="cancelled")
     where = texts.where(booking.slot, booking.language)
-    return dispatch.what_is_told(off, where, News.OFF)
+    return notices.notice_text(off, where, News.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,8 @@ from django.utils import timezone
 from bookings.admin.shared.columns import show_day
 from bookings.admin.shared.pages import OwnPages
 from bookings.admin.shared.row_versions import seen_word, seen_words
-from bookings.dispatch import bookings as dispatch
-from bookings.dispatch import not_informed
-from bookings.dispatch.informed import PATIENCE
+from bookings.dispatch import informed, notices
+from bookings.dispatch.informed import RECEIPT_WITHIN
 from bookings.models import Booking
 from bookings.models.schedule import EARLIEST, LATEST
 from bookings.notifications.asking import lock_booking
@@ -50,7 +49,7 @@ class UnawareMixin(OwnPages):
         if day is None:
             self.message_user(request, "That is no date, so this is tomorrow.", messages.WARNING)
         day = day or today + dt.timedelta(days=1)
-        unreached = not_informed.unreached(day)
+        unreached = informed.list_not_informed(day)
         seen = seen_words(one.booking for one in unreached)
         return self.own_page(
             request,
@@ -62,7 +61,7 @@ class UnawareMixin(OwnPages):
             unreached=[(one, seen[one.booking.pk]) for one in unreached],
             has_deliveries=Booking.objects.scheduled().on(day).exists(),
             may_tell=self.has_change_permission(request),
-            patience=PATIENCE.seconds // 60,
+            patience=RECEIPT_WITHIN.seconds // 60,
         )
 
     def told_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -79,10 +78,10 @@ class UnawareMixin(OwnPages):
                 now = f"on {current.slot}" if current.is_scheduled else "cancelled"
                 sentence = f"{name} changed meanwhile: it is now {now}. Tell the customer that."
                 level = messages.WARNING
-            elif not not_informed.is_unreached(current):
+            elif not informed.is_not_informed(current):
                 sentence, level = f"{name}: this customer knows already.", messages.INFO
             else:
-                dispatch.told_by_phone(current, cast("User", request.user))
+                notices.record_phone_call(current, cast("User", request.user))
                 sentence, level = f"{name}: written down as told by phone.", messages.SUCCESS
         self.message_user(request, sentence, level)
         day = _day(request.POST.get("day", "")) or current.slot.date

@@ -40,9 +40,6 @@ from bookings.reporting.masking import masked, number_of
 #: How many rows of each kind the page of a number shows: the newest.
 _SHOWN = 50
 
-#: How the reasons of texts begin that consent stopped: of a STOP, and of the sweep.
-_BLOCKED = (consents.OPTED_OUT, "the customer has opted out")
-
 
 class WishForm(forms.Form):
     """A wish about our texts, as somebody told it to a member of staff."""
@@ -198,11 +195,12 @@ def _story(msisdn: str) -> dict[str, Any]:
     changes = ConsentChange.objects.filter(msisdn=msisdn).select_related(
         "user", "inbound", "receipt"
     )
-    stopped = Q(state="cancelled", reason__in=_BLOCKED) | Q(never_again__in=_BLOCKED)
     refused = DeliveryReceipt.objects.filter(
         err_code=OPTED_OUT_BY_RECEIPT, attempt__message__msisdn=msisdn
     ).values("attempt__message")
-    blocked = OutboundMessage.objects.filter(msisdn=msisdn).filter(stopped | Q(pk__in=refused))
+    blocked = OutboundMessage.objects.filter(msisdn=msisdn).filter(
+        Q(stopped_by_opt_out=True) | Q(pk__in=refused)
+    )
     untold = InboundMessage.objects.filter(msisdn=msisdn, ticket__kind=TicketKind.OPTED_OUT)
     return {
         "is_opted_out": Consent.objects.is_opted_out(msisdn),

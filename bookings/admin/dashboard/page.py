@@ -12,7 +12,7 @@ from bookings.admin.dashboard.bars import Figure, age, bars, list_of, share_of
 from bookings.admin.dashboard.machine import machine
 from bookings.admin.shared.columns import show_day
 from bookings.admin.shared.counted_filters import CHOICES_SHOWN, show_country
-from bookings.dispatch.not_informed import count_unreached
+from bookings.dispatch.informed import count_not_informed
 from bookings.models import Booking, BookingState, InboundMessage, Kind, OutboundMessage
 from bookings.operations import alarms
 from bookings.reporting import dashboard as figures
@@ -68,7 +68,7 @@ def _alarms(now: dt.datetime) -> list[Any]:
 def _days(now: dt.datetime) -> list[dict[str, Any]]:
     today = timezone.localdate(now)
     days = {"today": today, "tomorrow": today + dt.timedelta(days=1)}
-    come, unreached = figures.of_days(days.values()), count_unreached(days.values())
+    come, unreached = figures.of_days(days.values()), count_not_informed(days.values())
     return [
         {
             "name": name,

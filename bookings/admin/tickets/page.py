@@ -133,7 +133,7 @@ class Attending(OwnPages):
         user: Any = request.user
         waiting = Ticket.objects.waiting().filter(msisdn=ticket.msisdn)
         beside = list(waiting.exclude(pk=ticket.pk).order_by("pk")[:20])
-        notifications = ticket_actions.offers(ticket)
+        notifications = ticket_actions.list_notifications(ticket)
         shown = seen_words(
             filter(None, [ticket.booking, *(each.booking for each in notifications)])
         )
@@ -204,7 +204,7 @@ def _cost(words: str, msisdn: str) -> dict[str, Any]:
     """What an answer takes, as the customer would get it; nothing for no words."""
     if not words.strip():
         return {"answer": ""}
-    text = ticket_actions.compose(words)
+    text = ticket_actions.compose_text(words)
     parts = encoding.count_parts(text)
     return {
         "answer": text,
@@ -241,7 +241,7 @@ def _apply(request: HttpRequest, ticket: Ticket) -> Done:
     if option is None:
         raise CannotAct("Choose one of the options.")
     _check_unchanged(request, option.notification.booking, ticket)
-    is_told = ticket_actions.apply(ticket, option, _user(request), seen=_seen(request))
+    is_told = ticket_actions.choose_option(ticket, option, _user(request), seen=_seen(request))
     where = f"{option.notification.booking} is on {option.slot}"
     if is_told:
         return messages.SUCCESS, f"{where}. The customer is told by SMS.", True
@@ -256,7 +256,9 @@ def _answer(request: HttpRequest, ticket: Ticket) -> Done:
         is_long = len(request.POST.get("words", "")) > _LONGEST
         raise CannotAct("Make it shorter." if is_long else "Write something first, then send it.")
     words, nonce = form.cleaned_data["words"], form.cleaned_data["nonce"]
-    message = ticket_actions.answer(ticket, words, _user(request), nonce=nonce, seen=_seen(request))
+    message = ticket_actions.answer_by_text(
+        ticket, words, _user(request), nonce=nonce, seen=_seen(request)
+    )
     if message is None:
         return messages.INFO, "This answer was sent before, so nothing more was sent.", True
     later = " It leaves when the quiet hours are over." if claiming.is_quiet(timezone.now()) else ""

@@ -248,6 +248,7 @@ class Company:
             booking=booking,
             notification=notification,
             in_reply_to=in_reply_to,
+            told_state=booking.state if booking and kind == Kind.TOLD else "",
             user=user,
             gateway=settings.SMS_GATEWAY,
             queued_at=at,

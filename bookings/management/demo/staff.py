@@ -8,8 +8,8 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from bookings.customers import tickets
-from bookings.dispatch.bookings import News, said_by_phone, told_key, what_is_told
-from bookings.dispatch.ticket_actions import compose
+from bookings.dispatch.notices import News, notice_text, phone_call_details
+from bookings.dispatch.ticket_actions import compose_text
 from bookings.language import messages
 from bookings.management.demo.company import Company
 from bookings.management.demo.replies import Replies
@@ -132,7 +132,7 @@ class Staff:
         nonce = new_key()
         message = company.queue(
             Kind.STAFF,
-            compose(words),
+            compose_text(words),
             at,
             msisdn=ticket.msisdn,
             booking=booking,
@@ -185,9 +185,13 @@ class Staff:
         self.company.ledger.named_later.append(name)
 
     def _note_call(self, booking: Booking, at: dt.datetime) -> None:
-        details = said_by_phone(booking)
         self._act(
-            ActKind.TOLD_BY_PHONE, at, msisdn=booking.msisdn, booking=booking, details=details
+            ActKind.TOLD_BY_PHONE,
+            at,
+            msisdn=booking.msisdn,
+            booking=booking,
+            told_state=booking.state,
+            details=phone_call_details(booking),
         )
 
     def _act(self, kind: ActKind, at: dt.datetime, **about: object) -> StaffAct:
@@ -213,7 +217,7 @@ class Staff:
         company.ledger.changed_bookings[booking.pk] = booking
         details = str(booking.slot)
         self._act(ActKind.CALLED_OFF, at, msisdn=booking.msisdn, booking=booking, details=details)
-        self._tell(booking, News.OFF, at)
+        self._tell(booking, News.CANCELLED, at)
 
     def _tell(self, booking: Booking, news: News, at: dt.datetime) -> None:
         """By SMS, or by phone where no text may go."""
@@ -224,12 +228,12 @@ class Staff:
         where = messages.where(booking.slot, booking.language)
         message = company.queue(
             Kind.TOLD,
-            what_is_told(booking, where, news),
+            notice_text(booking, where, news),
             at,
             msisdn=booking.msisdn,
             booking=booking,
             user=self.dispatcher,
             valid_until=max(booking.slot.ends_at, at + _LIFE),
-            key=f"{told_key(booking)}{new_key()}",
+            key=f"told:{new_key()}",
         )
         company.hand_over(message, at + company.seconds(0.1, 0.8))

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 
 from bookings.models import Booking
 from bookings.reporting.timeline import acts, received, sent
-from bookings.reporting.timeline.acts import CANCELLED, REINSTATED, last_changed_by
+from bookings.reporting.timeline.acts import last_changed_by
 from bookings.reporting.timeline.arrival import has_arrived
 from bookings.reporting.timeline.steps import Step, StepKind, Tone, moment, visible
 
 __all__ = [
-    "CANCELLED",
-    "REINSTATED",
     "Step",
     "StepKind",
     "Tone",

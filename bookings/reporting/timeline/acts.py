@@ -1,22 +1,17 @@
-"""What staff and imports did to a booking, and every move of it."""
+"""Steps of the timeline that staff and imports made: booked, changed, moved, cancelled, seen to, opted out."""
 
-import datetime as dt
 from collections.abc import Iterable, Iterator
 
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from bookings.models import ActKind, Booking, ChangeCause, ConsentChange, SlotChange, StaffAct
 from bookings.reporting.timeline.steps import Step, StepKind, Tone, details, full_name, visible
 
-#: What the admin's log says of acts that leave no row of their own.
-CANCELLED, REINSTATED = "Cancelled.", "Reinstated."
-
 
 def by_staff(booking: Booking) -> Iterator[Step]:
-    """How it came to be, and what was done to it that left no row of its own."""
+    """Yield the step that booked it, its cancellations, and the changes that only the admin's log records."""
     entries = list(_log_entries(booking))
     added_by = [full_name(entry.user) for entry in entries if entry.action_flag == ADDITION]
     how = "Imported" if booking.imported is not None else "Booked"
@@ -27,42 +22,38 @@ def by_staff(booking: Booking) -> Iterator[Step]:
         details=details(("Customer", booking.customer_name), ("Notes", booking.notes)),
         who="".join(added_by[:1]),
     )
-    told = [entry for entry in entries if entry.action_flag != ADDITION]
-    yield from map(_logged, told)
-    yield from _cancelled(booking, told)
+    yield from (_logged(entry) for entry in entries if entry.action_flag != ADDITION)
+    yield from _cancellations(booking)
 
 
-def _cancelled(booking: Booking, told: Iterable[LogEntry]) -> Iterator[Step]:
-    """Each cancellation that the admin's log does not tell of; also one that was taken back."""
-    acts = StaffAct.objects.filter(booking=booking, kind=ActKind.CALLED_OFF)
-    calls = [
-        (act.created_at, full_name(act.user)) for act in acts.select_related("user").order_by("pk")
-    ]
-    now_at = booking.cancelled_at
-    if now_at is not None and all(at < now_at for at, _ in calls):  # by nobody of the staff
-        calls.append((now_at, full_name(booking.cancelled_by)))
-    ends = [at for at, _ in calls[1:]] + [timezone.now()]
-    for (at, who), until in zip(calls, ends, strict=False):
-        if not _is_told(at, until, told):
-            yield Step(at=at, kind=StepKind.STAFF, title="Cancelled", who=who, tone=Tone.BAD)
+def _cancellations(booking: Booking) -> Iterator[Step]:
+    """Yield a step for each cancellation, and for each that was taken back."""
+    acts = list(_acts(booking).order_by("pk"))
+    for act in acts:
+        is_cancelled = act.kind == ActKind.CALLED_OFF
+        title, tone = ("Cancelled", Tone.BAD) if is_cancelled else ("Reinstated", Tone.PLAIN)
+        yield Step(
+            at=act.created_at, kind=StepKind.STAFF, title=title, who=full_name(act.user), tone=tone
+        )
+    at, calls = booking.cancelled_at, [act for act in acts if act.kind == ActKind.CALLED_OFF]
+    if at is not None and all(act.created_at < at for act in calls):  # cancelled by no person
+        who = full_name(booking.cancelled_by)
+        yield Step(at=at, kind=StepKind.STAFF, title="Cancelled", who=who, tone=Tone.BAD)
 
 
-def _is_told(at: dt.datetime, until: dt.datetime, entries: Iterable[LogEntry]) -> bool:
-    return any(
-        at <= entry.action_time <= until and CANCELLED in entry.get_change_message()
-        for entry in entries
-    )
+def _acts(booking: Booking) -> QuerySet[StaffAct]:
+    kinds = (ActKind.CALLED_OFF, ActKind.REINSTATED)
+    return StaffAct.objects.filter(booking=booking, kind__in=kinds).select_related("user")
 
 
 def last_changed_by(booking: Booking) -> int | None:
-    """Who of the staff did the last thing to it that is on record, or imported it, by id; None if the customer did."""
-    calls = StaffAct.objects.filter(booking=booking, kind=ActKind.CALLED_OFF)
-    done = (
+    """Return the id of the member of staff who changed or imported it last; None if the customer did."""
+    changes = (
         booking.slot_changes.values_list("created_at", "user"),
-        calls.values_list("created_at", "user"),
+        _acts(booking).values_list("created_at", "user"),
         _log_entries(booking).values_list("action_time", "user"),
     )
-    last = [row for rows in done for row in rows.order_by("-pk")[:1]]
+    last = [row for rows in changes for row in rows.order_by("-pk")[:1]]
     return max(last, key=lambda row: row[0])[1] if last else None
 
 
@@ -79,7 +70,6 @@ def _logged(entry: LogEntry) -> Step:
         kind=StepKind.STAFF,
         title=visible(said.removesuffix(".")) or "Changed",
         who=full_name(entry.user),
-        tone=Tone.BAD if CANCELLED in said else Tone.PLAIN,
     )
 
 

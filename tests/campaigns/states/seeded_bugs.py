@@ -97,7 +97,7 @@ def _lost_claims_start_calls() -> AbstractContextManager[Any]:
 
 
 def _old_texts_are_sent() -> AbstractContextManager[Any]:
-    return patch.object(OutboundMessageQuerySet, "cancel", lambda self, because: 0)
+    return patch.object(OutboundMessageQuerySet, "cancel", lambda self, because, **how: 0)
 
 
 def _digits_are_reused() -> AbstractContextManager[Any]:

@@ -15,7 +15,7 @@ from bookings.admin.shared.row_versions import seen_words
 from bookings.customers import consent
 from bookings.dispatch import ticket_actions
 from bookings.dispatch.imports import slices
-from bookings.dispatch.notices import Telling
+from bookings.dispatch.notices import Method
 from bookings.models import (
     Batch,
     BatchEntry,
@@ -57,9 +57,9 @@ class StaffRules(BookingAndReplyRules):
     # Changes of which customers are informed
 
     @rule(
-        number=pick, days=st.integers(1, 3), window=st.integers(0, 1), how=st.sampled_from(Telling)
+        number=pick, days=st.integers(1, 3), window=st.integers(0, 1), how=st.sampled_from(Method)
     )
-    def move_and_tell(self, number: int, days: int, window: int, how: Telling) -> None:
+    def move_and_tell(self, number: int, days: int, window: int, how: Method) -> None:
         slot = self._slot(days, window)
         unsaved = self._unsaved(slot)
         if unsaved._state.adding:
@@ -67,12 +67,12 @@ class StaffRules(BookingAndReplyRules):
         if self._change(number, unsaved, how):
             self.model.change(f"P-{number}", self.simulation.now, slot=slot)
 
-    @rule(number=pick, how=st.sampled_from([Telling.SMS, Telling.PHONE, Telling.NOBODY]))
-    def cancel_and_tell(self, number: int, how: Telling) -> None:
+    @rule(number=pick, how=st.sampled_from([Method.SMS, Method.PHONE, Method.NOBODY]))
+    def cancel_and_tell(self, number: int, how: Method) -> None:
         if self._change(number, None, how):
             self.model.change(f"P-{number}", self.simulation.now, is_cancelled=True)
 
-    def _change(self, number: int, slot: Slot | None, how: Telling) -> bool:
+    def _change(self, number: int, slot: Slot | None, how: Method) -> bool:
         booking = self._booking(number)
         if booking is None:
             return False
@@ -174,7 +174,7 @@ class StaffRules(BookingAndReplyRules):
         ticket, is_anothers = found
         nonce = f"form-{self.steps}"
         try:
-            ticket_actions.answer(
+            ticket_actions.answer_by_text(
                 ticket, "We call you in the morning.", self._clerk(who), nonce=nonce
             )
         except ticket_actions.CannotAct:
@@ -186,7 +186,11 @@ class StaffRules(BookingAndReplyRules):
     def apply_option(self, which: int, who: int, of: int) -> None:
         found = self._waiting(which, who)
         offered = (
-            [option for asked in ticket_actions.offers(found[0]) for option in offers.of(asked)]
+            [
+                option
+                for asked in ticket_actions.list_notifications(found[0])
+                for option in offers.of(asked)
+            ]
             if found
             else []
         )
@@ -195,7 +199,7 @@ class StaffRules(BookingAndReplyRules):
         ticket, is_anothers = found
         option = offered[of % len(offered)]
         try:
-            ticket_actions.apply(ticket, option, self._clerk(who))
+            ticket_actions.choose_option(ticket, option, self._clerk(who))
         except ticket_actions.CannotAct:
             return
         require(not is_anothers, "two people saw to one customer")

@@ -11,9 +11,9 @@ from django.utils import timezone
 from bookings.admin.shared.row_versions import seen_word
 from bookings.customers import consent
 from bookings.dispatch import bookings as dispatch
-from bookings.dispatch import not_informed
-from bookings.dispatch.bookings import News
-from bookings.dispatch.informed import Facts
+from bookings.dispatch import informed, notices
+from bookings.dispatch.informed import _Knowledge
+from bookings.dispatch.notices import News
 from bookings.models import Batch, Booking, Circuit, Kind, MessageState, StaffAct
 from tests.factories import (
     BookingFactory,
@@ -50,7 +50,7 @@ def texted(booking: Booking, state=MessageState.DELIVERED, **fields):
 
 
 def reasons() -> dict[str, str]:
-    return {one.booking.reference: one.reason for one in not_informed.unreached(TOMORROW)}
+    return {one.booking.reference: one.reason for one in informed.list_not_informed(TOMORROW)}
 
 
 def test_f6_at_five_a_dispatcher_opens_tomorrow_and_sees_who_does_not_know(dispatcher, clock):
@@ -88,7 +88,7 @@ def test_f6_at_five_a_dispatcher_opens_tomorrow_and_sees_who_does_not_know(dispa
     assert "Tue 24 Nov 2026: 8 customers do not know" in html
     assert all(f"<bdi>{reference}</bdi>" in html for reference in told)
     assert "KNOWS" not in html
-    assert not_informed.count_unreached([TOMORROW])[TOMORROW] == len(page.context["unreached"]) == 8
+    assert informed.count_not_informed([TOMORROW])[TOMORROW] == len(page.context["unreached"]) == 8
 
 
 def test_why_a_text_still_waits(clock, settings):
@@ -158,13 +158,13 @@ def test_who_was_told_that_it_is_off_does_not_know_that_it_is_on_again(clock):
     texted(booking)
     clock("2026-11-23 16:10")
     dispatch.cancel(booking)
-    off = dispatch.tell(booking)
+    off = notices.send_notice(booking)
     off.state = MessageState.DELIVERED
     off.save()
     clock("2026-11-23 16:20")
     dispatch.reinstate(booking)
     assert list(reasons()) == ["AB12"]
-    again = dispatch.tell(booking, News.PLANNED)
+    again = notices.send_notice(booking, News.PLANNED)
     assert "is planned for Tue 24 Nov" in again.text
     again.state = MessageState.DELIVERED
     again.save()
@@ -176,11 +176,11 @@ def test_who_was_told_by_phone_that_it_is_off_does_not_know_that_it_is_on_again(
     texted(booking)
     clock("2026-11-23 16:10")
     dispatch.cancel(booking, user=user)
-    dispatch.told_by_phone(booking, user)
+    notices.record_phone_call(booking, user)
     clock("2026-11-23 16:20")
     dispatch.reinstate(booking)
     assert reasons() == {"AB12": "Was told that it is cancelled, and it is planned again since."}
-    dispatch.told_by_phone(booking, user)
+    notices.record_phone_call(booking, user)
     assert reasons() == {}
 
 
@@ -207,7 +207,7 @@ def test_who_knew_of_a_cancelled_delivery_is_listed_until_told_that_it_is_off(di
     clock("2026-11-23 16:20")
     page = post_told(dispatcher, booking)
     assert "written down as told by phone" in page.content.decode()
-    assert StaffAct.objects.filter(details=dispatch.SAID_OFF).count() == 1
+    assert StaffAct.objects.filter(told_state="cancelled").count() == 1
     assert reasons() == {}
     clock("2026-11-23 16:30")
     dispatch.reinstate(booking)
@@ -220,7 +220,7 @@ def test_a_text_that_says_it_is_off_must_arrive(clock):
     texted(booking)
     clock("2026-11-23 16:10")
     dispatch.cancel(booking)
-    off = dispatch.tell(booking)
+    off = notices.send_notice(booking)
     assert reasons() == {"AB12": "Cancelled. Its text waits to be sent."}
     off.state = MessageState.SUBMITTED
     off.save()
@@ -250,7 +250,7 @@ def test_who_waits_on_the_day_that_a_delivery_left_is_on_the_list_of_that_day(di
     clock("2026-11-23 16:10")
     dispatch.move(booking, on_thursday(), user=UserFactory.create())
     assert reasons() == {"AB12": "Moved to Thu 26 Nov since, and nobody told them."}
-    assert not_informed.count_unreached([TOMORROW])[TOMORROW] == 1
+    assert informed.count_not_informed([TOMORROW])[TOMORROW] == 1
     assert "Thu 26 Nov</div>" in dispatcher.get(reverse(UNAWARE)).text
     clock("2026-11-23 16:20")
     post_told(dispatcher, booking)
@@ -266,11 +266,11 @@ def test_who_was_told_of_a_move_waits_on_the_new_day_when_it_is_moved_on(clock):
     clock("2026-11-23 16:20")
     dispatch.move(booking, friday)
     assert reasons() == {}
-    (on_the_day_between,) = not_informed.unreached(on_thursday().date)
+    (on_the_day_between,) = informed.list_not_informed(on_thursday().date)
     assert on_the_day_between.reason == "Moved to Fri 27 Nov since, and nobody told them."
     dispatch.cancel(booking)
     assert reasons() == {}
-    (on_the_day_between,) = not_informed.unreached(on_thursday().date)
+    (on_the_day_between,) = informed.list_not_informed(on_thursday().date)
     assert on_the_day_between.reason == OFF["AB12"]
 
 
@@ -343,7 +343,7 @@ def test_queries_do_not_grow_with_the_day(django_assert_max_num_queries):
         user = UserFactory.create()
         for number, booking in enumerate(BookingFactory.create_batch(3 * count, slot=slot)):
             texted(booking, MessageState.QUEUED)
-            dispatch.told_by_phone(booking, user)
+            notices.record_phone_call(booking, user)
             if number % 3 == 1:
                 dispatch.cancel(booking, user=user)
             elif number % 3:
@@ -351,10 +351,10 @@ def test_queries_do_not_grow_with_the_day(django_assert_max_num_queries):
 
     fill(2)
     with django_assert_max_num_queries(9):
-        not_informed.count_unreached([TOMORROW])
+        informed.count_not_informed([TOMORROW])
     fill(8)
     with django_assert_max_num_queries(9):
-        not_informed.count_unreached([TOMORROW])
+        informed.count_not_informed([TOMORROW])
 
 
 def test_the_sidebar_shows_this_list_as_open_and_no_other(dispatcher):
@@ -373,8 +373,8 @@ def moved_by_reply(booking, chance):
     SlotChangeFactory.create(booking=booking, cause="reply", inbound=answer, user=None)
 
 
-def phoned(booking, details):
-    act = {"kind": "told_by_phone", "user": UserFactory.create(), "details": details}
+def phoned(booking, told_state):
+    act = {"kind": "told_by_phone", "user": UserFactory.create(), "told_state": told_state}
     StaffAct.objects.create(booking=booking, msisdn=booking.msisdn, **act)
 
 
@@ -386,11 +386,9 @@ EVENTS = (
         booking=booking, msisdn=booking.msisdn, outcome="thanks"
     ),
     lambda booking, chance: texted(booking, msisdn="447700999999"),  # its number of before
-    lambda booking, chance: texted(
-        booking, kind=Kind.TOLD, idempotency_key=f"told_cancelled:{chance.random()}"
-    ),
-    lambda booking, chance: phoned(booking, str(booking.slot)),
-    lambda booking, chance: phoned(booking, dispatch.SAID_OFF),
+    lambda booking, chance: texted(booking, kind=Kind.TOLD, told_state="cancelled"),
+    lambda booking, chance: phoned(booking, "scheduled"),
+    lambda booking, chance: phoned(booking, "cancelled"),
 )
 
 
@@ -408,9 +406,13 @@ def test_what_the_database_leaves_out_of_a_day_the_rule_would_leave_out_too(cloc
     chance = random.Random(1)  # the same stories each time
     bookings = [made_up_story(chance, clock) for _ in range(150)]
     clock("2026-11-23 17:00")
-    facts = Facts({booking.pk: booking.msisdn for booking in bookings})
-    expected = {booking.pk: why for booking in bookings if (why := facts.why_not(booking))}
-    assert {one.booking.pk: one.reason for one in not_informed.unreached(TOMORROW)} == expected
+    knowledge = _Knowledge({booking.pk: booking.msisdn for booking in bookings})
+    expected = {
+        booking.pk: reason
+        for booking in bookings
+        if (reason := knowledge.why_not_informed(booking.pk, booking.changed_at))
+    }
+    assert {one.booking.pk: one.reason for one in informed.list_not_informed(TOMORROW)} == expected
     assert 30 < len(expected) < 140
 
 
@@ -423,7 +425,7 @@ CHANGES = (
     *(moved_about, moved_about, text_of, moved_by_reply),
     lambda booking, chance: dispatch.cancel(booking),
     lambda booking, chance: dispatch.reinstate(booking),
-    lambda booking, chance: dispatch.told_by_phone(booking, UserFactory.create()),
+    lambda booking, chance: notices.record_phone_call(booking, UserFactory.create()),
 )
 
 
@@ -438,10 +440,10 @@ def test_whom_the_list_of_any_day_names_can_be_told_by_phone_and_is_named_no_mor
         for booking in chance.sample(bookings, 5):
             chance.choice(CHANGES)(booking, chance)
     clock("2026-11-23 17:00")
-    listed = [one for day in days for one in not_informed.unreached(day)]
-    assert not_informed.count_unreached(days).total() == len(listed) > 25
+    listed = [one for day in days for one in informed.list_not_informed(day)]
+    assert informed.count_not_informed(days).total() == len(listed) > 25
     assert len({one.booking for one in listed}) < len(listed)  # some are on two lists
-    assert all(not_informed.is_unreached(one.booking) for one in listed)
+    assert all(informed.is_not_informed(one.booking) for one in listed)
     for one in listed:
-        dispatch.told_by_phone(one.booking, UserFactory.create())
-    assert not_informed.count_unreached(days).total() == 0
+        notices.record_phone_call(one.booking, UserFactory.create())
+    assert informed.count_not_informed(days).total() == 0

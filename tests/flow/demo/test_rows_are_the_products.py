@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.db import transaction
 
 from bookings.dispatch import bookings as dispatch
+from bookings.dispatch import notices
 from bookings.gateways import InboundSMS, PartResult, SendResult, Verdict
 from bookings.models import (
     Booking,
@@ -135,7 +136,7 @@ class Past:
         to = next(self.left["moves"]).to_slot
         slot = Slot.objects.get(date=to.date, window_start=to.window_start, place=to.place)
         dispatch.move(Booking.objects.get(), slot)
-        dispatch.tell(Booking.objects.get())
+        notices.send_notice(Booking.objects.get())
 
     def call(self):
         attempt, parts = next(self.left["attempts"])

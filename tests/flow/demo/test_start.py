@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from bookings.dispatch import bookings as dispatch
-from bookings.dispatch.not_informed import count_unreached
+from bookings.dispatch.informed import count_not_informed
 from bookings.management.demo import fortnight
 from bookings.management.demo.fortnight import Fortnight
 from bookings.models import (
@@ -80,7 +80,7 @@ def test_demo_is_full_and_healthy_at_whatever_hour(settings, start, cutoff):
         today = timezone.localdate()
         for day in (today, today + dt.timedelta(days=1)):
             assert Booking.objects.scheduled().on(day).count() >= 15
-            assert count_unreached([day])[day] <= 4
+            assert count_not_informed([day])[day] <= 4
         assert not alarms.alarms()
         assert not due_now(timezone.now()).exists()
         assert 5 <= Ticket.objects.waiting().count() <= 25
