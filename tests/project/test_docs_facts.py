@@ -2,6 +2,7 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,14 @@ def test_each_command_of_ours_has_a_row_with_all_its_options():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_each_command_that_a_sentence_names_exists(page):
     assert set(_NAMED.findall(prose(page))) <= set(get_commands())
+
+
+def test_the_layers_shown_are_those_that_are_checked():
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = told["tool"]["importlinter"]["contracts"][0]["layers"]
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    shown = text.partition("## Layers")[2].partition("```text\n")[2].partition("\n```")[0]
+    assert shown.splitlines() == layers
 
 
 def test_each_alarm_has_a_row():
