@@ -4,11 +4,12 @@ import datetime as dt
 import logging
 from dataclasses import dataclass
 
-from django.db import InterfaceError, InternalError, OperationalError, transaction
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from bookings.customers import consent, tickets
+from bookings.gateways import Receipt
 from bookings.models import (
     DeliveryReceipt,
     Kind,
@@ -19,6 +20,7 @@ from bookings.models import (
     SentPart,
     message_states,
 )
+from bookings.models.faults import survives
 from bookings.models.message_states import LOST
 
 logger = logging.getLogger(__name__)
@@ -91,16 +93,21 @@ class ReceiptDecision:
     opts_out: bool  # the customer asked the carrier for no more of our texts
 
 
+def receive(value: Receipt) -> None:
+    """Store a receipt that came in and process it. A repeated receipt changes nothing."""
+    with transaction.atomic():
+        receipt = DeliveryReceipt.objects.store(value)
+        if receipt is not None:
+            process_or_park(receipt)
+
+
 def process_or_park(receipt: DeliveryReceipt) -> bool:
-    """Process a stored receipt. A bug of ours leaves it parked for the next sweep. Database faults are raised."""
-    try:
-        with transaction.atomic():
-            return process(receipt)
-    except (OperationalError, InterfaceError, InternalError):
-        raise  # the webhook answers 503, and the gateway sends it again
-    except Exception:  # a 500 would be sent again for three days, with the same end
-        logger.exception("Receipt %s: our software failed on it, so it waits", receipt.pk)
-        return False
+    """Process a stored receipt. Return False if it stays parked: it matches nothing yet, or a bug of ours ended it.
+
+    Database faults are raised.
+    """
+    failed = f"Receipt {receipt.pk}: our software failed on it, so it waits"
+    return survives(lambda: process(receipt), otherwise=failed) and receipt.attempt is not None
 
 
 def process(receipt: DeliveryReceipt) -> bool:

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
+from django.db import InternalError, connection, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from bookings.gateways import OutgoingSMS, SendResult, SMSGateway, Verdict
 from bookings.language.encoding import is_gsm7
 from bookings.models import Kind, OutboundMessage, SendAttempt
+from bookings.models.faults import DATABASE_FAULTS
 from bookings.models.fields import country_of
 from bookings.outbox import spending
 from bookings.outbox.claiming import LEASE
@@ -154,7 +155,7 @@ def _retry_while_busy(write: Callable[[], T], patience: dt.timedelta) -> T:
     while True:
         try:
             return write()
-        except (OperationalError, InterfaceError, InternalError) as error:
+        except DATABASE_FAULTS as error:
             if time.monotonic() > give_up_at:
                 raise
             if not connection.in_atomic_block:

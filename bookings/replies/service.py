@@ -3,16 +3,13 @@
 Read this first: `context.load` locks and reads, `rule.decide` decides, `effects.apply` writes.
 """
 
-import logging
-
-from django.db import InterfaceError, InternalError, OperationalError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from bookings.gateways import InboundSMS
 from bookings.models import InboundMessage
+from bookings.models.faults import survives
 from bookings.replies import context, effects, rule
-
-logger = logging.getLogger(__name__)
 
 
 def answer(sms: InboundSMS) -> None:
@@ -28,12 +25,11 @@ def answer_stored(inbound: InboundMessage) -> None:
 
     A bug of ours keeps the message, with outcome `error`, for `replay_inbound`. Database faults are raised.
     """
-    try:
-        with transaction.atomic():
-            facts = context.load(inbound, timezone.now())
-            effects.apply(rule.decide(facts), inbound)
-    except (OperationalError, InterfaceError, InternalError):
-        raise  # the webhook answers 503, and the gateway sends it again
-    except Exception:  # a 500 would be sent again for a day, with the same end
-        logger.exception("Inbound SMS %s: our rule failed on it (see replay_inbound)", inbound.pk)
+    failed = f"Inbound SMS {inbound.pk}: our rule failed on it (see replay_inbound)"
+    if not survives(lambda: _decide_and_apply(inbound), otherwise=failed):
         effects.apply(rule.FAILED, inbound)
+
+
+def _decide_and_apply(inbound: InboundMessage) -> None:
+    facts = context.load(inbound, timezone.now())
+    effects.apply(rule.decide(facts), inbound)

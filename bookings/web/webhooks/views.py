@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import login_not_required
-from django.db import InterfaceError, InternalError, OperationalError, transaction
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.log import log_response
@@ -19,7 +19,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
-from bookings.models import DeliveryReceipt
+from bookings.models.faults import DATABASE_FAULTS
 from bookings.outbox import delivery_receipts
 from bookings.replies import service
 from bookings.web.webhooks import alarm
@@ -52,7 +52,7 @@ def refusals_answered(view: View[P]) -> View[P]:
         except RefusedError as error:
             response, reason = HttpResponse(status=error.status), str(error)
             _watch(error)
-        except (OperationalError, InterfaceError, InternalError) as error:
+        except DATABASE_FAULTS as error:
             response = HttpResponse(status=503, headers={"Retry-After": "5"})
             reason = f"database: {error}"
         log_response(
@@ -109,8 +109,6 @@ def delivery_receipt(request: HttpRequest, token: str | None = None) -> HttpResp
         return HttpResponse()
     check_authentic(fields, token, max_age=RECEIPT_MAX_AGE)
     value = parse_receipt(fields)
-    with in_time(request), transaction.atomic():
-        receipt = DeliveryReceipt.objects.store(value)
-        if receipt is not None:
-            delivery_receipts.process_or_park(receipt)
+    with in_time(request):
+        delivery_receipts.receive(value)
     return HttpResponse()

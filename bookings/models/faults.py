@@ -1,0 +1,28 @@
+"""Database faults, after which work is asked for again, and bugs of ours, after which it is not."""
+
+import logging
+from collections.abc import Callable
+
+from django.db import InterfaceError, InternalError, OperationalError, transaction
+
+#: The database is away, locked or broken. A webhook answers 503, and the gateway sends its request again.
+DATABASE_FAULTS = (OperationalError, InterfaceError, InternalError)
+
+logger = logging.getLogger(__name__)
+
+
+def survives(work: Callable[[], object], *, otherwise: str) -> bool:
+    """Do some work on a stored row in a savepoint. Return False if a bug of ours ended it: the row is kept.
+
+    `otherwise` is what the log says then. Database faults are raised. Why bugs are not: Vonage would repeat the request
+    for a day or three, with the same end, and then drop it.
+    """
+    try:
+        with transaction.atomic():
+            work()
+    except DATABASE_FAULTS:
+        raise
+    except Exception:
+        logger.exception(otherwise)
+        return False
+    return True
