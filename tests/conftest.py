@@ -13,7 +13,6 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 TESTS = Path(__file__).parent
 #: Folders that only `--all` runs.
 SLOW = ("browser", "campaigns")
-DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
 
 # `./run test` says so; with CI=true nothing is left out.
 if not Path("/usr/bin/chromium").exists() and os.environ.get("CI") != "true":
@@ -24,7 +23,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--all",
         action="store_true",
-        help="also browser and campaigns, and on PostgreSQL all that uses the database",
+        help="also browser and campaigns, and on PostgreSQL all but tests/unit",
     )
 
 
@@ -43,7 +42,7 @@ def pytest_collection_modifyitems(config, items):
     """Leave out on PostgreSQL what has been proved on SQLite."""
     if names_paths(config) or connection.vendor == "sqlite":
         return
-    runs = uses_database if config.getoption("all") else concerns_database
+    runs = is_not_pure if config.getoption("all") else concerns_database
     left_out = [item for item in items if not runs(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -54,9 +53,8 @@ def names_paths(config) -> bool:
     return config.args_source is pytest.Config.ArgsSource.ARGS
 
 
-def uses_database(item) -> bool:
-    is_marked = any(map(item.get_closest_marker, ("database", "django_db")))
-    return is_marked or not DATABASE_FIXTURES.isdisjoint(item.fixturenames)
+def is_not_pure(item) -> bool:
+    return TESTS / "unit" not in item.path.parents
 
 
 def concerns_database(item) -> bool:
