@@ -71,4 +71,4 @@ def delete_rows(self, style, tables, *, reset_sequences=False, allow_cascade=Fal
     return [f"{delete} {self.quote_name(table)}" for table in tables]
 
 
-DatabaseOperations.sql_flush = delete_rows
+DatabaseOperations.sql_flush = delete_rows  # type: ignore[method-assign]  # meant

@@ -46,7 +46,7 @@ def _fake_vonage() -> Iterator[FakeVonage]:
 
 
 @pytest.fixture
-def vonage(_fake_vonage, settings) -> FakeVonage:
+def vonage(_fake_vonage: FakeVonage, settings) -> FakeVonage:
     """Return the Vonage to which a process with `process_env` sends, over TLS."""
     settings.SMS_GATEWAY = "vonage"
     _fake_vonage.reset()

@@ -69,6 +69,16 @@ def test_the_notify_form_and_a_customer_do_not_both_get_the_last_place(
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
+def test_notify_form_and_reply_of_the_same_customer_do_not_deadlock(asked, wanted, staff, round_):
+    form = {"number": f"+{asked.msisdn}", "slot": wanted.pk, "nonce": "one-form-of-this-test"}
+    said, status = at_once(
+        lambda: staff.post("/notify", form).status_code, reply(asked.msisdn, "2")
+    )
+    assert status == 200
+    assert said == (400 if was_moved(asked) else 302)
+
+
+@pytest.mark.parametrize("round_", ROUNDS)
 def test_of_imports_and_customers_one_gets_the_last_place(asked, wanted, round_):
     header = "reference,customer_name,phone,date,window_start,window_end"
     when = f"{wanted.date},{wanted.window_start:%H:%M},{wanted.window_end:%H:%M}"

@@ -13,7 +13,14 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from bookings.dispatch import bookings as dispatch
 from bookings.language import encoding
-from bookings.models import Booking, InboundMessage, Kind, Notification, OutboundMessage
+from bookings.models import (
+    Booking,
+    InboundMessage,
+    Kind,
+    Notification,
+    OutboundMessage,
+    lock_customer,
+)
 from bookings.notifications import asking
 from bookings.reporting.timeline import visible
 from bookings.web.accounts.access import StaffRequest, is_fetch, staff_only
@@ -115,6 +122,7 @@ def _book_and_notify(user: User, typed: NotifyForm) -> Notification | None:
     wanted = typed.booking()
     try:
         with transaction.atomic():
+            lock_customer(wanted.msisdn)  # before the slot, as a reply of the same customer does
             booking = dispatch.book(
                 reference=wanted.reference,
                 customer_name=wanted.customer_name,
