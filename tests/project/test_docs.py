@@ -23,7 +23,7 @@ _FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)|\bsrc=\"([^\"]+)\"")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _CODE = re.compile(r"`([^`\n]+)`")
-#: A path as the pages write it: `bookings/replies/`, `replies/rule.py`, `tests/flow/test_open.py`.
+#: A path as the pages write it: `bookings/replies/`, `replies/rule.py`, `tests/flow/test_open_notifications.py`.
 _PATH = re.compile(r"[\w.-]+(?:/[\w.-]+)+/?|[\w.-]+/")
 #: Where a path can begin: at the top, or in the one app.
 _BASES = (ROOT, ROOT / "bookings")

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from bookings.web.webhooks import deadline
-from tests.races import together
-from tests.races.together import post, signed
+from tests.races import simultaneous
+from tests.races.simultaneous import post, signed
 
 __all__ = ["signed"]
 
@@ -21,6 +21,6 @@ def _patient_webhooks(monkeypatch):
 @pytest.fixture
 def at_once() -> Callable[[list[dict[str, str]]], list[int]]:
     """Post these to the inbound webhook at the same instant, and return the status codes."""
-    return lambda requests: together.at_once(
+    return lambda requests: simultaneous.at_once(
         *[post("/webhooks/inbound-sms", fields) for fields in requests]
     )

@@ -31,7 +31,7 @@ from tests.factories import (
     in_days,
 )
 from tests.processes import VIRTUAL_NUMBER
-from tests.races.together import at_once
+from tests.races.simultaneous import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

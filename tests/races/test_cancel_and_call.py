@@ -12,7 +12,7 @@ from bookings.models import MessageState
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import start_call
 from tests.factories import BookingFactory
-from tests.races.together import at_once
+from tests.races.simultaneous import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,7 +10,7 @@ from bookings.notifications.asking import notify
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import start_call
 from tests.factories import BookingFactory, UserFactory
-from tests.races.together import at_once
+from tests.races.simultaneous import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,7 +12,7 @@ from bookings.dispatch.notices import Method
 from bookings.models import Booking, InboundMessage, OutboundMessage, Outcome, Slot, SlotChange
 from tests.factories import BookingFactory, NotificationFactory, SlotFactory, UserFactory, in_days
 from tests.flow.admin.pages import form_of, url
-from tests.races.together import at_once, reply
+from tests.races.simultaneous import at_once, reply
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

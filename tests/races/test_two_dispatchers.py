@@ -6,7 +6,7 @@ from bookings.dispatch import ticket_actions
 from bookings.dispatch.ticket_actions import CannotAct
 from bookings.models import OutboundMessage, SlotChange, StaffAct, Ticket
 from tests.factories import NotificationFactory, TicketFactory, UserFactory
-from tests.races.together import at_once
+from tests.races.simultaneous import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

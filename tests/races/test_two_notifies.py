@@ -9,7 +9,7 @@ from bookings.dispatch import bookings as dispatch
 from bookings.models import Notification, NotificationState, OutboundMessage, SlotOption
 from bookings.notifications.asking import notify
 from tests.factories import BookingFactory, SlotFactory
-from tests.races.together import at_once
+from tests.races.simultaneous import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

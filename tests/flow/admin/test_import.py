@@ -12,8 +12,8 @@ from bookings.dispatch import bookings as dispatch
 from bookings.dispatch.imports import import_rows, importing, read, slices
 from bookings.models import ActKind, Booking, Manifest, ManifestState, Slot, SlotChange, StaffAct
 from tests.factories import SlotFactory, UserFactory, in_days
-from tests.flow.admin.handing_in import FULL, carry_out, hand_in, handed_in, page, press
 from tests.flow.admin.pages import login, url
+from tests.flow.admin.uploading import FULL, carry_out, hand_in, handed_in, page, press
 from tests.flow.sheets import DAY, HEADER, NEXT_DAY, as_csv, crowd, everything, row
 
 pytestmark = pytest.mark.django_db

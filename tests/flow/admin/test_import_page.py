@@ -10,8 +10,8 @@ from django.urls import reverse
 from bookings.dispatch.imports import import_rows, read
 from bookings.models import Booking, Manifest
 from tests.factories import SlotFactory, UserFactory
-from tests.flow.admin.handing_in import handed_in, page
 from tests.flow.admin.pages import login, url
+from tests.flow.admin.uploading import handed_in, page
 from tests.flow.sheets import DAY, NEXT_DAY, as_csv, as_xlsx, row
 
 pytestmark = pytest.mark.django_db

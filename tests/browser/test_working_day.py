@@ -10,8 +10,8 @@ from playwright.sync_api import FilePayload, expect
 
 from bookings.models import ActKind, StaffAct
 from bookings.operations.invariants import find_contradictions
-from tests.browser import day
-from tests.browser.day import Desk
+from tests.browser import working_day
+from tests.browser.working_day import Desk
 from tests.flow.clock import wall
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def desk(page, picture, settings, time_machine):
     settings.QUIET_HOURS = (dt.time(20), dt.time(8))
     settings.SMS_RATE_PER_SECOND = 100.0
-    day.hire("Dana", "Dispatch")
-    day.hire("Omar", "Ops")
-    day.break_some_phones()
+    working_day.hire("Dana", "Dispatch")
+    working_day.hire("Omar", "Ops")
+    working_day.break_some_phones()
     return Desk(page, lambda text: time_machine.move_to(wall(text)), picture)
 
 
@@ -49,7 +49,7 @@ def the_manifest_arrives(desk: Desk) -> None:
     page = desk.page
     desk.choose("Manifests")
     page.get_by_role("link", name="Import a spreadsheet").click()
-    file = FilePayload(name="wednesday.xlsx", mimeType="", buffer=day.manifest())
+    file = FilePayload(name="wednesday.xlsx", mimeType="", buffer=working_day.manifest())
     page.get_by_label("Choose a CSV or XLSX file").set_input_files(file)
     page.get_by_role("button", name="Look at it first").click()
     expect(page.get_by_role("heading", name="302 will be imported, 4 rows refused")).to_be_visible()
@@ -84,16 +84,19 @@ def at_eight_the_texts_leave(desk: Desk) -> None:
 
 
 def most_answers_are_clear(desk: Desk) -> None:
-    for count, (number, words) in enumerate(day.answers()):
-        day.text(number, words)
+    for count, (number, words) in enumerate(working_day.answers()):
+        working_day.text(number, words)
         if count % 20 == 0:
             desk.send_all()
-    day.text(day.STOPS, "STOP")
-    day.text(day.NO_MORE, "please stop texting me")
-    for number, words in ((day.EVENING, "is after six possible?"), (day.DOG, "my dog is ill")):
-        day.text(number, words)
+    working_day.text(working_day.STOPS, "STOP")
+    working_day.text(working_day.NO_MORE, "please stop texting me")
+    for number, words in (
+        (working_day.EVENING, "is after six possible?"),
+        (working_day.DOG, "my dog is ill"),
+    ):
+        working_day.text(number, words)
         desk.send_all()
-        day.text(number, f"I said {words}")
+        working_day.text(number, f"I said {words}")
     desk.send_all()
 
 
@@ -135,7 +138,7 @@ def another_gets_a_written_answer(desk: Desk) -> None:
     page.get_by_role("button", name="Send the answer").click()
     desk.read("Your answer is on its way.")
     desk.send_all()
-    page.goto(f"/simulator/{day.msisdn(day.DOG)}/")
+    page.goto(f"/simulator/{working_day.msisdn(working_day.DOG)}/")
     desk.read("Get well soon!", "delivered")
 
 
@@ -153,7 +156,7 @@ def a_van_breaks_down(desk: Desk) -> None:
     page.get_by_role("button", name="Move 40 deliveries").click()
     desk.read("Deliveries moved: 40.")
     desk.send_all()
-    page.goto(f"/simulator/{day.msisdn(day.VAN_4[0])}/")
+    page.goto(f"/simulator/{working_day.msisdn(working_day.VAN_4[0])}/")
     desk.read("moved to Thu 29 Oct 12:00-16:00", "delivered")
 
 
@@ -163,14 +166,16 @@ def who_does_not_know_about_tomorrow(desk: Desk) -> None:
     desk.choose("Who does not know")
     heading = page.get_by_role("heading", name="Wed 28 Oct 2026: 5 customers do not know")
     expect(heading).to_be_visible()
-    row = page.locator("tr", has_text=day.reference(day.OUT_OF_REACH[0]))
+    row = page.locator("tr", has_text=working_day.reference(working_day.OUT_OF_REACH[0]))
     expect(row).to_contain_text("Its text failed.")
     desk.read("no receipt says that it arrived", "+44 •••••• 0905")
     desk.picture("1700-who-does-not-know")
     row.get_by_role("button", name="show").click()
     expect(row).to_contain_text("+44 7700 900633")
     row.get_by_role("button", name="told by phone").click()
-    desk.read(f"{day.reference(day.OUT_OF_REACH[0])}: written down as told by phone.")
+    desk.read(
+        f"{working_day.reference(working_day.OUT_OF_REACH[0])}: written down as told by phone."
+    )
     desk.read("Wed 28 Oct 2026: 4 customers do not know")
     kinds = {ActKind.REVEALED, ActKind.TOLD_BY_PHONE}
     acts = StaffAct.objects.filter(kind__in=kinds, user__username="dana")
@@ -182,7 +187,7 @@ def why_did_812_come_on_thursday(desk: Desk) -> None:
     desk.log_in("Omar", "2026-11-03 10:00")
     desk.choose("Bookings")
     desk.search("812")
-    page.get_by_role("link", name=day.reference(812)).click()
+    page.get_by_role("link", name=working_day.reference(812)).click()
     why = page.get_by_role("region", name="Why it is on Thu 29 Oct 2026")
     expect(why).to_contain_text("2")
     expect(why).to_contain_text("Tue 27 Oct 2026 08:0")
@@ -215,5 +220,5 @@ def what_did_customers_answer(desk: Desk, folder: Path) -> None:
     about, header, *rows = csv.reader(file.read_text(encoding="utf-8-sig").splitlines())
     assert "q=V4-" in " ".join(about)
     assert "outcome" in header
-    assert len(rows) == sum(number in day.VAN_4 for number, _ in day.answers())
+    assert len(rows) == sum(number in working_day.VAN_4 for number, _ in working_day.answers())
     assert StaffAct.objects.filter(kind=ActKind.EXPORTED, user__username="omar").count() == 1

@@ -5,7 +5,7 @@ import pytest
 from bookings.models import OutboundMessage, StaffAct
 from tests.factories import OutboundMessageFactory
 from tests.flow.admin.pages import login, url
-from tests.races.together import at_once
+from tests.races.simultaneous import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -28,7 +28,7 @@ from tests.factories import (
     SendAttemptFactory,
     SentPartFactory,
 )
-from tests.races.together import at_once, post, reply, sealed
+from tests.races.simultaneous import at_once, post, reply, sealed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,8 +9,8 @@ from openpyxl import Workbook
 
 from bookings.dispatch.imports import MOST_ROWS
 from bookings.models import Booking, Manifest
-from tests.flow.admin.handing_in import carry_out, fault_of, handed_in, page
 from tests.flow.admin.pages import url
+from tests.flow.admin.uploading import carry_out, fault_of, handed_in, page
 from tests.flow.sheets import DAY, HEADER, as_csv, as_xlsx, row
 
 pytestmark = pytest.mark.django_db

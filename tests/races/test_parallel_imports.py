@@ -8,7 +8,7 @@ from bookings.models import Booking, Manifest, ManifestState, Notification, Slot
 from bookings.notifications.asking import notify
 from tests.factories import UserFactory, in_days
 from tests.flow.sheets import as_csv, row
-from tests.races.together import at_once, reply
+from tests.races.simultaneous import at_once, reply
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
