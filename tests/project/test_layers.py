@@ -1,4 +1,4 @@
-"""The layers of pyproject.toml hold."""
+"""The import contracts of pyproject.toml hold."""
 
 from pathlib import Path
 
@@ -7,6 +7,6 @@ from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_way_of_a_reply_goes_down(monkeypatch):
+def test_imports_go_down_the_layers_and_in_no_circle(monkeypatch):
     monkeypatch.chdir(ROOT)
     assert lint_imports(no_cache=True) == EXIT_STATUS_SUCCESS
