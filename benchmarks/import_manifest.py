@@ -49,16 +49,16 @@ def _measure(database: str, count: int) -> int:
 
 def _run(what: str, content: bytes, user: Any) -> dict[str, int]:
     """Preview a file and import it as the page does, request by request; returns the counts of its rows."""
-    from bookings.dispatch.imports import slices
+    from bookings.dispatch.imports import stepwise
     from bookings.models import ManifestState
 
     began = time.monotonic()
-    manifest = slices.look_at("benchmark.csv", content, user)
+    manifest = stepwise.preview_import("benchmark.csv", content, user)
     looked = time.monotonic()
-    requests = [_took(lambda: slices.start(manifest, user))]
+    requests = [_took(lambda: stepwise.start_import(manifest, user))]
     manifest.refresh_from_db()
     while manifest.state == ManifestState.RUNNING:
-        requests.append(_took(lambda: slices.go_on(manifest, user)))
+        requests.append(_took(lambda: stepwise.continue_import(manifest, user)))
     took = time.monotonic() - looked
     print(
         f"  {looked - began:8.2f} s  {took:8.2f} s  {max(requests):13.2f} s  {len(requests):10}  {what}"

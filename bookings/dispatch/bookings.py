@@ -21,7 +21,8 @@ from bookings.models import (
     move_booking,
 )
 from bookings.notifications.asking import lock_booking, withdraw, withdraw_many
-from bookings.scheduling import offers
+from bookings.scheduling.capacity import why_no_room
+from bookings.scheduling.slots import find_or_create
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -42,7 +43,7 @@ def book(
 ) -> Booking:
     """Store a new booking. An unsaved slot is found or created. Raises CannotBook."""
     with transaction.atomic():
-        slot = _locked(offers.saved(slot))
+        slot = _locked(find_or_create(slot))
         _check_open(slot)
         try:
             with transaction.atomic():
@@ -72,7 +73,7 @@ def move(
     """Move a booking to another slot. Returns None if it is there already. Raises CannotBook."""
     with transaction.atomic():
         current = lock_booking(booking)
-        slot = offers.saved(slot)
+        slot = find_or_create(slot)
         if slot.pk == current.slot_id:
             return None
         slot = _locked(slot, current.slot)
@@ -160,10 +161,8 @@ def _check_open(slot: Slot) -> None:
     """Raise CannotBook if the slot cannot take one more booking."""
     if slot.ends_at <= timezone.now():
         raise CannotBook(f"The slot {slot} is over.")
-    if slot.capacity == 0:
-        raise CannotBook(f"The slot {slot} is closed.")
-    if not slot.has_room():
-        raise CannotBook(f"The slot {slot} is full: it holds {slot.capacity}.")
+    if reason := why_no_room(slot):
+        raise CannotBook(reason)
 
 
 def _record(kind: ActKind, booking: Booking, user: "User") -> None:

@@ -98,19 +98,6 @@ class Slot(models.Model):
         start = dt.datetime.combine(self.date, self.window_start)
         return _utc(start - dt.timedelta(hours=settings.CHANGE_CUTOFF_HOURS))
 
-    def count_bookings(self, *, without: "Booking | None" = None) -> int:
-        """Return the number of scheduled bookings in it, not counting a given one."""
-        bookings = self.bookings.filter(state=BookingState.SCHEDULED)
-        if without is not None:
-            bookings = bookings.exclude(pk=without.pk)
-        return bookings.count()
-
-    def has_room(self, *, for_booking: "Booking | None" = None) -> bool:
-        """Return True if one more delivery fits. Reliable only while the slot is locked."""
-        if self.capacity is None:
-            return True
-        return self.capacity > 0 and self.count_bookings(without=for_booking) < self.capacity
-
 
 class BookingQuerySet(models.QuerySet["Booking"]):
     def scheduled(self) -> "BookingQuerySet":

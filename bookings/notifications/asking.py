@@ -25,7 +25,9 @@ from bookings.models import (
 from bookings.models.outbound import ASKING_KINDS
 from bookings.notifications.drafts import CannotNotify, Plan, PlannedOption, plan
 from bookings.replies import acknowledgements
-from bookings.scheduling import offers as options
+from bookings.scheduling.digits import release_rested
+from bookings.scheduling.offers import OfferCache, options_of
+from bookings.scheduling.slots import find_or_create
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -84,7 +86,7 @@ def ask(
     with_reminder: bool,
     idempotency_key: str,
     slots: Sequence[Slot] | None = None,
-    offers: options.Offers | None = None,
+    offers: OfferCache | None = None,
 ) -> Notification:
     """Do what `notify` does, in the transaction of the caller, who holds the locks (`lock_booking`)."""
     lock_texts([booking])
@@ -226,7 +228,7 @@ def _ask_again(booking: Booking, message: OutboundMessage) -> None:
         withdraw(booking, f"was meant for another gateway ({message.gateway})")
         return
     chosen = (
-        [option.slot for option in options.of(notification)]
+        [option.slot for option in options_of(notification)]
         if notification.has_chosen_options
         else None
     )
@@ -253,7 +255,7 @@ def _open(
     planned: Plan, user: "User | None", *, has_chosen_options: bool, with_reminder: bool
 ) -> Notification:
     booking = planned.booking
-    options.release_rested(booking.msisdn, timezone.now())
+    release_rested(booking.msisdn, timezone.now())
     notification = Notification.objects.create(
         booking=booking,
         msisdn=booking.msisdn,
@@ -271,7 +273,7 @@ def _open(
             msisdn=booking.msisdn,
             digit=option.digit,
             words=option.words,
-            slot=options.saved(option.slot),
+            slot=find_or_create(option.slot),
         )
         for option in planned.options
     )

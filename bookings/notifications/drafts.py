@@ -11,8 +11,10 @@ from bookings.language import encoding, messages
 from bookings.models import Booking, Consent, Slot
 from bookings.outbox import claiming
 from bookings.outbox.recipients import why_not_texted
-from bookings.scheduling import offers as options
 from bookings.scheduling.clock import midnight
+from bookings.scheduling.digits import free_block
+from bookings.scheduling.offers import OfferCache, choosable
+from bookings.scheduling.slots import find_stored
 
 #: Nobody is asked who would have less than this to answer: the text would not be sent.
 LEAST_TIME_TO_ANSWER = claiming.LEAST_TIME_TO_ANSWER
@@ -55,7 +57,7 @@ def plan(
     slots: Sequence[Slot] | None = None,
     sender: str | None = None,
     is_plain: bool = False,
-    offers: options.Offers | None = None,
+    offers: OfferCache | None = None,
 ) -> Plan:
     """What `notify` would send now; writes nothing. The booking may be unsaved.
 
@@ -65,8 +67,8 @@ def plan(
     now = timezone.now()
     sender = sender or settings.VONAGE_NUMBERS[0]
     _check_can_be_asked(booking, sender, now)
-    offered = _offered(booking, slots, offers or options.Offers(), now)
-    first = options.free_block(booking, now)
+    offered = _offered(booking, slots, offers or OfferCache(), now)
+    first = free_block(booking, now)
     return word(booking, offered, first, sender=sender, now=now, is_plain=is_plain)
 
 
@@ -124,11 +126,11 @@ def why_not_asked(booking: Booking, now: dt.datetime, *, is_opted_out: bool) -> 
 
 
 def _offered(
-    booking: Booking, slots: Sequence[Slot] | None, offers: options.Offers, now: dt.datetime
+    booking: Booking, slots: Sequence[Slot] | None, offers: OfferCache, now: dt.datetime
 ) -> list[Slot]:
     if slots is None:
         return offers.of(booking, now)
-    offered = options.choosable([options.stored(slot) for slot in slots], booking.slot, now)
+    offered = choosable([find_stored(slot) for slot in slots], booking.slot, now)
     if not offered:
         raise CannotNotify("None of the chosen slots can be offered any more.")
     return offered

@@ -310,7 +310,9 @@ def _with_room(customer: Customer) -> Customer:
     for one in customer.open_notifications:
         lines = (line for line in customer.open_options if line.notification == one.notification)
         slots = Slot.objects.filter(pk__in=[line.option.slot_id for line in lines])
-        free |= {(one.notification.pk, slot.pk) for slot in offers.free(list(slots), one.booking)}
+        free |= {
+            (one.notification.pk, slot.pk) for slot in offers.free_slots(list(slots), one.booking)
+        }
     printed = tuple(
         replace(line, has_room=(line.notification.pk, line.option.slot_id) in free)
         for line in customer.printed

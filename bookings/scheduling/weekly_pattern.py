@@ -1,4 +1,4 @@
-"""Slots for the coming weeks, made from the week's pattern. A slot that is there already stays as it is."""
+"""Creates slots for the coming weeks from the weekly pattern. Existing slots stay as they are."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -6,24 +6,25 @@ from dataclasses import dataclass
 from django.utils import timezone
 
 from bookings.models import ClosedDay, Slot, WeeklySlot
+from bookings.scheduling.slots import SlotKey
 
-#: More would fill the list of slots with what nobody plans yet.
+#: More weeks would fill the list of slots with days that nobody plans yet.
 MOST_WEEKS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """A day of the plan: the slots that are missing on it, and why it gets none."""
+class PatternDay:
+    """One coming day of the weekly pattern: the slots that are missing on it, or that it is closed."""
 
     date: dt.date
     missing: tuple[Slot, ...]  # unsaved
-    present: int  # slots of the pattern that it has already
+    present: int  # slots of the pattern that exist already
     is_closed: bool
     reason: str = ""
 
 
-def plan(weeks: int) -> list[Day]:
-    """Each of the next `weeks` times 7 days, from tomorrow, that the pattern names or that is closed.
+def list_days(weeks: int) -> list[PatternDay]:
+    """Return the days of the next `weeks` weeks, from tomorrow, that the pattern names or that are closed.
 
     Raises ValueError for fewer than 1 or more than MOST_WEEKS.
     """
@@ -32,24 +33,24 @@ def plan(weeks: int) -> list[Day]:
     tomorrow = timezone.localdate() + dt.timedelta(days=1)
     dates = [tomorrow + dt.timedelta(days=ahead) for ahead in range(7 * weeks)]
     closed = dict(ClosedDay.objects.filter(date__in=dates).values_list("date", "reason"))
-    there = {_key(slot) for slot in Slot.objects.filter(date__in=dates)}
+    there = {SlotKey.of(slot) for slot in Slot.objects.filter(date__in=dates)}
     pattern = list(WeeklySlot.objects.all())
     days = []
     for date in dates:
         wanted = [_slot(each, date) for each in pattern if each.weekday == date.weekday()]
-        missing = () if date in closed else tuple(s for s in wanted if _key(s) not in there)
-        present = sum(_key(slot) in there for slot in wanted)
+        missing = () if date in closed else tuple(s for s in wanted if SlotKey.of(s) not in there)
+        present = sum(SlotKey.of(slot) in there for slot in wanted)
         if wanted or date in closed:
-            days.append(Day(date, missing, present, date in closed, closed.get(date, "")))
+            days.append(PatternDay(date, missing, present, date in closed, closed.get(date, "")))
     return days
 
 
 def make_slots(weeks: int) -> int:
-    """Make the slots that are missing. Returns how many were; again, it is 0. Raises ValueError as `plan` does."""
-    missing = [slot for day in plan(weeks) for slot in day.missing]
+    """Create the slots that are missing, and return how many. Raises ValueError as `list_days` does."""
+    missing = [slot for day in list_days(weeks) for slot in day.missing]
     dates = {slot.date for slot in missing}
     before = Slot.objects.filter(date__in=dates).count()
-    # Made by somebody else at this moment: that one stays, whatever its capacity.
+    # A slot that somebody else creates at this moment stays, whatever its capacity.
     Slot.objects.bulk_create(missing, ignore_conflicts=True)
     return Slot.objects.filter(date__in=dates).count() - before
 
@@ -62,7 +63,3 @@ def _slot(weekly: WeeklySlot, date: dt.date) -> Slot:
         place=weekly.place,
         capacity=weekly.capacity,
     )
-
-
-def _key(slot: Slot) -> tuple[dt.date, dt.time, dt.time, str]:
-    return slot.date, slot.window_start, slot.window_end, slot.place

@@ -10,7 +10,7 @@ from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from playwright.sync_api import Page
 
-from bookings.dispatch.imports import slices
+from bookings.dispatch.imports import stepwise
 from bookings.models import (
     Batch,
     Booking,
@@ -74,9 +74,9 @@ def fill_tables(user: User) -> None:
     for name in ("looked-at.csv", "imported.csv"):
         rows = [row(f"{name}-{number}", phone=f"07700 900{number}") for number in range(700, 705)]
         content = as_csv(*rows, row("B1", phone="0712"), row("B2", phone="447700900444"))
-        manifest = slices.look_at(name, content.encode(), user)
-    slices.start(manifest, user)
-    slices.go_on(manifest, user)
+        manifest = stepwise.preview_import(name, content.encode(), user)
+    stepwise.start_import(manifest, user)
+    stepwise.continue_import(manifest, user)
 
 
 def staff_pages() -> Iterator[tuple[str, StaffPage]]:

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from bookings.dispatch.imports import slices
+from bookings.dispatch.imports import stepwise
 from bookings.models import Booking, Manifest
 from tests.browser.conftest import PATIENCE
 from tests.factories import UserFactory
@@ -27,7 +27,7 @@ def file(count):
 
 
 def test_an_import_runs_by_itself_to_its_last_row(page, session, complaints, monkeypatch):
-    monkeypatch.setattr(slices, "_NEW", 20)
+    monkeypatch.setattr(stepwise, "_NEW", 20)
     page.context.add_cookies([session])
     page.goto(url(Manifest, "changelist"))
     page.get_by_role("link", name="Import a spreadsheet").click()
@@ -50,8 +50,8 @@ def test_a_file_that_is_too_large_is_refused_before_it_travels(page, session):
 
 
 def test_without_scripts_a_button_goes_on(browser, live_server, session, monkeypatch):
-    monkeypatch.setattr(slices, "_NEW", 2)
-    monkeypatch.setattr(slices, "SECONDS", 0)
+    monkeypatch.setattr(stepwise, "_NEW", 2)
+    monkeypatch.setattr(stepwise, "SECONDS", 0)
     context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
     context.add_cookies([session])
     page = context.new_page()

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from bookings.dispatch.imports import slices
+from bookings.dispatch.imports import stepwise
 from bookings.models import (
     ActKind,
     Booking,
@@ -123,7 +123,7 @@ def test_a_simulated_phone_is_forgotten_with_its_customer(history):
 def test_what_manifests_said_is_forgotten_and_that_they_were_imported_is_not(history):
     user = UserFactory.create()
     content = b"reference,customer_name,phone,date,window_start,window_end\nA1,Mary,0712,,,\n"
-    old, young = (slices.look_at("week.csv", content, user) for _ in range(2))
+    old, young = (stepwise.preview_import("week.csv", content, user) for _ in range(2))
     old.created_at = timezone.now() - dt.timedelta(days=100)
     old.save()
     assert forget("--dry-run")["manifests"] == "1"

@@ -46,12 +46,12 @@ def test_a_row_is_read_from_any_usual_file(content):
     entry = value_in(content)
     assert (entry.line, entry.reference, entry.customer_name) == (2, "A1", "Zoë")
     assert entry.msisdn == "447700900001"
-    assert (entry.window.date, entry.window.start, entry.window.end) == (
+    assert (entry.slot.date, entry.slot.start, entry.slot.end) == (
         DAY,
         dt.time(9),
         dt.time(12),
     )
-    assert (entry.window.place, entry.language, entry.notes, entry.capacity) == (
+    assert (entry.slot.place, entry.language, entry.notes, entry.capacity) == (
         "door",
         None,
         None,
@@ -62,7 +62,7 @@ def test_a_row_is_read_from_any_usual_file(content):
 def test_the_optional_columns_are_read():
     header = [*HEADER, "place", "language", "notes", "capacity"]
     entry = taken(*row(), "Post office", "EN-gb", "two\nlines", "20", header=header)
-    assert (entry.window.place, entry.language) == (Place.POST_OFFICE, "en-gb")
+    assert (entry.slot.place, entry.language) == (Place.POST_OFFICE, "en-gb")
     assert (entry.notes, entry.capacity) == ("two\nlines", 20)
 
 
@@ -146,11 +146,11 @@ def test_a_bad_cell_is_refused_with_the_reason(changed, words):
     ],
 )
 def test_a_date_with_one_reading_is_taken(date):
-    assert taken(*row(date=date)).window.date == dt.date(2026, 11, 24)
+    assert taken(*row(date=date)).slot.date == dt.date(2026, 11, 24)
 
 
 def test_dots_put_the_day_first():
-    assert taken(*row(date="4.11.2026")).window.date == dt.date(2026, 11, 4)
+    assert taken(*row(date="4.11.2026")).slot.date == dt.date(2026, 11, 4)
 
 
 TWO_WAYS = "does not say whether the day or the month comes first. Is it "
@@ -193,7 +193,7 @@ def test_a_date_that_two_people_could_read_differently_is_refused_and_says_how_t
 
 @pytest.mark.parametrize("start", ["9:00", "09:00", "09:00:00", "9:00:00"])
 def test_a_time_with_a_colon_is_taken(start):
-    assert taken(*row(start=start)).window.start == dt.time(9)
+    assert taken(*row(start=start)).slot.start == dt.time(9)
 
 
 @pytest.mark.parametrize("start", ["9.00", "9.30", "9h", "0900", "9", "09:00:30", "9:0", "9:00 pm"])
@@ -209,7 +209,7 @@ def test_a_cell_that_excel_holds_as_a_date_is_that_date_however_it_is_shown(styl
     sheet.append(["A1", "Ann", "07700 900001", dt.date(2026, 11, 4), dt.time(9), dt.time(12)])
     sheet["D2"].number_format = style
     book.save(content := io.BytesIO())
-    assert value_in(content.getvalue()).window.date == dt.date(2026, 11, 4)
+    assert value_in(content.getvalue()).slot.date == dt.date(2026, 11, 4)
 
 
 @pytest.mark.parametrize(

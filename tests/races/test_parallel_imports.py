@@ -3,7 +3,7 @@
 import pytest
 from django.utils import timezone
 
-from bookings.dispatch.imports import import_rows, importing, read, slices
+from bookings.dispatch.imports import import_rows, importing, read, stepwise
 from bookings.models import Booking, Manifest, ManifestState, Notification, SlotChange, StaffAct
 from bookings.notifications.asking import notify
 from tests.factories import UserFactory, in_days
@@ -29,8 +29,8 @@ def rows(day, count=30, first=0):
 @pytest.fixture(autouse=True)
 def _small_slices(monkeypatch):
     monkeypatch.setattr(importing, "CHANGES", 4)
-    monkeypatch.setattr(slices, "_NEW", 4)
-    monkeypatch.setattr(slices, "SECONDS", 0)
+    monkeypatch.setattr(stepwise, "_NEW", 4)
+    monkeypatch.setattr(stepwise, "SECONDS", 0)
 
 
 def window(manifest):
@@ -38,9 +38,9 @@ def window(manifest):
 
     def press():
         mine = Manifest.objects.get(pk=manifest.pk)
-        slices.start(mine, mine.user)
+        stepwise.start_import(mine, mine.user)
         while mine.state != ManifestState.DONE:
-            slices.go_on(mine, mine.user)
+            stepwise.continue_import(mine, mine.user)
         return "done"
 
     return press
@@ -50,7 +50,7 @@ def window(manifest):
 def test_several_windows_import_every_row_once(round_):
     import_rows(read(as_csv(*rows(3, 15)).encode()))
     content = as_csv(*rows(5, 30), row("B1", phone="0712"))
-    manifest = slices.look_at("week.csv", content.encode(), UserFactory.create())
+    manifest = stepwise.preview_import("week.csv", content.encode(), UserFactory.create())
     assert at_once(*[window(manifest)] * WINDOWS) == ["done"] * WINDOWS
     manifest.refresh_from_db()
     assert manifest.counts == {
@@ -77,7 +77,7 @@ def test_customers_who_answer_meanwhile_end_in_one_slot_and_nobody_waits_for_eve
     slots = {booking.slot_id for booking in Booking.objects.all()}
     # Back to front: the order of the file must not be that of the locks.
     content = as_csv(*reversed(rows(6, 12)))
-    manifest = slices.look_at("week.csv", content.encode(), UserFactory.create())
+    manifest = stepwise.preview_import("week.csv", content.encode(), UserFactory.create())
     answers = [reply(phone(number), "2") for number in range(12)]
     done = at_once(window(manifest), window(manifest), *answers)
     assert done == ["done", "done", *[200] * 12]

@@ -16,7 +16,6 @@ from unfold.widgets import (
 )
 
 from bookings.admin.shared.row_versions import seen_word
-from bookings.admin.slots.model_admin import SLOT_LOAD
 from bookings.dispatch import bookings as dispatch
 from bookings.dispatch import notices
 from bookings.dispatch.notices import Method, News
@@ -25,6 +24,7 @@ from bookings.models import Booking, InboundMessage, Notification, OutboundMessa
 from bookings.models.fields import mask_msisdn
 from bookings.outbox.recipients import find_why_not_texted
 from bookings.reporting.timeline import last_changed_by
+from bookings.scheduling.capacity import with_booked
 
 #: Saved as they are: nobody has been told of them.
 _PLAIN = ("customer_name", "language", "notes")
@@ -228,7 +228,7 @@ def _choosable(current: Slot | None) -> Any:
     """Slots of today and later, and the one it is in."""
     lies_ahead = Q(date__gte=timezone.localdate())
     slots = Slot.objects.filter(lies_ahead | Q(pk=current.pk) if current else lies_ahead)
-    return slots.annotate(load_now=SLOT_LOAD).order_by("date", "window_start", "place")
+    return with_booked(slots).order_by("date", "window_start", "place")
 
 
 def _language_name(code: str) -> str:

@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.urls import URLPattern
@@ -19,7 +19,6 @@ from bookings.admin.shared.columns import show_day
 from bookings.admin.shared.guard import is_key
 from bookings.admin.shared.pages import OwnPages
 from bookings.admin.shared.row_versions import seen_word, seen_words
-from bookings.admin.slots.model_admin import SLOT_LOAD
 from bookings.dispatch import bookings as dispatch
 from bookings.dispatch import notices
 from bookings.dispatch.bookings import CannotBook
@@ -29,6 +28,7 @@ from bookings.models import Booking, ClosedDay, Slot
 from bookings.notifications.asking import lock_booking
 from bookings.outbox.recipients import find_why_not_texted_each
 from bookings.reporting.timeline import visible
+from bookings.scheduling.capacity import HAS_ROOM, with_booked
 
 #: How many bookings one page changes.
 MOST_AT_ONCE = 200
@@ -229,13 +229,9 @@ class Choice:
 def _choices(bookings: list[Booking]) -> list[Choice]:
     """Slots with free places on days on which somebody delivers, the earliest first."""
     today = timezone.localdate()
-    slots = (
-        Slot.objects.filter(date__range=(today, today + dt.timedelta(days=_DAYS)))
-        .exclude(date__in=ClosedDay.objects.values("date"))
-        .annotate(load_now=SLOT_LOAD)
-        .filter(Q(capacity=None) | Q(capacity__gt=F("load_now")))
-        .order_by("date", "window_start", "place")
-    )
+    coming = Slot.objects.filter(date__range=(today, today + dt.timedelta(days=_DAYS)))
+    open_days = coming.exclude(date__in=ClosedDay.objects.values("date"))
+    slots = with_booked(open_days).filter(HAS_ROOM).order_by("date", "window_start", "place")
     now = timezone.now()
     ahead = [slot for slot in slots[:_MOST_SLOTS] if slot.ends_at > now]
     choices = [

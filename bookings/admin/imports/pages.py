@@ -25,8 +25,8 @@ from bookings.admin.shared.columns import moment_column, name_column, user_colum
 from bookings.admin.shared.guard import is_key
 from bookings.admin.shared.model_admins import HistoryAdminMixin, KeptAdmin
 from bookings.admin.shared.pages import OwnPages
-from bookings.dispatch.imports import COLUMNS, MOST_ROWS, REQUIRED, ManifestError, slices
-from bookings.dispatch.imports.work import MOST_SHOWN, Work
+from bookings.dispatch.imports import COLUMNS, MOST_ROWS, REQUIRED, ManifestError, stepwise
+from bookings.dispatch.imports.stepwise import MOST_SHOWN, Work
 from bookings.models import ActKind, Manifest, ManifestState, StaffAct
 from bookings.reporting.export import cell
 from bookings.reporting.masking import name_without_numbers, without_number, without_numbers
@@ -154,16 +154,16 @@ class ManifestAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
         return self.own_page(request, "manifest/page.html", visible(manifest.name), **told)
 
     def import_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Begin, or import the next slices. A script gets how far it came, a browser without one the page."""
+        """Begin, or import the next stepwise. A script gets how far it came, a browser without one the page."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         self._check_may_import(request)
         manifest = _found(pk)
         user = cast("Any", request.user)
         if manifest.state == ManifestState.PREVIEWED:
-            slices.start(manifest, user)
+            stepwise.start_import(manifest, user)
         else:
-            slices.go_on(manifest, user)
+            stepwise.continue_import(manifest, user)
         if request.headers.get("X-Requested-With") != "fetch":
             return redirect(_page_of(manifest))
         manifest = Manifest.objects.only("state", "rows_done", "row_count").get(pk=pk)
@@ -253,7 +253,7 @@ def _handed_in(request: HttpRequest) -> Manifest:
     if (file.size or 0) > LARGEST_FILE:
         raise ManifestError("The file is larger than 5 MB: split it.")
     name = name_without_numbers(visible(PurePath(file.name or "").name))[:120] or "manifest"
-    return slices.look_at(name, file.read(), cast("Any", request.user))
+    return stepwise.preview_import(name, file.read(), cast("Any", request.user))
 
 
 def _found(pk: int) -> Manifest:

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import Count, F, Model, Q, QuerySet
+from django.db.models import F, Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
@@ -23,8 +23,7 @@ from bookings.admin.shared.filters import DayFilter, coming_first
 from bookings.admin.shared.model_admins import HistoryAdminMixin, KeptAdmin
 from bookings.admin.shared.searching import NEWEST, LongListAdmin
 from bookings.models import BookingState, Slot, SlotChange
-
-SLOT_LOAD = Count("bookings", filter=Q(bookings__state=BookingState.SCHEDULED))
+from bookings.scheduling.capacity import HAS_ROOM, count_booked, with_booked
 
 
 class RoomFilter(admin.SimpleListFilter):
@@ -37,7 +36,7 @@ class RoomFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
             case "free":
-                return queryset.filter(Q(capacity=None) | Q(capacity__gt=F("load_now")))
+                return queryset.filter(HAS_ROOM)
             case "full":
                 return queryset.filter(capacity__gt=0, capacity__lte=F("load_now"))
             case "closed":
@@ -53,7 +52,7 @@ class SlotForm(forms.ModelForm):
             raise ValidationError("Say how many deliveries fit, or leave it empty for no limit.")
         capacity: int | None = self.cleaned_data["capacity"]
         held = Slot.objects.filter(pk=self.instance.pk).locked()  # by whoever books at this moment
-        load = sum(slot.count_bookings() for slot in held)
+        load = sum(count_booked(slot) for slot in held)
         if capacity and capacity < load:
             raise ValidationError(
                 f"It holds {load} already: move some first, or write 0, which closes it for others."
@@ -82,7 +81,7 @@ class SlotAdmin(KeptAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         slots: QuerySet[Any] = super().get_queryset(request)
-        loaded: QuerySet[Any] = slots.annotate(load_now=SLOT_LOAD)
+        loaded: QuerySet[Any] = with_booked(slots)
         return loaded
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:

@@ -16,7 +16,7 @@ from bookings.admin.shared.filters import coming_first
 from bookings.admin.shared.guard import GuardedList
 from bookings.admin.shared.pages import OwnPages
 from bookings.models import Booking, ClosedDay, WeeklySlot
-from bookings.scheduling.weekly_pattern import MOST_WEEKS, make_slots, plan
+from bookings.scheduling.weekly_pattern import MOST_WEEKS, list_days, make_slots
 
 
 class _PatternAdmin(GuardedList):
@@ -58,7 +58,7 @@ class WeeklySlotAdmin(OwnPages, _PatternAdmin):
             sentence = f"Slots made: {count}." if count else "Every slot was there already."
             self.message_user(request, sentence, messages.SUCCESS)
             return redirect("admin:bookings_slot_changelist")
-        days = plan(weeks)
+        days = list_days(weeks)
         return self.own_page(
             request,
             "slot/weeks.html",

@@ -31,7 +31,7 @@ from bookings.models import (
 from bookings.outbox import claiming, spending
 from bookings.reporting.timeline.steps import full_name
 from bookings.reporting.timeline.thread import thread
-from bookings.scheduling import offers
+from bookings.scheduling import capacity, offers
 from bookings.web.form_tokens import NONCE, new_nonce
 
 #: Characters of an answer that are read at all.
@@ -182,7 +182,7 @@ def _offer(notification: Notification, shown: str) -> Offer:
             _obstacle(option.slot, notification),
             "cut-off passed" if option.slot.cutoff_at <= now else "",
         )
-        for option in offers.of(notification)
+        for option in offers.options_of(notification)
     ]
     is_open = notification.is_open_at(now) and booking.is_scheduled
     return Offer(notification, offered, is_open, shown)
@@ -195,7 +195,7 @@ def _obstacle(slot: Slot, notification: Notification) -> str:
         return "the delivery is cancelled"
     if slot.ends_at <= timezone.now():
         return "over"
-    if slot.pk == booking.slot_id or slot.has_room(for_booking=booking):
+    if slot.pk == booking.slot_id or capacity.has_room(slot, for_booking=booking):
         return ""
     return "closed" if slot.capacity == 0 else "full"
 

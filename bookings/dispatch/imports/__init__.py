@@ -1,6 +1,6 @@
-"""A spreadsheet of deliveries: `read` makes rows of it, `import_rows` makes bookings of the rows.
+"""Imports of bookings from a spreadsheet: `read` reads its rows, `import_rows` makes bookings of them.
 
-`slices` does the same for a browser: looked at first, then imported piece by piece.
+`stepwise` does the same for a browser: with a preview, and slice by slice.
 """
 
 from bookings.dispatch.imports.importing import Report, import_rows
@@ -11,7 +11,6 @@ from bookings.dispatch.imports.rows import (
     Entry,
     Remark,
     Row,
-    Window,
     read,
 )
 from bookings.dispatch.imports.sheets import ManifestError
@@ -25,7 +24,6 @@ __all__ = [
     "Remark",
     "Report",
     "Row",
-    "Window",
     "import_rows",
     "read",
 ]

@@ -1,4 +1,4 @@
-"""A manifest's rows: each becomes a value, or a remark that says what is wrong with it and where."""
+"""The rows of a spreadsheet: each becomes a value, or a remark that says what is wrong with it and where."""
 
 import datetime as dt
 import difflib
@@ -11,21 +11,22 @@ from django.core.exceptions import ValidationError
 
 from bookings.dispatch.imports import dates, phones
 from bookings.dispatch.imports.sheets import ManifestError, cells_of
-from bookings.models import Place, Slot
+from bookings.models import Place
 from bookings.models.fields import check_reference
+from bookings.scheduling.slots import SlotKey
 
 REQUIRED = ("reference", "customer_name", "phone", "date", "window_start", "window_end")
 OPTIONAL = ("place", "language", "notes", "capacity")
 COLUMNS = (*REQUIRED, *OPTIONAL)
 
-#: More would take too long to look through, and is more than a day's work of any depot.
+#: More rows would take too long, and are more than a day's work of any depot.
 MOST_ROWS = 20_000
 _MOST_LINES = 100_000  # with the empty ones, of which a spreadsheet may have a million
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Remark:
-    """What there is to say about one row, for dispatch. The header is row 1."""
+    """A sentence for staff about one row. The header is row 1."""
 
     line: int
     reason: str
@@ -35,57 +36,30 @@ class Remark:
         return f"row {self.line}: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Window:
-    """What a slot is known by: a local date, wall-clock times, a place."""
-
-    date: dt.date
-    start: dt.time
-    end: dt.time
-    place: str
-
-    @classmethod
-    def of(cls, slot: Slot) -> "Window":
-        return cls(slot.date, slot.window_start, slot.window_end, slot.place)
-
-    def new_slot(self, capacity: int | None = None) -> Slot:
-        """A slot with this window, unsaved."""
-        return Slot(
-            date=self.date,
-            window_start=self.start,
-            window_end=self.end,
-            place=self.place,
-            capacity=capacity,
-        )
-
-    def __str__(self) -> str:
-        return str(self.new_slot())
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One delivery as the spreadsheet has it. None: the spreadsheet does not say."""
+    """One delivery as the spreadsheet has it. None means that the spreadsheet does not say."""
 
     line: int
     reference: str
     customer_name: str
     msisdn: str
-    window: Window
+    slot: SlotKey
     language: str | None = None
     notes: str | None = None
     capacity: int | None = None
-    repaired: str = ""  # what the spreadsheet had done to its phone number, as a sentence
+    repaired: str = ""  # the repair of its phone number, as a sentence
 
     @classmethod
     def of(cls, line: int, reference: str, record: Mapping[str, Any]) -> "Row":
-        """The row again that has this record."""
+        """Return the row that has this `record`."""
         start, end = map(dt.time.fromisoformat, (record["window_start"], record["window_end"]))
         return cls(
             line=line,
             reference=reference,
             customer_name=record["customer_name"],
             msisdn=record["phone"],
-            window=Window(dt.date.fromisoformat(record["date"]), start, end, record["place"]),
+            slot=SlotKey(dt.date.fromisoformat(record["date"]), start, end, record["place"]),
             language=record["language"],
             notes=record["notes"],
             capacity=record["capacity"],
@@ -93,7 +67,7 @@ class Row:
 
     @property
     def cells(self) -> dict[str, str]:
-        """The row as a spreadsheet would have it, without what it does not say."""
+        """The cells of the row, without those that the spreadsheet does not have."""
         record = self.record | {"reference": self.reference, "phone": f"+{self.msisdn}"}
         return {name: str(record[name]) for name in COLUMNS if record[name] is not None}
 
@@ -102,10 +76,10 @@ class Row:
         """The row as it is remembered in `Booking.imported`."""
         return {
             "phone": self.msisdn,
-            "date": self.window.date.isoformat(),
-            "window_start": f"{self.window.start:%H:%M}",
-            "window_end": f"{self.window.end:%H:%M}",
-            "place": self.window.place,
+            "date": self.slot.date.isoformat(),
+            "window_start": f"{self.slot.start:%H:%M}",
+            "window_end": f"{self.slot.end:%H:%M}",
+            "place": self.slot.place,
             "customer_name": self.customer_name,
             "language": self.language,
             "notes": self.notes,
@@ -117,7 +91,7 @@ Entry: TypeAlias = Row | Remark
 
 
 def read(content: bytes) -> list[Entry]:
-    """Every row of a CSV or XLSX file, or what is wrong with it. Empty rows are left out.
+    """Read every row of a CSV or XLSX file, or what is wrong with it. Empty rows are left out.
 
     Raises ManifestError if the file as a whole cannot be used.
     """
@@ -135,7 +109,7 @@ def read(content: bytes) -> list[Entry]:
 
 
 def parse_row(line: int, header: list[str], row: list[str]) -> Entry:
-    """The row as a value, or all that is wrong with it."""
+    """Return the row as a value, or a remark with everything that is wrong with it."""
     cells = dict(zip(header, row, strict=False))
     if any(row[len(header) :]):
         reason = "It has more cells than the header: is a text with a comma unquoted?"
@@ -197,7 +171,7 @@ def _phone(cells: Mapping[str, str]) -> tuple[str, str]:
     return phones.read(cells.get("phone", ""))
 
 
-def _window(cells: Mapping[str, str]) -> Window:
+def _slot_key(cells: Mapping[str, str]) -> SlotKey:
     date = dates.read_date(cells.get("date", ""))
     start, end = (
         dates.read_time(cells.get(name, ""), name.replace("_", " "))
@@ -205,7 +179,7 @@ def _window(cells: Mapping[str, str]) -> Window:
     )
     if end <= start:
         raise ValueError(f"The window must end after it starts: {start:%H:%M} to {end:%H:%M}.")
-    return Window(date, start, end, _place(cells))
+    return SlotKey(date, start, end, _place(cells))
 
 
 def _place(cells: Mapping[str, str]) -> str:
@@ -237,7 +211,7 @@ _PARSERS: dict[str, Callable[[Mapping[str, str]], Any]] = {
     "reference": _reference,
     "customer_name": _customer_name,
     "msisdn": _phone,
-    "window": _window,
+    "slot": _slot_key,
     "language": _language,
     "notes": _notes,
     "capacity": _capacity,

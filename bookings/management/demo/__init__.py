@@ -9,6 +9,7 @@ from bookings.dispatch import bookings as dispatch
 from bookings.management.demo.fortnight import LEAST_TIME, Fortnight, free_references
 from bookings.models import Booking, Place, Slot
 from bookings.notifications import asking
+from bookings.scheduling.capacity import has_room
 from bookings.web.demo import FIRST_CUSTOMER, PREFIX, STILL_GOOD, fiction, first_booking
 
 
@@ -33,7 +34,7 @@ def _book_first_again() -> Booking:
         reference=next(free_references()),
         customer_name=FIRST_CUSTOMER,
         msisdn=fiction.mobiles()[0],
-        slot=next(slot for slot in slots if slot.cutoff_at > soonest and slot.has_room()),
+        slot=next(slot for slot in slots if slot.cutoff_at > soonest and has_room(slot)),
     )
     # Somebody may have tried STOP on this phone.
     with contextlib.suppress(asking.CannotNotify):

@@ -42,7 +42,8 @@ from bookings.models.fields import country_of
 from bookings.notifications import drafts
 from bookings.outbox.queueing import priority_of
 from bookings.outbox.spending import price_per_part
-from bookings.scheduling import offers
+from bookings.scheduling.digits import first_block
+from bookings.scheduling.slots import find_or_create
 
 Act: TypeAlias = Callable[[dt.datetime], None]
 
@@ -146,7 +147,7 @@ class Company:
                 window_start=booked.window_start,
                 window_end=booked.window_end,
             )
-            self.slots[key] = offers.saved(new)
+            self.slots[key] = find_or_create(new)
         return self.slots[key]
 
     # Asking
@@ -155,7 +156,7 @@ class Company:
         self, booking: Booking, at: dt.datetime, *, key: str, user: User | None = None
     ) -> Notification | None:
         """Ask a customer, and hand the text over at once. None if this customer cannot be asked."""
-        first = offers.first_block(self._digits_taken(booking.msisdn, at))
+        first = first_block(self._digits_taken(booking.msisdn, at))
         draft = drafts.word(
             booking, self.offered(booking.slot, at), first, sender=self.sender, now=at
         )

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from django.contrib.auth.models import User
 
-from bookings.dispatch.imports.rows import Remark, Row, Window, parse_row
-from bookings.dispatch.imports.work import Work, as_json
+from bookings.dispatch.imports.rows import Remark, Row, parse_row
+from bookings.dispatch.imports.stepwise import Work, as_json
 from bookings.models import ActKind, Booking, Manifest, ManifestState, StaffAct
+from bookings.scheduling.slots import SlotKey
 
 #: What was wrong with a row of some files, by column.
 _FAULTS = ({"phone": "07700 9"}, {"window_start": "8am"}, {"date": "31/11/2026"})
@@ -20,7 +21,7 @@ def record_of(booking: Booking) -> dict[str, str | int | None]:
         reference=booking.reference,
         customer_name=booking.customer_name,
         msisdn=booking.msisdn,
-        window=Window.of(booking.slot),
+        slot=SlotKey.of(booking.slot),
         language=booking.language,
         notes=booking.notes,
     ).record

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from bookings.models import Batch, BatchEntry, Booking, Notification
 from bookings.notifications.asking import CannotNotify, ask, lock_booking
-from bookings.scheduling.offers import Offers
+from bookings.scheduling.offers import OfferCache
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ def ask_waiting(most: int = 100) -> int:
     """Ask up to so many customers whose turn it is; returns how many entries were looked at."""
     waiting = BatchEntry.objects.to_ask().select_related("batch__user", "booking__slot")
     entries = list(waiting.order_by("batch_id", "pk")[:most])  # as their index has them
-    offers = Offers()
+    offers = OfferCache()
     offers.look_up((entry.booking for entry in entries), timezone.now())
     for entry in entries:
         try:
@@ -35,7 +35,7 @@ def ask_waiting(most: int = 100) -> int:
 
 
 @transaction.atomic
-def _ask(entry: BatchEntry, offers: Offers) -> None:
+def _ask(entry: BatchEntry, offers: OfferCache) -> None:
     """Ask, unless another sender has just done so, or the batch was stopped."""
     booking = lock_booking(entry.booking)
     mine = BatchEntry.objects.to_ask().filter(pk=entry.pk).select_for_update(of=("self",))
@@ -51,7 +51,7 @@ def _ask(entry: BatchEntry, offers: Offers) -> None:
         _settle(entry, notification=notification)
 
 
-def _notify(booking: Booking, batch: Batch, offers: Offers) -> Notification:
+def _notify(booking: Booking, batch: Batch, offers: OfferCache) -> Notification:
     return ask(
         booking,
         user=batch.user,

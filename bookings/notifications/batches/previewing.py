@@ -17,7 +17,8 @@ from bookings.notifications import drafts
 from bookings.notifications.batches.asking import ASKED_ALREADY
 from bookings.notifications.batches.timing import Planned, Timing, Walk, count_ahead
 from bookings.outbox.spending import price_per_part
-from bookings.scheduling import offers
+from bookings.scheduling.digits import digits_taken, first_block
+from bookings.scheduling.offers import offered_slots
 
 _SHOWN_TEXTS = 3
 _ASKED_BY_ANOTHER = "Another batch is about to ask this customer."
@@ -48,7 +49,7 @@ def preview(bookings: QuerySet[Booking], *, sender: str, is_plain: bool = False)
     rows = _rows(bookings)
     reasons = _reasons(rows, bookings, now)
     asked = [booking for booking in rows if booking.pk not in reasons]
-    first_digits = _first_digits(asked, offers.digits_taken(bookings, now))
+    first_digits = _first_digits(asked, digits_taken(bookings, now))
     walk = Walk({booking.msisdn for booking in asked}, now, count_ahead(now))
     found = Preview(
         timing=walk.found,
@@ -138,7 +139,7 @@ def _first_digits(asked: Iterable[Booking], taken: dict[str, set[int]]) -> dict[
     """The block of digits that each will get: parcels of one customer are asked one after the other."""
     found = {}
     for booking in asked:
-        first = offers.first_block(taken[booking.msisdn])
+        first = first_block(taken[booking.msisdn])
         found[booking.pk] = first
         if first is not None:
             taken[booking.msisdn].add(first)
@@ -164,7 +165,7 @@ class _Wording:
 
     def __init__(self, bookings: Iterable[Booking], sender: str, now: dt.datetime) -> None:
         self._sender, self._now = sender, now
-        self._offered = offers.offered_slots((booking.slot for booking in bookings), now)
+        self._offered = offered_slots((booking.slot for booking in bookings), now)
         self._measured: dict[tuple[object, ...], _Measured] = {}
 
     def measure(self, booking: Booking, first: int | None) -> _Measured:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from django.db.models import Count, Exists, F, Max, OuterRef, Q, Subquery, Window
+from django.db.models import Exists, F, Max, OuterRef, Q, Subquery, Window
 from django.db.models.functions import Coalesce, Lag
 
 from bookings.models import (
@@ -14,6 +14,7 @@ from bookings.models import (
     SlotChange,
     SlotOption,
 )
+from bookings.scheduling.capacity import with_booked
 
 
 def bookings_are_where_their_last_change_put_them() -> Iterator[str]:
@@ -46,10 +47,9 @@ def changes_follow_one_another() -> Iterator[str]:
 
 def slots_hold_no_more_than_their_capacity() -> Iterator[str]:
     """A capacity of 0 closes a slot for others and sends nobody away: that is no contradiction."""
-    scheduled = Count("bookings", filter=Q(bookings__state=BookingState.SCHEDULED))
-    limited = Slot.objects.filter(capacity__gt=0).annotate(load=scheduled)
-    over = limited.filter(load__gt=F("capacity")).order_by("pk")
-    for slot, capacity, load in over.values_list("pk", "capacity", "load"):
+    limited = with_booked(Slot.objects.filter(capacity__gt=0))
+    over = limited.filter(load_now__gt=F("capacity")).order_by("pk")
+    for slot, capacity, load in over.values_list("pk", "capacity", "load_now"):
         yield f"I9 slot {slot}: it holds {load} bookings and has room for {capacity}"
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db.models import Count
 from django.utils import timezone
 from django.utils.formats import date_format
 from unfold.widgets import INPUT_CLASSES, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from bookings.models import Booking, Place, Slot
 from bookings.models.fields import check_reference, parse_msisdn
+from bookings.scheduling.capacity import count_booked_each, fits, has_room
 from bookings.web.form_tokens import new_nonce
 
 ANOTHER_DAY = "another"
@@ -157,12 +157,11 @@ def coming_slots() -> list[tuple[str, str]]:
         for slot in slots.from_day(timezone.localdate(now))[: 2 * SLOTS_SHOWN]
         if slot.cutoff_at > now
     ]
-    booked = Booking.objects.scheduled().filter(slot__in=coming).values_list("slot")
-    taken = dict(booked.annotate(Count("pk")).order_by())
+    booked = count_booked_each(coming)
     return [
-        (str(slot.pk), _slot_words(slot, taken.get(slot.pk, 0)))
+        (str(slot.pk), _slot_words(slot, booked.get(slot.pk, 0)))
         for slot in coming
-        if slot.capacity is None or slot.capacity > taken.get(slot.pk, 0)
+        if fits(slot.capacity, booked.get(slot.pk, 0))
     ][:SLOTS_SHOWN]
 
 
@@ -181,7 +180,7 @@ def _stored_slot(choice: str) -> Slot:
 
 def _with_room(slot: Slot) -> Slot:
     """Raise ValidationError if the slot is full. Booking locks the slot and checks again."""
-    if not slot.has_room():
+    if not has_room(slot):
         raise ValidationError("This slot is full. Choose another.")
     return slot
 

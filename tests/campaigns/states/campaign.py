@@ -44,13 +44,13 @@ def run(environment: Environment, size: int, report: Report) -> None:
     The full size searches for every bug. A smaller one searches for one that is found quickly, and shows the others
     by their counterexamples.
     """
-    from bookings.dispatch.imports import importing, slices
+    from bookings.dispatch.imports import importing, stepwise
     from bookings.web.webhooks import deadline
 
     logging.disable(logging.CRITICAL)
     # The campaign moves the clock itself: no webhook may run out of the computer's time.
     deadline.CUT_AFTER = deadline.LAST_TURN = 10**6
-    importing.CHANGES = slices._NEW = 2  # so that small spreadsheets take several slices too
+    importing.CHANGES = stepwise._NEW = 2  # so that small spreadsheets take several slices too
     for machine in (_machine_class(), _machine_class(*OFTEN, *RULES)):
         _attack(environment, report, machine, size // 2)
     report.control("a customer's choice moves a delivery", holds=_a_choice_moves())

@@ -14,7 +14,7 @@ from bookings import outbox
 from bookings.customers import consent
 from bookings.dispatch import bookings as dispatch
 from bookings.dispatch import ticket_actions
-from bookings.dispatch.imports.known import Known, compare
+from bookings.dispatch.imports.changes import Comparison, compare
 from bookings.dispatch.imports.rows import Row
 from bookings.gateways import InboundSMS
 from bookings.models import (
@@ -23,7 +23,6 @@ from bookings.models import (
     MessageState,
     OutboundMessage,
     SendAttempt,
-    Slot,
     message_states,
     outbound,
 )
@@ -34,7 +33,7 @@ from bookings.notifications import reminders
 from bookings.outbox import claiming, sending
 from bookings.replies import context, rule
 from bookings.replies.parser import Choice, NotUnderstood
-from bookings.scheduling import offers
+from bookings.scheduling import capacity, digits
 from bookings.web.webhooks import authentication
 
 Bug = Callable[[], AbstractContextManager[Any]]
@@ -101,7 +100,7 @@ def _old_texts_are_sent() -> AbstractContextManager[Any]:
 
 
 def _digits_are_reused() -> AbstractContextManager[Any]:
-    return patch.object(offers, "resting", lambda msisdn, now: Q(pk__in=[]))
+    return patch.object(digits, "resting", lambda msisdn, now: Q(pk__in=[]))
 
 
 def _closed_notifications_are_answered() -> AbstractContextManager[Any]:
@@ -120,7 +119,7 @@ def _answers_are_queued_twice() -> AbstractContextManager[Any]:
 
 
 def _rows_are_always_new() -> AbstractContextManager[Any]:
-    def anew(row: Row, booking: Booking, cause: str | None) -> Known:
+    def anew(row: Row, booking: Booking, cause: str | None) -> Comparison:
         booking.imported = booking.imported and {}
         return compare(row, booking, cause)
 
@@ -172,7 +171,7 @@ BUGS: dict[str, SeededBug] = {
         _closed_notifications_are_answered, "cancel reply"
     ),
     "capacity is not looked at": _replaced(
-        Slot, "has_room", lambda self, **_: True, "book reply move"
+        capacity, "has_room", lambda slot, **_: True, "book reply move"
     ),
     "every answer twice": SeededBug(_answers_are_queued_twice, "reply"),
     "old requests are taken": _replaced(

@@ -14,7 +14,7 @@ from bookings.admin.bookings import move_many
 from bookings.admin.shared.row_versions import seen_words
 from bookings.customers import consent
 from bookings.dispatch import ticket_actions
-from bookings.dispatch.imports import slices
+from bookings.dispatch.imports import stepwise
 from bookings.dispatch.notices import Method
 from bookings.models import (
     Batch,
@@ -189,7 +189,7 @@ class StaffRules(BookingAndReplyRules):
             [
                 option
                 for asked in ticket_actions.list_notifications(found[0])
-                for option in offers.of(asked)
+                for option in offers.options_of(asked)
             ]
             if found
             else []
@@ -254,9 +254,9 @@ class StaffRules(BookingAndReplyRules):
             window = (slot.date.isoformat(), f"{slot.start:%H:%M}", f"{slot.end:%H:%M}")
             table.writerow([reference, "A", f"+{msisdn}", *window, self.model.capacity[slot]])
         before = DatabaseSnapshot.take()
-        manifest = slices.look_at("day.csv", sheet.getvalue().encode(), self._clerk(0))
+        manifest = stepwise.preview_import("day.csv", sheet.getvalue().encode(), self._clerk(0))
         require(DatabaseSnapshot.take() == before, "a preview changed something")
-        slices.start(manifest, self._clerk(0))
+        stepwise.start_import(manifest, self._clerk(0))
         self.sheets.append((manifest, said))
         self.tally["rows of spreadsheets"] += len(said)
 
@@ -266,7 +266,7 @@ class StaffRules(BookingAndReplyRules):
         """Import one slice, possibly while another spreadsheet is being imported."""
         manifest, said = self.sheets[-1 - which % len(self.sheets)]
         before = _imported()
-        slices._import_slice(manifest.pk, self._clerk(0))
+        stepwise._import_slice(manifest.pk, self._clerk(0))
         for reference, state, msisdn, place, date, start, end in DatabaseSnapshot.take().bookings:
             if reference in said:
                 slot, is_off = SlotKey(place, date, start, end), state == "cancelled"

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from bookings.dispatch import bookings as dispatch
-from bookings.dispatch.imports import import_rows, importing, read, slices
+from bookings.dispatch.imports import import_rows, importing, read, stepwise
 from bookings.models import ActKind, Booking, Manifest, ManifestState, Slot, SlotChange, StaffAct
 from tests.factories import SlotFactory, UserFactory, in_days
 from tests.flow.admin.pages import login, url
@@ -80,7 +80,7 @@ def busy_week():
 
 @pytest.mark.parametrize("size", [1, 2, 500])
 def test_slices_do_and_refuse_the_same_as_the_command(dispatcher, monkeypatch, size):
-    monkeypatch.setattr(slices, "_NEW", size)
+    monkeypatch.setattr(stepwise, "_NEW", size)
     monkeypatch.setattr(importing, "CHANGES", size)
     content = busy_week()
     promised = import_rows(read(content.encode()), dry_run=True)
@@ -148,8 +148,8 @@ def test_changes_that_wait_for_one_another_for_ever_are_refused(dispatcher, monk
 
 
 def test_an_import_that_was_left_is_gone_on_with_later_by_anybody_who_may(dispatcher, monkeypatch):
-    monkeypatch.setattr(slices, "_NEW", 2)
-    monkeypatch.setattr(slices, "SECONDS", 0)
+    monkeypatch.setattr(stepwise, "_NEW", 2)
+    monkeypatch.setattr(stepwise, "SECONDS", 0)
     manifest = handed_in(dispatcher, as_csv(*[row(f"A{number}") for number in range(5)]))
     press(dispatcher, manifest)
     press(dispatcher, manifest)

@@ -7,6 +7,7 @@ import time_machine
 
 from bookings.models import Booking, Notification, Slot
 from bookings.notifications.asking import notify
+from bookings.scheduling.capacity import count_booked
 from tests.factories import BookingFactory, SlotFactory
 
 MONDAY_MORNING = "2026-11-23T09:00:00Z"
@@ -43,6 +44,6 @@ def tuesday_booking(**values):
 
 
 def fill(slot: Slot) -> None:
-    slot.capacity = slot.count_bookings() + 1
+    slot.capacity = count_booked(slot) + 1
     slot.save()
     BookingFactory.create(slot=slot)
