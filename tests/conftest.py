@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
+from xdist.scheduler import LoadScopeScheduling
 
 TESTS = Path(__file__).parent
 #: Folders that only `--all` runs.
@@ -30,6 +31,18 @@ def pytest_addoption(parser):
 def pytest_xdist_auto_num_workers(config):
     """Let a run of named paths stay in one process: it is short, and its workers would have to start first."""
     return 0 if names_paths(config) else None
+
+
+class Scheduling(LoadScopeScheduling):
+    """Sends each test to a free worker, and a module of browser tests to one worker, with one browser."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0] if nodeid.startswith("tests/browser/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Distribute the tests by `Scheduling`."""
+    return Scheduling(config, log)
 
 
 def pytest_ignore_collect(collection_path, config):
