@@ -73,7 +73,7 @@ def test_axe_finds_no_barrier_on_any_page_by_day_or_by_night(page, session):
     assert found == [], "\n".join(found)
 
 
-def test_axe_would_find_a_barrier(page, session):
+def test_axe_reports_a_known_barrier(page, session):
     page.context.add_cookies([session])
     page.goto("/admin/")
     page.add_style_tag(content=".panel h2 { color: #aaa !important }")

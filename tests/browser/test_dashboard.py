@@ -39,7 +39,7 @@ def test_a_new_booking_appears_and_the_focus_stays(ops_page, complaints, picture
     assert complaints == []
 
 
-def test_a_batch_is_paused_by_a_colleague_and_the_focus_stays_on_its_button(ops_page, complaints):
+def test_focus_stays_on_the_button_when_a_colleague_pauses_the_batch(ops_page, complaints):
     BookingFactory.create(slot=SlotFactory.create(date=in_days(3)))
     user = UserFactory.create()
     batch = batches.start(Booking.objects.all(), nonce="nonce", user=user, sender=VIRTUAL_NUMBER)

@@ -177,7 +177,7 @@ def test_the_pages_fit_a_small_screen_and_answer_to_the_keyboard(
     assert complaints == []
 
 
-def test_a_double_click_sends_one(page, dispatcher, slots):
+def test_double_click_sends_one_text(page, dispatcher, slots):
     log_in(page)
     page.get_by_label("Phone number").fill("07700 900125")
     page.get_by_role("button", name="Book and send the SMS").dblclick()
@@ -187,9 +187,7 @@ def test_a_double_click_sends_one(page, dispatcher, slots):
     assert Booking.objects.count() == 1
 
 
-def test_without_scripts_a_customer_can_still_be_notified(
-    browser, live_server, client, dispatcher, slots
-):
+def test_notify_form_works_without_scripts(browser, live_server, client, dispatcher, slots):
     client.force_login(dispatcher)  # the admin's login page needs scripts, ours do not
     session = {"name": "sessionid", "value": client.cookies["sessionid"].value}
     context = browser.new_context(base_url=live_server.url, java_script_enabled=False)

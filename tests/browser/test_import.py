@@ -49,7 +49,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_travels(page, session):
     expect(page.get_by_text("larger than 5 MB")).to_be_visible()
 
 
-def test_without_scripts_a_button_goes_on(browser, live_server, session, monkeypatch):
+def test_import_continues_by_button_without_scripts(browser, live_server, session, monkeypatch):
     monkeypatch.setattr(stepwise, "_NEW", 2)
     monkeypatch.setattr(stepwise, "SECONDS", 0)
     context = browser.new_context(base_url=live_server.url, java_script_enabled=False)

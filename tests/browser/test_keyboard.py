@@ -79,7 +79,7 @@ class Keyboard:
         self.page.keyboard.type(words)
 
 
-def test_a_dispatcher_needs_no_mouse(page, keyboard, complaints):
+def test_dispatcher_works_by_keyboard_alone(page, keyboard, complaints):
     User.objects.create_superuser("dana", password=PASSWORD)
     booking = BookingFactory.create(reference="P-812")
     log_in(page, keyboard)
@@ -99,7 +99,7 @@ def test_a_dispatcher_needs_no_mouse(page, keyboard, complaints):
     assert complaints == []
 
 
-def test_the_menus_of_the_theme_need_no_mouse_either(page, keyboard, complaints):
+def test_theme_menus_open_by_keyboard(page, keyboard, complaints):
     User.objects.create_superuser("dana", password=PASSWORD)
     BookingFactory.create(reference="P-812")
     log_in(page, keyboard)

@@ -52,9 +52,7 @@ def test_enter_in_the_form_saves_it_and_shows_no_number(page, session, notificat
     assert not StaffAct.objects.exists()
 
 
-def test_without_scripts_the_number_opens_on_a_page_of_its_own(
-    browser, live_server, session, notification
-):
+def test_number_opens_on_its_own_page_without_scripts(browser, live_server, session, notification):
     context = browser.new_context(base_url=live_server.url, java_script_enabled=False)
     context.add_cookies([session])
     page = context.new_page()

@@ -198,19 +198,19 @@ def test_every_list_shows_texts_and_names_as_text(stored, evidence, look):
             assert all(shown(name) in words for name in names)
 
 
-def test_the_page_of_every_text_shows_it_as_text(stored, look):
+def test_message_page_shows_payload_as_text(stored, look):
     for inbound in stored:
         assert shown(inbound.text) in look(url(InboundMessage, "change", inbound.pk))
 
 
-def test_the_story_of_every_booking_shows_name_and_text_as_text(stored, look):
+def test_booking_timeline_shows_payloads_as_text(stored, look):
     for inbound in stored:
         assert inbound.booking is not None
         words = look(url(Booking, "change", inbound.booking.pk))
         assert words.count(shown(inbound.text)) >= 2  # what was texted, and the name in the story
 
 
-def test_other_pages_show_all_of_them_as_text(evidence, look):
+def test_other_pages_show_payloads_as_text(evidence, look):
     lines = [shown(line) for line in evidence.splitlines()]
     rows = [
         OutboundMessage.objects.get(text=evidence),
@@ -224,7 +224,7 @@ def test_other_pages_show_all_of_them_as_text(evidence, look):
         look(url(model, "history", row.pk))
 
 
-def test_the_pages_that_ask_before_something_is_done_show_them_as_text(stored, staff, complaints):
+def test_confirmation_pages_show_payloads_as_text(stored, staff, complaints):
     InboundMessage.objects.update(outcome="error")
     for model, action in ((InboundMessage, "run_again"), (Booking, "notify_customers")):
         staff.goto(url(model, "changelist"))
@@ -243,7 +243,7 @@ def test_the_pages_that_ask_before_something_is_done_show_them_as_text(stored, s
         assert all(shown(inbound.text) in words for inbound in stored)
 
 
-def test_the_simulated_phones_show_them_as_text(stored, look):
+def test_simulated_phones_show_payloads_as_text(stored, look):
     listed = look("/simulator/")
     for inbound in stored:
         assert squeezed(inbound.text)[:60] in listed
@@ -251,14 +251,14 @@ def test_the_simulated_phones_show_them_as_text(stored, look):
         assert squeezed(inbound.text) in words
 
 
-def test_the_progress_of_a_notification_shows_them_as_text(stored, look):
+def test_progress_page_shows_payloads_as_text(stored, look):
     notification = Notification.objects.order_by("pk")[0]
     InboundMessage.objects.update(notification=notification)
     words = look(reverse("notification-progress", args=[notification.pk]))
     assert all(shown(inbound.text) in words for inbound in stored)
 
 
-def test_the_notify_form_takes_them_as_text(stored, staff, complaints):
+def test_notify_form_shows_payloads_as_text(stored, staff, complaints):
     for inbound in stored:
         staff.goto("/")
         staff.get_by_label("Name").fill(inbound.text)
@@ -273,7 +273,7 @@ def test_the_notify_form_takes_them_as_text(stored, staff, complaints):
 
 
 @pytest.mark.parametrize("payload", MARKUP.values(), ids=MARKUP)
-def test_a_page_that_forgot_to_escape_would_be_caught(payload, stored, staff, complaints):
+def test_unescaped_page_fails_the_check(payload, stored, staff, complaints):
     inbound = InboundMessage.objects.filter(text=payload).get()
 
     def forget_to_escape(route) -> None:

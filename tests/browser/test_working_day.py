@@ -27,7 +27,7 @@ def desk(page, picture, settings, time_machine):
     return Desk(page, lambda text: time_machine.move_to(wall(text)), picture)
 
 
-def test_the_day_of_a_dispatcher_and_the_notifications_of_ops(desk, complaints, tmp_path):
+def test_dispatcher_handles_a_day_and_ops_find_its_facts(desk, complaints, tmp_path):
     desk.log_in("Dana", "2026-10-27 07:30")
     the_manifest_arrives(desk)
     its_customers_are_to_be_asked(desk)

@@ -41,7 +41,7 @@ def test_vonage_also_runs_as_a_process_of_its_own():
 
 
 @pytest.mark.parametrize("sent", [0, 20], ids=["before the body", "within it"])
-def test_the_fake_takes_nothing_of_a_sender_that_dies_before_the_end(sent, vonage):
+def test_fake_takes_no_text_from_a_sender_that_dies_during_the_request(sent, vonage):
     body = urlencode({"from": SMS.sender, "to": SMS.to, "text": SMS.text}).encode()
     head = f"POST /sms/json HTTP/1.1\r\nHost: {vonage.host}\r\nContent-Length: {len(body)}\r\n\r\n"
     name, _, port = vonage.host.partition(":")

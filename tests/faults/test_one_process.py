@@ -182,7 +182,7 @@ def test_killed_process_leaves_nothing_behind_and_the_next_goes_on_sending(start
     wait_for(lambda: state_of(later) == MessageState.SUBMITTED)
 
 
-def test_second_ctrl_c_ends_at_once_what_does_not_end(start, network, queued):
+def test_second_ctrl_c_ends_a_stuck_process_at_once(start, network, queued):
     running = start()
     network.set_mode("slow:20")
     queued()

@@ -16,7 +16,7 @@ from bookings.gateways.vonage import VonageGateway
 from tests.faults.conftest import KEY, SECRET, SMS, gateway_to
 
 
-def test_a_good_send_is_accepted_with_all_that_vonage_said(vonage, gateway):
+def test_good_send_is_accepted_with_vonages_fields(vonage, gateway):
     result = gateway.send(SMS)
     assert (result.verdict, result.reason, result.code) == (Verdict.ACCEPTED, "", "0")
     assert [part.message_id for part in result.parts] == list(vonage.posts[0].message_ids)
@@ -91,7 +91,7 @@ def test_a_connection_that_breaks_after_good_sends_is_not_tried_again(vonage, ga
         assert (gateway.send(SMS).verdict, vonage.count()) == (Verdict.UNKNOWN, 1)
 
 
-def test_a_vonage_that_hangs_is_left_after_the_time_out(vonage):
+def test_hanging_vonage_is_abandoned_after_the_timeout(vonage):
     vonage.set_mode("hang")
     with gateway_to(vonage.host, vonage.ca_file, timeout=1) as gateway:
         began = time.monotonic()
@@ -109,7 +109,7 @@ def test_an_answer_that_drags_on_is_cut_off_though_its_bytes_keep_coming(mode, v
     assert [post.client_ref for post in vonage.posts] == [SMS.client_ref, "msg-43-1"]
 
 
-def test_what_takes_too_long_to_get_through_is_not_begun(vonage, monkeypatch):
+def test_call_is_not_begun_when_connecting_takes_too_long(vonage, monkeypatch):
     """As after a freeze: nothing may be written that the lease of its claim does not cover."""
     with gateway_to(vonage.host, vonage.ca_file, timeout=1) as gateway:
         gateway.send(SMS)
@@ -120,7 +120,7 @@ def test_what_takes_too_long_to_get_through_is_not_begun(vonage, monkeypatch):
 
 
 @pytest.mark.parametrize("mode", ["huge", "endless"])
-def test_no_more_is_kept_of_an_answer_than_vonage_ever_says(mode, vonage, gateway):
+def test_oversized_answer_is_not_kept_in_memory(mode, vonage, gateway):
     gateway.send(SMS)
     vonage.set_mode(mode)
     tracemalloc.start()
@@ -205,13 +205,13 @@ def test_the_time_to_live_is_in_milliseconds_within_vonages_bounds(
 
 
 @pytest.mark.parametrize("change", [{"text": "\ud83d"}, {"client_ref": "x" * 101}], ids=str)
-def test_what_the_sdk_will_not_take_is_refused_and_not_sent(change, vonage, gateway):
+def test_text_that_the_sdk_rejects_is_refused_and_not_sent(change, vonage, gateway):
     gateway.send(SMS)
     result = gateway.send(replace(SMS, **change))
     assert (result.verdict, vonage.count()) == (Verdict.REFUSED, 1)
 
 
-def test_a_wrong_secret_is_the_accounts_fault(vonage):
+def test_wrong_secret_is_an_account_error(vonage):
     with gateway_to(vonage.host, vonage.ca_file, secret="wrong") as gateway:
         assert gateway.send(SMS).verdict is Verdict.ACCOUNT
 
@@ -236,7 +236,7 @@ def test_no_log_shows_a_text_a_number_or_a_secret(mode, vonage, caplog):
 
 
 @pytest.mark.parametrize("wrong", [{"api_key": ""}, {"api_secret": ""}, {"timeout": 0}], ids=str)
-def test_a_gateway_that_could_not_work_is_not_made(wrong):
+def test_gateway_with_unusable_settings_is_not_created(wrong):
     with pytest.raises(ValueError, match="Vonage needs"):
         VonageGateway(**({"api_key": KEY, "api_secret": SECRET} | wrong))
 
@@ -251,6 +251,6 @@ def test_a_closed_gateway_leaves_no_connection_open(vonage, gateway):
     assert not vonage._server._open
 
 
-def test_the_gateway_is_light_until_it_sends():
+def test_gateway_loads_the_sdk_only_when_it_sends():
     program = "import sys, bookings.gateways.vonage; sys.exit('vonage_sms' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

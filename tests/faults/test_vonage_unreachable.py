@@ -75,7 +75,7 @@ def test_a_proxy_that_refuses_means_not_sent(vonage, monkeypatch):
     assert vonage.count() == 0
 
 
-def test_the_environments_authorities_count_unless_others_are_named(vonage, monkeypatch):
+def test_authorities_of_the_environment_are_trusted_unless_others_are_named(vonage, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", vonage.ca_file)
     with gateway_to(vonage.host) as gateway:
         assert gateway.send(SMS).verdict is Verdict.ACCEPTED
@@ -83,6 +83,6 @@ def test_the_environments_authorities_count_unless_others_are_named(vonage, monk
         assert gateway.send(SMS).verdict is Verdict.ACCEPTED
 
 
-def test_an_address_that_is_none_means_not_sent():
+def test_invalid_address_means_not_sent():
     with gateway_to("vonage..example:x") as gateway:
         assert gateway.send(SMS).verdict is Verdict.NOT_SENT

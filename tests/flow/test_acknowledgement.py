@@ -67,7 +67,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize(("text", "answer"), ANSWERS.items())
-def test_the_answer_says_what_became_of_the_reply(booking, reply, drain, text, answer):
+def test_answer_states_the_outcome_of_the_reply(booking, reply, drain, text, answer):
     inbound = reply(booking.msisdn, text)
     (sent,) = drain()
     assert sent["text"] == answer
@@ -94,7 +94,7 @@ def test_a_day_that_was_closed_since_is_not_to_be_had(booking, reply):
     assert "You can still choose 1 (Tue 24 Nov) or 3 (post office)" in inbound.answers.get().text
 
 
-def test_a_full_slot_is_named_with_what_is_still_free(booking, reply, drain):
+def test_full_slot_is_named_with_the_free_options(booking, reply, drain):
     take_thursday()
     reply(booking.msisdn, "2")
     (sent,) = drain()
@@ -105,7 +105,7 @@ def test_a_full_slot_is_named_with_what_is_still_free(booking, reply, drain):
     )
 
 
-def test_only_what_can_still_be_had_is_named(booking, reply, drain):
+def test_answer_names_only_available_options(booking, reply, drain):
     take_thursday()
     reply(booking.msisdn, "1")
     reply(booking.msisdn, "ehm")
@@ -114,7 +114,7 @@ def test_only_what_can_still_be_had_is_named(booking, reply, drain):
     assert "Parcel AB12: 1 (Tue 24 Nov) or 3 (post office), before" in again["text"]
 
 
-def test_too_late_tells_the_truth_and_whom_to_call(booking, reply, drain, clock):
+def test_late_reply_is_answered_with_the_slot_and_the_phone_number(booking, reply, drain, clock):
     clock.move_to("2026-11-23T21:00:00Z")
     reply(booking.msisdn, "2")
     (sent,) = drain()
@@ -165,7 +165,7 @@ def test_a_newer_acknowledgement_takes_the_place_of_one_that_waits(booking, repl
 
 
 @pytest.mark.parametrize("text", ["help", "eh?"])
-def test_what_does_not_say_where_the_delivery_stands_takes_no_place(booking, reply, text):
+def test_text_that_does_not_state_the_slot_replaces_no_acknowledgement(booking, reply, text):
     reply(booking.msisdn, "2")
     reply(booking.msisdn, text)
     assert states(booking) == [("2", QUEUED), (text, QUEUED)]

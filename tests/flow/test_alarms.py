@@ -68,7 +68,7 @@ def sent(minutes: float, *, count: int = 1, **fields):
     )
 
 
-def test_f15_silence_is_an_alarm_within_ten_minutes_of_the_cut_and_over_when_receipts_return(
+def test_f15_missing_receipts_raise_an_alarm_within_ten_minutes_until_they_return(
     clock, network, drain, report, queued, client, caplog
 ):
     """Two texts a minute; from 12:00 the webhook cannot be reached; at 12:20 it can again."""
@@ -138,7 +138,7 @@ def ask(count: int, minutes: float, *, answered: int = 0):
             InboundMessageFactory.create(notification=notification, received_at=moment + 5 * M)
 
 
-def test_notifications_that_nobody_answers_for_two_hours_are_an_alarm(clock):
+def test_two_hours_without_replies_raise_an_alarm(clock):
     ask(50, 2 * 24 * 60, answered=20)
     ask(19, 60)
     assert "no_replies" not in names()
@@ -150,7 +150,7 @@ def test_notifications_that_nobody_answers_for_two_hours_are_an_alarm(clock):
     assert "no_replies" not in names()
 
 
-def test_without_a_past_nobody_knows_how_many_usually_answer(clock):
+def test_reply_alarm_needs_a_history(clock):
     ask(49, 2 * 24 * 60, answered=20)
     ask(20, 60)
     assert facts().reply_rate is None
@@ -187,7 +187,7 @@ def at_work():
     Sender.objects.create(name="here 1")
 
 
-def test_a_queue_that_ages_is_an_alarm_unless_it_is_known_why(clock):
+def test_aging_queue_raises_an_alarm_unless_its_cause_is_known(clock):
     at_work()
     due(9)
     due(30, is_held=True)
@@ -200,7 +200,7 @@ def test_a_queue_that_ages_is_an_alarm_unless_it_is_known_why(clock):
     assert names() == ["circuit_open"]
 
 
-def test_what_a_person_has_stopped_does_not_age(clock):
+def test_deliberately_stopped_texts_do_not_age(clock):
     at_work()
     due(30, gateway="vonage")
     stopped = NotificationFactory.create()
@@ -217,7 +217,7 @@ def test_what_a_person_has_stopped_does_not_age(clock):
     assert names() == ["queue_ageing"]
 
 
-def test_what_waits_for_the_morning_does_not_age_and_answers_do(clock, settings):
+def test_texts_waiting_for_morning_do_not_age_and_answers_do(clock, settings):
     at_work()
     settings.QUIET_HOURS = (dt.time(20), dt.time(8))
     clock("2026-11-24 21:00")
@@ -267,7 +267,7 @@ def test_refused_webhooks_are_told_by_the_process_that_refuses_them(client, monk
     refusals._refused.clear()
 
 
-def test_an_alarm_does_not_take_us_away(client):
+def test_alarm_leaves_readyz_ready(client):
     due(11)
     response = client.get("/readyz")
     assert (response.status_code, response.json()["alarms"]) == (200, ["no_sender", "queue_ageing"])
@@ -285,7 +285,7 @@ def test_an_alarm_is_logged_once_when_it_begins_and_again_when_it_returns(caplog
     assert told == ["ERROR", "WARNING", "ERROR"]
 
 
-def test_looking_takes_as_many_queries_with_many_rows(clock):
+def test_alarm_check_takes_constant_queries(clock):
     def queries():
         with CaptureQueriesContext(connection) as captured:
             alarms.alarms()

@@ -56,7 +56,7 @@ def test_a_claim_that_was_lost_sends_nothing(queued, network, happens):
     assert SendAttempt.objects.count() == 0
 
 
-def test_a_bug_in_the_gateway_leaves_one_outcome_unknown_and_the_others_flow(queued, network):
+def test_gateway_bug_leaves_one_outcome_unknown_and_other_texts_leave(queued, network):
     poisoned, other = queued(text="poison"), queued()
 
     def fail_on_poison(sms):

@@ -51,9 +51,7 @@ def test_without_a_list_texts_may_go_anywhere(settings):
 
 @pytest.mark.parametrize("msisdn", [FRENCH, PREMIUM])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_text_that_may_not_go_there_fails_at_the_claim_and_the_others_flow(
-    queued, drain, settings, kind, msisdn
-):
+def test_text_to_a_forbidden_number_fails_at_the_claim(queued, drain, settings, kind, msisdn):
     settings.SMS_COUNTRIES = ["GB"]
     refused = queued(kind, msisdn=msisdn)
     queued()
@@ -66,7 +64,7 @@ def test_a_text_that_may_not_go_there_fails_at_the_claim_and_the_others_flow(
 # Caps
 
 
-def test_what_is_beyond_an_hours_texts_waits_until_the_hour_is_over(queued, drain, settings, clock):
+def test_texts_beyond_the_hourly_cap_wait_until_the_hour_is_over(queued, drain, settings, clock):
     settings.SMS_PER_NUMBER_HOUR = 3
     messages = [queued(msisdn=CUSTOMER) for _ in range(4)]
     assert len(drain()) == 3
@@ -92,7 +90,7 @@ def test_the_window_slides_with_the_first_text_in_it(queued, drain, settings, cl
     assert last.due_at == wall("2026-11-23 11:00")
 
 
-def test_what_is_beyond_a_days_texts_waits_until_the_day_is_over(queued, drain, settings, clock):
+def test_texts_beyond_the_daily_cap_wait_until_the_day_is_over(queued, drain, settings, clock):
     settings.SMS_PER_NUMBER_DAY = 2
     for hour in ("10", "12", "14"):
         clock(f"2026-11-23 {hour}:00")
@@ -103,7 +101,7 @@ def test_what_is_beyond_a_days_texts_waits_until_the_day_is_over(queued, drain, 
     assert last.reason == "Waits: this number got 2 texts in a day."
 
 
-def test_a_number_that_has_had_enough_holds_up_nobody(queued, drain, settings, clock):
+def test_capped_number_does_not_hold_up_other_numbers(queued, drain, settings, clock):
     settings.SMS_PER_NUMBER_HOUR = 1
     for _ in range(20):
         queued(msisdn=CUSTOMER)
@@ -128,7 +126,7 @@ def test_texts_of_every_kind_are_counted(queued, drain, settings, clock):
         (Verdict.PROVIDER_ERROR, False),
     ],
 )
-def test_what_may_have_left_is_counted_and_what_never_left_is_not(
+def test_cap_counts_attempts_that_may_have_left_and_no_others(
     network, queued, settings, clock, verdict, counts
 ):
     settings.SMS_PER_NUMBER_HOUR = 1
@@ -139,7 +137,7 @@ def test_what_may_have_left_is_counted_and_what_never_left_is_not(
 
 
 @pytest.mark.parametrize("is_called", [False, True], ids=["claimed", "called"])
-def test_what_a_sender_has_in_its_hands_is_counted(network, queued, settings, clock, is_called):
+def test_cap_counts_claimed_texts(network, queued, settings, clock, is_called):
     settings.SMS_PER_NUMBER_HOUR = 2
     for _ in range(3):
         queued(msisdn=CUSTOMER)

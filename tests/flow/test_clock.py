@@ -78,7 +78,7 @@ def test_quiet_hours_hold_notifications(settings, clock, drain, quiet, moment, i
     assert notification.outbound_messages.get().state == expected
 
 
-def test_what_was_held_goes_out_in_the_morning_as_it_was_asked(settings, clock, drain):
+def test_notification_held_overnight_leaves_in_the_morning_unchanged(settings, clock, drain):
     settings.QUIET_HOURS = NIGHT
     clock("2026-11-23 21:00")
     notification = notify(parcel())
@@ -152,7 +152,7 @@ def test_words_of_dispatch_wait_unless_the_delivery_is_near(
         pytest.param("2026-11-23 21:00", "too late", id="none"),
     ],
 )
-def test_nobody_is_asked_with_less_than_30_minutes_to_answer(clock, moment, reason):
+def test_customer_is_not_asked_with_less_than_30_minutes_to_answer(clock, moment, reason):
     booking = parcel(TUE)
     clock(moment)
     if reason:
@@ -184,7 +184,7 @@ def test_a_queued_notification_is_not_sent_with_less(clock, drain, moment, is_se
         pytest.param(FRI, "2026-11-23 10:00", dt.timedelta(hours=72), id="72 hours at most"),
     ],
 )
-def test_what_is_left_is_given_to_vonage(clock, drain, date, moment, ttl):
+def test_remaining_life_is_given_to_vonage(clock, drain, date, moment, ttl):
     notify(parcel(date))
     clock(moment)
     [form] = drain()
@@ -223,7 +223,7 @@ def test_at_least_20_seconds_are_given_to_vonage(clock, drain):
         pytest.param("2026-10-26", 9, "2026-10-25 21:00", "Sun 25 Oct 21:00", id="after autumn"),
     ],
 )
-def test_hours_before_are_hours_on_the_wall(clock, date, hour, cutoff, shown):
+def test_cutoff_hours_follow_local_time(clock, date, hour, cutoff, shown):
     day = dt.date.fromisoformat(date)
     clock(f"{day - dt.timedelta(days=3)} 10:00")
     booking = parcel(day, hour)

@@ -76,7 +76,7 @@ def test_import_with_a_bad_row_prints_its_line_exits_1_and_keeps_the_good_ones(m
     assert Booking.objects.get().reference == "A1"
 
 
-def test_import_prints_what_it_keeps_and_ends_well(manifest):
+def test_import_prints_kept_values_and_exits_0(manifest):
     path = manifest(line("A1"))
     run("import_bookings", path)
     dispatch.move(Booking.objects.get(), SlotFactory.create(date=in_days(4)))
@@ -85,7 +85,7 @@ def test_import_prints_what_it_keeps_and_ends_well(manifest):
     assert code == 0
 
 
-def test_a_dry_run_of_an_import_stores_nothing_and_exits_as_the_real_one_would(manifest):
+def test_import_dry_run_stores_nothing_and_exits_like_the_real_one(manifest):
     printed, code = run("import_bookings", manifest(line("A1"), line("A1")), "--dry-run")
     assert "Would be: 1 created" in printed
     assert code == 1
@@ -128,7 +128,7 @@ def test_without_arguments_tomorrows_customers_are_asked():
     assert code == 0
 
 
-def test_nobodys_whole_number_is_printed():
+def test_commands_print_no_whole_number():
     booking = tomorrow()
     printed, _ = run("send_notifications")
     assert booking.msisdn not in printed
@@ -141,26 +141,26 @@ def test_another_day_can_be_asked():
     assert asked() == ["A2"]
 
 
-def test_one_booking_can_be_asked_whatever_its_day():
+def test_one_booking_can_be_asked_on_any_day():
     tomorrow(reference="A1")
     BookingFactory.create(reference="A2", slot__date=in_days(5))
     run("send_notifications", "--reference", "A2")
     assert asked() == ["A2"]
 
 
-def test_a_reference_that_nobody_has_is_an_error():
+def test_unknown_reference_is_an_error():
     printed, code = run("send_notifications", "--reference", "A9")
     assert printed == "There is no booking with the reference A9."
     assert code == 1
 
 
-def test_a_date_that_is_none_is_an_error():
+def test_invalid_date_is_an_error():
     printed, code = run("send_notifications", "--date", "soon")
     assert "invalid date value: 'soon'" in printed
     assert code == 1
 
 
-def test_nobody_is_asked_twice():
+def test_second_run_asks_no_customer_again():
     tomorrow(reference="A1")
     run("send_notifications")
     printed, code = run("send_notifications")
@@ -169,7 +169,7 @@ def test_nobody_is_asked_twice():
     assert code == 0
 
 
-def test_whose_notification_is_over_is_not_asked_again():
+def test_customer_with_a_closed_notification_is_not_asked_again():
     booking = tomorrow(reference="A1")
     NotificationFactory.create(
         booking=booking, state=NotificationState.CLOSED, closed_at=booking.created_at
@@ -178,7 +178,7 @@ def test_whose_notification_is_over_is_not_asked_again():
     assert asked() == []
 
 
-def test_whose_notification_was_withdrawn_is_asked_again():
+def test_customer_with_a_withdrawn_notification_is_asked_again():
     booking = tomorrow(reference="A1")
     notify(booking)
     dispatch.change_phone(booking, "447700900009")
@@ -186,7 +186,7 @@ def test_whose_notification_was_withdrawn_is_asked_again():
     assert asked() == ["A1", "A1"]
 
 
-def test_who_cannot_be_asked_is_named_with_the_reason_and_keeps_no_other_out():
+def test_customer_who_cannot_be_asked_is_named_and_stops_no_other():
     tomorrow(reference="A1", msisdn="442079460001")
     out = tomorrow(reference="A2")
     consent.change(out.msisdn, is_opted_out=True, words="STOP")
@@ -227,7 +227,7 @@ def test_a_message_on_which_we_failed_is_answered_when_replayed(outcome):
     assert OutboundMessage.objects.get().in_reply_to == inbound
 
 
-def test_what_was_dealt_with_is_not_done_twice():
+def test_handled_message_is_not_replayed():
     inbound = InboundMessageFactory.create(outcome=Outcome.KEPT)
     printed, code = run("replay_inbound", inbound.pk)
     assert printed == f"Message {inbound.pk} was dealt with: kept. Nothing is done twice."

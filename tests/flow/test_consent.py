@@ -42,7 +42,7 @@ def test_a_stop_is_confirmed_once_and_nothing_more(asked, reply, drain, text):
     assert drain() == []
 
 
-def test_who_opted_out_when_and_by_which_words_is_kept(asked, reply):
+def test_opt_out_keeps_its_time_and_words(asked, reply):
     out = reply(asked.msisdn, "Stop!")
     back = reply(asked.msisdn, "start")
     changes = ConsentChange.objects.order_by("pk")
@@ -71,7 +71,7 @@ def test_a_stranger_can_opt_out_and_in_again_and_is_not_answered(reply, text):
     assert not OutboundMessage.objects.exists()
 
 
-def test_what_waits_for_somebody_is_cancelled_by_their_stop(asked, reply, drain):
+def test_stop_cancels_queued_texts(asked, reply, drain):
     moved = reply(asked.msisdn, "2")
     reply(asked.msisdn, "STOP")
     assert moved.answers.get().state == MessageState.CANCELLED
@@ -79,7 +79,7 @@ def test_what_waits_for_somebody_is_cancelled_by_their_stop(asked, reply, drain)
     assert "no more texts" in sent["text"]
 
 
-def test_nobody_is_asked_who_has_opted_out(asked, reply):
+def test_opted_out_customers_are_not_asked(asked, reply):
     reply(asked.msisdn, "STOP")
     another = BookingFactory.create(msisdn=asked.msisdn)
     with pytest.raises(CannotNotify, match="opted out"):
@@ -98,7 +98,7 @@ def test_an_opt_out_word_among_others_is_for_a_person_at_once(asked, reply, text
     assert asked.slot == before
 
 
-def test_a_choice_of_who_opted_out_still_moves_the_booking_and_tells_dispatch(asked, reply, drain):
+def test_choice_after_opt_out_moves_the_booking_and_opens_a_ticket(asked, reply, drain):
     before = asked.slot
     reply(asked.msisdn, "STOP")
     drain()
@@ -124,7 +124,7 @@ def test_start_opts_in_again_and_says_so(asked, reply, drain, text):
 
 
 @pytest.mark.parametrize("text", ["yes", "yes please", "ok", "1", "2"])
-def test_nothing_but_start_opts_in(asked, reply, text):
+def test_only_start_opts_in(asked, reply, text):
     reply(asked.msisdn, "STOP")
     reply(asked.msisdn, text)
     assert is_opted_out(asked.msisdn)

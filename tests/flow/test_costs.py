@@ -50,7 +50,7 @@ def test_a_text_that_was_sent_again_after_midnight_is_one_of_each_month(text):
 
 
 @pytest.mark.parametrize("verdict", ["throttled", "refused"])
-def test_tries_that_nobody_took_are_no_texts(text, verdict):
+def test_refused_attempts_do_not_count_as_texts(text, verdict):
     tried(text, 1, "2026-10-12 12:00", verdict=verdict, cost="0")
     assert told(OCTOBER) == []
     tried(text, 2, "2026-10-12 12:01", verdict=verdict, cost="0")
@@ -68,7 +68,7 @@ def test_a_text_that_is_free_counts_with_its_parts(text):
     assert costs.by_country(OCTOBER) == [Cost("GB", 1, 2, 0, Decimal(0))]
 
 
-def test_it_is_one_notification_to_the_database_whatever_was_sent(text, django_assert_num_queries):
+def test_month_costs_take_one_query(text, django_assert_num_queries):
     tried(text, 1, "2026-10-12 12:00")
     for msisdn in ("353871234567", "12025550101", "14165550101"):
         tried(OutboundMessageFactory.create(msisdn=msisdn), 1, "2026-10-12 12:00", cost="0.07")

@@ -190,7 +190,7 @@ def test_a_reply_that_waited_for_a_thread_since_there_is_much_to_do_is_carried_o
 
 
 @only_postgresql
-def test_what_is_refused_without_asking_the_database_does_not_keep_it_stuck():
+def test_requests_refused_without_the_database_do_not_count_as_stuck():
     asked = NotificationFactory.create()
     with held("bookings_slot"):
         post_reply(asked)

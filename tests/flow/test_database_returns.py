@@ -81,7 +81,7 @@ class Cutting:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_became_of_a_text_is_written_down_over_a_new_connection(queued):
+def test_send_result_is_recorded_over_a_new_connection(queued):
     if connection.vendor != "postgresql":
         pytest.skip("SQLite is always there.")
     queued(gateway="simulator")

@@ -59,7 +59,7 @@ def test_a_cancelled_delivery_is_told_to_be_off(booking):
     assert encoding.count_parts(text) == 1
 
 
-def test_the_last_text_tells_the_truth(booking, later):
+def test_last_text_states_the_current_slot(booking, later):
     """A second move takes back what was to be told of the first."""
     first = move_and_tell(booking, later)
     second = move_and_tell(booking, SlotFactory.create(date=dt.date(2026, 11, 27)))
@@ -80,13 +80,13 @@ def test_a_change_that_is_rolled_back_is_not_told(booking, later):
     ("msisdn", "reason"),
     [("442079460123", "cannot receive SMS"), ("447700900000", "a number of our own")],
 )
-def test_who_cannot_be_texted_is_not_told(msisdn, reason):
+def test_unreachable_customer_gets_no_update(msisdn, reason):
     booking = BookingFactory.create(msisdn=msisdn)
     with pytest.raises(CannotTell, match=reason):
         notices.send_notice(booking)
 
 
-def test_who_opted_out_is_not_told(booking):
+def test_opted_out_customer_gets_no_update(booking):
     consent.change(booking.msisdn, is_opted_out=True, words="STOP")
     with pytest.raises(CannotTell, match="opted out"):
         notices.send_notice(booking)
@@ -100,14 +100,14 @@ def test_the_customer_hears_from_the_number_that_asked(settings, booking):
     assert notices.send_notice(booking).sender == "447700900001"
 
 
-def test_who_was_told_by_phone_is_written_down(booking):
+def test_phone_call_is_recorded(booking):
     user = UserFactory.create()
     notices.record_phone_call(booking, user)
     act = StaffAct.objects.get()
     assert (act.kind, act.booking, act.user) == (ActKind.TOLD_BY_PHONE, booking, user)
 
 
-def test_what_was_told_by_phone_is_written_down_in_words(booking):
+def test_phone_call_record_states_the_slot_in_words(booking):
     user = UserFactory.create()
     notices.record_phone_call(booking, user)
     dispatch.cancel(booking)

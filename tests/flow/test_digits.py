@@ -164,7 +164,7 @@ def test_digits_rest_for_so_many_hours_after_the_close(clock, drain, moment, fir
     assert digits(notify(parcel("CD34", THU)))[0] == first
 
 
-def test_how_long_digits_rest_is_a_setting(settings, clock, drain):
+def test_digit_rest_hours_are_a_setting(settings, clock, drain):
     settings.REPLY_DIGIT_REST_HOURS = 48
     notify(parcel("AB12"))
     drain()
@@ -352,7 +352,7 @@ def test_we_answer_from_the_number_written_to(settings, reply, drain):
     assert answer["from"] == "447700900001"
 
 
-def test_no_digit_is_held_for_two_meanings_whatever_staff_do(clock, drain):
+def test_no_digit_has_two_meanings_after_any_staff_action(clock, drain):
     bookings = [parcel(name, FRI) for name in ("AB12", "CD34", "EF56", "GH78")]
     for hour in range(10, 20):
         clock(f"2026-11-23 {hour}:00")

@@ -73,7 +73,7 @@ def test_a_slot_that_exists_is_taken_with_its_own_capacity():
     ("slot", "reason"),
     [(full, "is full: it holds 1."), (closed, "is closed."), (over, "is over.")],
 )
-def test_where_nothing_can_be_booked_it_says_why(slot, reason):
+def test_unavailable_slot_is_refused_with_the_reason(slot, reason):
     target = slot()
     before = Booking.objects.count()
     with pytest.raises(CannotBook) as refusal:
@@ -117,7 +117,7 @@ def test_a_slot_without_a_limit_takes_any_number():
 
 
 @pytest.mark.parametrize("cause", [ChangeCause.STAFF, ChangeCause.IMPORT])
-def test_a_move_is_written_down_with_its_cause_and_who_did_it(cause):
+def test_move_is_recorded_with_cause_and_user(cause):
     user = UserFactory.create()
     before, after = SlotFactory.create(date=TUE), SlotFactory.create(date=THU)
     booking = BookingFactory.create(slot=before)
@@ -138,7 +138,7 @@ def test_a_move_to_a_slot_that_does_not_exist_makes_it():
 
 
 @pytest.mark.parametrize("is_stored", [True, False], ids=["as a row", "by its time"])
-def test_a_move_to_where_it_is_changes_nothing(is_stored):
+def test_move_to_the_same_slot_changes_nothing(is_stored):
     slot = SlotFactory.create(date=TUE, capacity=1)
     booking = BookingFactory.create(slot=slot)
     assert dispatch.move(booking, slot if is_stored else Slot(date=TUE, **MORNING)) is None
@@ -146,7 +146,7 @@ def test_a_move_to_where_it_is_changes_nothing(is_stored):
 
 
 @pytest.mark.parametrize("slot", [full, closed, over])
-def test_a_move_to_where_there_is_no_room_moves_nothing(slot):
+def test_move_to_a_full_slot_moves_nothing(slot):
     booking = BookingFactory.create(slot=SlotFactory.create(date=TUE))
     with pytest.raises(CannotBook):
         dispatch.move(booking, slot())
@@ -155,7 +155,7 @@ def test_a_move_to_where_there_is_no_room_moves_nothing(slot):
     assert not SlotChange.objects.exists()
 
 
-def test_a_move_looks_at_the_capacity_of_this_moment_whatever_the_caller_remembers():
+def test_move_reads_the_current_capacity():
     booking = BookingFactory.create(slot=SlotFactory.create(date=TUE))
     remembered = SlotFactory.create(date=THU, capacity=20)
     Slot.objects.filter(pk=remembered.pk).update(capacity=0)
@@ -163,7 +163,7 @@ def test_a_move_looks_at_the_capacity_of_this_moment_whatever_the_caller_remembe
         dispatch.move(booking, remembered)
 
 
-def test_a_move_starts_from_where_it_is_now_whatever_the_caller_remembers():
+def test_move_starts_from_the_current_slot():
     booking = BookingFactory.create(slot=SlotFactory.create(date=TUE))
     remembered = Booking.objects.get(pk=booking.pk)
     dispatch.move(booking, SlotFactory.create(date=WED))
@@ -182,7 +182,7 @@ def test_a_slot_left_by_a_move_has_room_again():
 # Cancel and reinstate
 
 
-def test_a_cancelled_delivery_keeps_when_and_by_whom(clock):
+def test_cancellation_is_recorded_with_time_and_user(clock):
     user = UserFactory.create()
     booking = BookingFactory.create(slot=SlotFactory.create(date=TUE))
     dispatch.cancel(booking, user=user)
@@ -209,7 +209,7 @@ def test_a_cancellation_can_be_taken_back():
     assert booking.is_scheduled
 
 
-def test_it_cannot_be_taken_back_once_the_place_is_given_away():
+def test_cancellation_cannot_be_undone_once_the_slot_is_full():
     slot = SlotFactory.create(date=TUE, capacity=1)
     booking = BookingFactory.create(slot=slot)
     dispatch.cancel(booking)

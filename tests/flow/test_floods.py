@@ -55,9 +55,7 @@ def test_the_sixtieth_text_in_an_hour_is_still_read(asked, reply):
     assert reply(asked.msisdn, "2").outcome == Outcome.MOVED
 
 
-def test_beyond_sixty_texts_in_an_hour_all_are_kept_none_is_read_and_a_person_hears_once(
-    asked, reply
-):
+def test_texts_beyond_sixty_in_an_hour_are_kept_unread_and_open_one_ticket(asked, reply):
     wrote(asked.msisdn)
     flood = [reply(asked.msisdn, text) for text in ("2", "hello", "HELP", "cancel", "ok thanks")]
     assert {text.outcome for text in flood} == {Outcome.NOT_UNDERSTOOD}
@@ -95,13 +93,13 @@ def test_stop_and_start_count_in_a_flood_and_are_not_answered(asked, reply, text
     assert not OutboundMessage.objects.exists()
 
 
-def test_the_flood_of_one_number_is_nothing_to_another(asked, reply):
+def test_flood_from_one_number_does_not_affect_another(asked, reply):
     wrote(STRANGER)
     assert reply(asked.msisdn, "2").outcome == Outcome.MOVED
 
 
 @pytest.mark.parametrize("sender", [STRANGER, "MTN"])
-def test_a_flood_from_who_is_no_customer_is_told_of_once(clock, reply, sender):
+def test_flood_from_an_unknown_number_opens_one_ticket(clock, reply, sender):
     wrote(sender)
     flood = [reply(sender, "win a prize") for _ in range(3)]
     assert {text.outcome for text in flood} == {Outcome.UNKNOWN_SENDER}
@@ -119,7 +117,7 @@ def test_parts_are_not_put_together_in_a_flood(asked, reply):
     assert not is_moved(asked)
 
 
-def test_two_robots_that_answer_one_another_fall_silent(asked, clock, drain, reply):
+def test_autoresponder_gets_one_answer(asked, clock, drain, reply):
     for _ in range(20):
         reply(asked.msisdn, "Thank you for your message. Our office hours are 9 to 17.")
         drain()
@@ -154,7 +152,7 @@ def test_moves_by_staff_and_answers_that_move_nothing_are_not_suspicious(asked, 
 # --- what an answer costs ------------------------------------------------------------------------
 
 
-def test_that_a_notification_is_closed_is_said_once_for_each_booking(clock, drain, reply):
+def test_closed_notification_is_announced_once_for_each_booking(clock, drain, reply):
     one = NotificationFactory.create()
     other = NotificationFactory.create()
     dispatch.cancel(one.booking)

@@ -69,7 +69,7 @@ def test_after_ninety_days_nothing_names_the_customer(history):
         assert trace not in everything_stored()
 
 
-def test_what_happened_can_still_be_counted_and_hangs_together(history):
+def test_forgotten_rows_stay_countable_and_linked(history):
     before = [table.objects.count() for table in (InboundMessage, OutboundMessage, SlotChange)]
     forget()
     assert before == [
@@ -81,7 +81,7 @@ def test_what_happened_can_still_be_counted_and_hangs_together(history):
     assert out.getvalue() == ""
 
 
-def test_what_a_month_cost_by_country_still_stands(history):
+def test_monthly_costs_by_country_survive_forgetting(history):
     asked = OutboundMessage.objects.get(kind="notification")
     month = costs.month_of(timezone.localdate(asked.queued_at))
     before = costs.by_country(month)
@@ -90,7 +90,7 @@ def test_what_a_month_cost_by_country_still_stands(history):
     assert costs.by_country(month) == before
 
 
-def test_who_looked_at_a_number_is_still_known_when_the_number_is_not(history):
+def test_reveal_record_survives_the_forgotten_number(history):
     assert forget()["staff acts"] == "1"
     acts = StaffAct.objects.values_list("kind", "msisdn")
     assert dict(acts) == {
@@ -120,7 +120,7 @@ def test_a_simulated_phone_is_forgotten_with_its_customer(history):
     assert SimulatedPhone.objects.get() == kept
 
 
-def test_what_manifests_said_is_forgotten_and_that_they_were_imported_is_not(history):
+def test_manifest_contents_are_forgotten_and_import_records_stay(history):
     user = UserFactory.create()
     content = b"reference,customer_name,phone,date,window_start,window_end\nA1,Mary,0712,,,\n"
     old, young = (stepwise.preview_import("week.csv", content, user) for _ in range(2))
@@ -136,7 +136,7 @@ def test_what_manifests_said_is_forgotten_and_that_they_were_imported_is_not(his
     assert "Mary" in str(young.refusals)
 
 
-def test_what_is_young_stays(history):
+def test_recent_rows_are_kept(history):
     assert set(forget("--days", "120").values()) == {"0"}
     assert history.msisdn in everything_stored()
 

@@ -39,7 +39,7 @@ def test_a_text_that_kills_its_sender_takes_no_other_with_it():
         assert (other.state, other.claims) == (MessageState.QUEUED, 1)
 
 
-def test_an_answer_that_is_written_down_at_the_second_try_costs_what_the_gateway_said():
+def test_result_recorded_at_the_second_try_costs_the_gateways_price():
     """What the rolled back try had counted was left out of the day's sum (campaign `soak`)."""
     OutboundMessageFactory.create()
     [message] = claim(1).messages
@@ -80,7 +80,7 @@ def test_the_answer_to_a_start_is_no_contradiction(network, reply, drain):
         assert list(find_contradictions()) == []
 
 
-def test_nobody_is_told_that_a_delivery_is_off_once_it_is_planned_again(network, reply, drain):
+def test_reinstatement_cancels_a_queued_answer_about_the_cancellation(network, reply, drain):
     """The answer to a late digit said so, and still waited (campaign `states`)."""
     asked = NotificationFactory.create()
     dispatch.cancel(asked.booking)

@@ -29,7 +29,7 @@ def test_a_definite_refusal_fails_at_once_with_plain_words(network, queued, drai
     assert message.attempts.get().code == status
 
 
-def test_half_a_text_fails_and_is_not_sent_again(network, queued, drain):
+def test_partially_accepted_text_fails_and_is_not_resent(network, queued, drain):
     message = queued(text="Acme: " + "x" * 200)
     network.set_mode("partial")
     drain()
@@ -84,7 +84,9 @@ def test_a_night_in_the_queue_does_not_use_up_the_tries(network, queued, drain):
     ("mode", "is_handed_over"),
     [("ok", True), ("half_body", True), ("500", False), ("status:9", False), ("status:6", False)],
 )
-def test_digits_that_never_left_us_mean_nothing_yet(network, queued, drain, mode, is_handed_over):
+def test_notification_counts_as_handed_over_only_if_it_may_have_left(
+    network, queued, drain, mode, is_handed_over
+):
     message = queued(Kind.NOTIFICATION)
     network.set_mode(mode)
     drain()
@@ -92,9 +94,7 @@ def test_digits_that_never_left_us_mean_nothing_yet(network, queued, drain, mode
     assert (notification.handed_over_at is not None) is is_handed_over
 
 
-def test_a_second_try_that_was_refused_does_not_take_back_what_a_first_may_have_told(
-    network, queued, drain
-):
+def test_refused_second_try_keeps_the_first_trys_notification_readable(network, queued, drain):
     message = queued(Kind.NOTIFICATION)
     network.set_mode("half_body", times=1)
     network.set_mode("status:6")

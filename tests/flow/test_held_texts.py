@@ -100,7 +100,7 @@ def test_in_a_new_installation_nothing_is_held(network, queued, drain):
     assert len(drain()) == 1
 
 
-def test_a_night_without_a_sender_and_without_a_text_holds_nothing(network, queued, drain, caplog):
+def test_night_without_sender_or_texts_holds_nothing(network, queued, drain, caplog):
     last_sender(dt.timedelta(hours=12))
     drain()
     queued()
@@ -108,7 +108,7 @@ def test_a_night_without_a_sender_and_without_a_text_holds_nothing(network, queu
     assert "held" not in caplog.text
 
 
-def test_a_clock_of_ours_that_is_wrong_holds_nothing(network, queued, drain, time_machine):
+def test_wrong_local_clock_holds_no_texts(network, queued, drain, time_machine):
     drain()
     later(time_machine, hours=72)
     queued()
@@ -124,7 +124,7 @@ def test_a_held_notification_is_not_asked_afresh(network, queued, drain):
     assert Notification.objects.count() == 1
 
 
-def test_a_held_text_is_cancelled_with_what_it_speaks_of(network, queued, drain):
+def test_held_text_is_cancelled_with_its_booking(network, queued, drain):
     message = queued()
     last_sender(minutes(31))
     drain()
@@ -147,7 +147,7 @@ def test_released_texts_are_sent(network, old_backup, drain):
     )
 
 
-def test_a_released_text_whose_outcome_nobody_knows_is_sent_once_more(
+def test_released_text_with_unknown_outcome_is_sent_once_more(
     network, old_backup, drain, time_machine
 ):
     drain()
@@ -168,7 +168,7 @@ def test_a_released_notification_that_is_not_true_any_more_is_asked_afresh(netwo
     assert Notification.objects.open().get() != stale
 
 
-def test_only_what_is_still_held_is_released_or_dropped(network, queued, drain):
+def test_only_held_texts_are_released_or_dropped(network, queued, drain):
     message, other = queued(), queued()
     assert holding.release([message.pk]) == holding.drop([message.pk]) == holding.drop() == 0
     last_sender(minutes(31))

@@ -107,7 +107,7 @@ def test_the_story_of_a_reply_is_told_in_order():
     assert f"2 = {booking.slot}" in details["Options"]
 
 
-def test_why_a_booking_moved_is_answered_in_few_lines_that_end_with_the_customers_own_words():
+def test_move_reason_ends_with_the_customers_words():
     booking = BookingFactory.create(reference="812", created_at=ago(60))
     before = booking.slot
     reply(ask(booking), 2, text="2 please\u202e!")
@@ -185,7 +185,7 @@ def test_each_cancellation_is_told_also_when_it_was_taken_back():
     assert [step.title for step in timeline.timeline(booking)].count("Cancelled") == 2
 
 
-def test_every_try_is_told_with_what_came_back():
+def test_timeline_shows_each_try_with_its_result():
     failed = {"state": MessageState.FAILED, "reason": "Barred: call instead."}
     booking = BookingFactory.create()
     message = OutboundMessageFactory.create(booking=booking, **failed)
@@ -202,7 +202,7 @@ def test_every_try_is_told_with_what_came_back():
     assert dict(told(steps, "asked")[0].details)["Now"] == "failed: Barred: call instead."
 
 
-def test_what_a_customer_wrote_about_no_delivery_stands_in_the_story_too():
+def test_timeline_shows_replies_about_no_delivery():
     booking = BookingFactory.create()
     stray = {"msisdn": booking.msisdn, "text": "hello?", "outcome": Outcome.NO_QUESTION}
     inbound = InboundMessageFactory.create(**stray)
@@ -218,7 +218,7 @@ def test_what_a_customer_wrote_about_no_delivery_stands_in_the_story_too():
     assert told(steps, "consent")[0].title == "Opted out of all our texts"
 
 
-def test_an_opt_out_from_before_the_booking_explains_why_nobody_was_asked():
+def test_timeline_shows_an_opt_out_from_before_the_booking():
     booking = BookingFactory.create()
     ConsentChangeFactory.create(msisdn=booking.msisdn, created_at=ago(9999))
     assert kinds(timeline.timeline(booking)) == ["consent", "booked"]

@@ -390,7 +390,7 @@ def test_a_contradiction_is_found(name, history):
 @pytest.mark.parametrize(
     "capacity", [pytest.param(0, id="closed"), pytest.param(None, id="without a limit")]
 )
-def test_a_slot_that_has_no_limit_or_was_closed_afterwards_holds_what_it_holds(capacity):
+def test_unlimited_or_closed_slot_is_never_overbooked(capacity):
     slot = SlotFactory.create(capacity=capacity)
     BookingFactory.create_batch(3, slot=slot)
     assert contradictions() == []

@@ -55,7 +55,7 @@ def test_a_text_to_a_country_off_the_list_is_found(settings, there, elsewhere):
     assert contradictions() == []
 
 
-def test_what_left_long_ago_or_not_at_all_broke_no_list(settings):
+def test_old_or_unsent_texts_break_no_country_list(settings):
     settings.SMS_COUNTRIES = ["GB"]
     sent_to(TORONTO, call_started_at=ago(hours=25))
     sent_to(TORONTO, **REFUSED)
@@ -89,7 +89,7 @@ def cost(amount, **fields):
     return SendAttemptFactory.create(cost=Decimal(amount), spent_on=timezone.localdate(), **fields)
 
 
-def test_a_days_spending_is_what_its_attempts_cost():
+def test_daily_spending_equals_the_cost_of_its_attempts():
     cost("0.1"), cost("0.2"), cost("0.0333")
     cost("0.05", **REFUSED)
     Spending.objects.create(day=timezone.localdate(), amount="0.3333")
@@ -143,13 +143,13 @@ def test_a_text_that_rightly_waits_is_no_contradiction(minutes, fields):
     assert contradictions() == []
 
 
-def test_nobody_was_at_work_since_its_time_was_over():
+def test_queue_without_a_working_sender_is_no_contradiction():
     waiting(valid_until=ago(minutes=6))
     Sender.objects.create(name="one", seen_at=ago(minutes=10))
     assert contradictions() == []
 
 
-def test_who_came_back_a_moment_before_a_text_was_not_out(settings):
+def test_start_shortly_before_a_text_is_no_contradiction(settings):
     """A STOP and a START, more than a lease apart, and a text right after."""
     sent = sent_to(LONDON, call_started_at=ago(seconds=5))
     consent.change(LONDON, is_opted_out=True, words="STOP")

@@ -57,7 +57,7 @@ def speak(web):
     requests.get(web, headers={"Host": f"{CUSTOMER}.example"}, timeout=10)
 
 
-def test_no_log_and_no_table_shows_what_it_must_not(web, env, secrets, vonage, queued, tmp_path):
+def test_logs_and_tables_show_no_canary(web, env, secrets, vonage, queued, tmp_path):
     NotificationFactory.create(booking__msisdn=CUSTOMER)
     for mode in ("ok", "html502", "accept_then_close", "status:6", "half_body"):
         vonage.set_mode(mode, times=1)

@@ -26,11 +26,11 @@ def dispatch():
     return User.objects.create_user("dispatch", password="long-enough-word", is_staff=True)
 
 
-def test_the_right_password_opens():
+def test_right_password_logs_in():
     assert log_in("long-enough-word").status_code == 302
 
 
-def test_who_guesses_too_often_is_locked_out_even_with_the_right_password(settings):
+def test_repeated_wrong_passwords_lock_out_the_right_one(settings):
     for _ in range(settings.AXES_FAILURE_LIMIT):
         log_in("wrong")
     locked = log_in("long-enough-word")
@@ -64,7 +64,7 @@ def test_our_own_code_may_log_in_without_a_request():
     assert not Client().login(username="dispatch", password="wrong")
 
 
-def test_the_session_of_before_is_worth_nothing_after_the_login():
+def test_login_invalidates_the_former_session():
     client = Client()
     client.get(reverse("admin:login"))
     client.session.save()
@@ -106,7 +106,7 @@ def test_half_an_hour_of_idleness_ends_a_session(client):
         assert not is_in(client)
 
 
-def test_a_page_that_refreshes_itself_keeps_nobody_logged_in(client):
+def test_page_refresh_does_not_extend_the_session(client):
     with after(minutes=20):
         client.get("/admin/", headers={"X-Requested-With": "fetch"})
     with after(minutes=31):
@@ -121,7 +121,7 @@ def test_twelve_hours_after_the_login_a_session_ends_though_it_was_used(client):
         assert not is_in(client)
 
 
-def test_the_cookies_are_for_https_and_for_us_alone(client):
+def test_cookies_are_secure_and_same_site(client):
     cookie = client.cookies["sessionid"]
     assert cookie["httponly"]
     assert cookie["samesite"] == "Lax"

@@ -83,7 +83,7 @@ def test_the_parts_of_a_text_are_read_as_one_in_any_order(asked, send_part, orde
     assert OutboundMessage.objects.get().in_reply_to == last
 
 
-def test_a_part_alone_does_nothing_and_is_no_work_for_anyone(asked, send_part):
+def test_single_part_changes_nothing_and_opens_no_ticket(asked, send_part):
     part = send_part(1, "2")
     assert (part.outcome, part.attention, part.joined_in) == (Outcome.PART, "", None)
     assert not is_moved(asked)
@@ -115,7 +115,7 @@ def test_the_same_part_again_as_another_message_changes_nothing(asked, send_part
         assert (part.outcome, part.joined_in, part.attention) == (Outcome.PART, last, "")
 
 
-def test_two_texts_under_one_number_could_be_either_and_nobody_guesses(asked, clock, send_part):
+def test_parts_of_two_texts_with_one_reference_are_not_joined(asked, clock, send_part):
     send_part(1, "option ")
     send_part(1, "not option ")
     assert send_part(2, "2").outcome == Outcome.PART
@@ -142,7 +142,7 @@ def test_parts_of_different_texts_are_not_mixed(settings, asked, send_part, diff
     assert not is_moved(asked)
 
 
-def test_a_stranger_is_never_answered_in_parts_either(send_part):
+def test_long_text_of_an_unknown_number_is_not_answered(send_part):
     send_part(1, "hel", msisdn=STRANGER)
     last = send_part(2, "p", msisdn=STRANGER)
     assert (last.outcome, last.whole) == (Outcome.UNKNOWN_SENDER, "help")
@@ -213,7 +213,7 @@ def test_a_part_at_the_last_moment_still_completes_it(asked, clock, send_part):
     assert send_part(2, "2").outcome == Outcome.MOVED
 
 
-def test_pieces_that_are_joined_are_not_incomplete(asked, clock, send_part):
+def test_joined_parts_are_not_reported_as_incomplete(asked, clock, send_part):
     send_part(1, "option ")
     send_part(2, "2")
     clock.shift(dt.timedelta(hours=1))
@@ -289,7 +289,7 @@ FULL = {
 
 
 @pytest.mark.parametrize(("full", "end", "type_"), FULL.values(), ids=FULL)
-def test_what_follows_a_full_text_is_not_read_as_a_choice(
+def test_text_after_a_full_length_text_is_not_read_as_a_choice(
     asked, clock, drain, reply, full, end, type_
 ):
     reply(asked.msisdn, full, type=type_)
@@ -315,7 +315,7 @@ NOT_FULL = {
 
 
 @pytest.mark.parametrize(("text", "fields"), NOT_FULL.values(), ids=NOT_FULL)
-def test_what_follows_another_text_is_read(settings, asked, reply, text, fields):
+def test_text_after_a_short_text_is_read(settings, asked, reply, text, fields):
     settings.VONAGE_NUMBERS = [VIRTUAL_NUMBER, "447700900001"]
     reply(**{"msisdn": asked.msisdn, "text": text} | fields)
     assert reply(asked.msisdn, "2").outcome == Outcome.MOVED

@@ -147,7 +147,7 @@ def test_the_same_file_again_undoes_nothing_that_dispatch_changed():
     assert (booking.customer_name, booking.notes) == ("Anna", "rings twice")
 
 
-def test_a_file_of_yesterday_is_not_refused_for_what_it_brought():
+def test_yesterdays_file_is_accepted_for_rows_already_imported():
     report = load(row("A1"))
     past = SlotFactory.create(date=in_days(-1))
     booking = Booking.objects.get()
@@ -179,7 +179,7 @@ def test_a_row_whose_own_words_changed_is_carried_out_and_withdraws_the_notifica
     assert booking.msisdn == ("447700900009" if "phone" in changed else "447700900001")
 
 
-def test_a_move_by_a_row_names_its_cause_and_who_imported_it(django_user_model):
+def test_imported_move_records_cause_and_user(django_user_model):
     user = django_user_model.objects.create(username="dora")
     load(row("A1"))
     load(row("A1", date=NEXT_DAY), user=user)
@@ -208,7 +208,7 @@ def test_a_slot_that_the_customer_chose_since_is_kept():
     assert Booking.objects.get().slot == chosen
 
 
-def test_what_dispatch_chose_since_is_kept():
+def test_slot_chosen_by_dispatch_since_is_kept():
     load(row("A1"))
     booking = Booking.objects.get()
     dispatch.move(booking, SlotFactory.create(date=NEXT_DAY))
@@ -220,7 +220,7 @@ def test_what_dispatch_chose_since_is_kept():
     assert (booking.slot.date, booking.msisdn) == (NEXT_DAY, "447700900009")
 
 
-def test_a_row_moves_also_what_the_customer_moved_before():
+def test_row_moves_a_booking_that_the_customer_moved_before():
     load(row("A1"))
     dispatch.move(Booking.objects.get(), SlotFactory.create(date=NEXT_DAY))
     later = in_days(5)

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.mark.parametrize("dry_run", [False, True], ids=["for real", "dry run"])
 @pytest.mark.parametrize("order", [1, -1], ids=["leaves first", "comes first"])
-def test_the_order_of_rows_does_not_decide_who_makes_room(order, dry_run):
+def test_row_order_does_not_decide_which_rows_fit(order, dry_run):
     header = [*HEADER, "capacity"]
     before = [[*row("A1"), "1"], [*row("A2", date=NEXT_DAY), "1"]]
     load(*before, header=header)
@@ -66,7 +66,7 @@ def busy_week():
     )
 
 
-def test_a_dry_run_writes_nothing_and_says_what_the_real_one_will_do(busy_week):
+def test_dry_run_writes_nothing_and_reports_the_real_result(busy_week):
     before = everything()
     promised = import_rows(busy_week, dry_run=True)
     assert everything() == before
@@ -100,7 +100,7 @@ def test_many_moved_rows_take_few_queries():
     assert SlotChange.objects.filter(from_slot__date=DAY, to_slot__date=NEXT_DAY).count() == 300
 
 
-def test_of_many_moved_rows_those_with_something_open_lose_it():
+def test_moved_rows_withdraw_their_open_notifications():
     """As if each had been moved by hand: an open notification, a text that waits, one that is being handed over."""
     numbers = range(6)
     load(*[row(f"A{number}", phone=f"+4477009{number:05d}") for number in numbers])
@@ -147,7 +147,7 @@ def test_two_deliveries_swap_their_places_in_full_slots():
 
 
 @pytest.mark.parametrize("together", [4, 3], ids=["at once", "too many at once"])
-def test_a_dry_run_foretells_what_a_swap_over_several_chunks_comes_to(monkeypatch, together):
+def test_dry_run_predicts_a_swap_over_several_chunks(monkeypatch, together):
     monkeypatch.setattr(importing, "CHANGES", 2)
     monkeypatch.setattr(importing, "_TOGETHER", together)
     days = {"A1": DAY, "A2": DAY, "B1": NEXT_DAY, "B2": NEXT_DAY}
@@ -161,7 +161,7 @@ def test_a_dry_run_foretells_what_a_swap_over_several_chunks_comes_to(monkeypatc
         assert foretold == (0, 4, 0, 0, 0)
 
 
-def test_who_finds_no_room_stays_and_keeps_out_who_would_have_come_there():
+def test_refused_row_keeps_its_slot_and_blocks_the_row_that_wanted_it():
     phones = [f"07700 90000{n}" for n in range(3)]
     here = [
         row("A1", date=DAY, phone=phones[0]),

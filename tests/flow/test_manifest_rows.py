@@ -108,7 +108,7 @@ def test_a_phone_number_that_is_not_certain_is_refused_with_the_reason(phone, wo
     assert words in refused(*row(phone=phone))
 
 
-def test_where_no_zero_is_written_in_front_none_can_be_lost(settings):
+def test_us_number_without_a_leading_zero_is_taken(settings):
     settings.PHONE_REGION = "US"
     assert taken(*row(phone="2025550123")).msisdn == "12025550123"
 
@@ -225,7 +225,7 @@ def test_a_bad_optional_cell_is_refused_with_the_reason(column, text, words):
     assert words in refused(*row(), text, header=[*HEADER, column])
 
 
-def test_all_that_is_wrong_with_a_row_is_said_at_once():
+def test_row_reports_all_its_errors_at_once():
     said = refused(*row(reference="", phone="0712", date="soon"))
     assert "reference is missing" in said
     assert "too short" in said

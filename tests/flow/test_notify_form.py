@@ -163,7 +163,7 @@ def test_one_form_makes_the_booking_its_notification_and_its_sms(staff, dispatch
 
 
 @pytest.mark.parametrize("reference", ["", "P-77", "Päckchen"], ids=["made up", "GSM-7", "UCS-2"])
-def test_the_preview_is_what_is_sent_word_for_word(staff, fields, reference):
+def test_preview_equals_the_sent_text(staff, fields, reference):
     fields |= {"reference": reference}
     preview = staff.post("/notify/preview", fields, headers=FETCH)
     assert nothing_is_stored()
@@ -187,7 +187,7 @@ def test_the_preview_of_the_first_page_is_sent_too(staff, slot):
     ("reference", "encoding", "costly"),
     [("P-77", "GSM-7", ""), ("P-\u0142", "Unicode (UCS-2)", "\u0142")],
 )
-def test_the_preview_says_the_encoding_and_what_makes_it_dear(
+def test_preview_names_the_encoding_and_costly_characters(
     staff, fields, reference, encoding, costly
 ):
     response = staff.post("/notify/preview", fields | {"reference": reference}, headers=FETCH)

@@ -51,7 +51,7 @@ def day(booking):
 # Until when
 
 
-def test_it_closes_at_the_cutoff_of_the_slot_it_had_when_asked(booking):
+def test_notification_closes_at_the_cutoff_of_the_slot_at_asking(booking):
     assert notify(booking).closes_at == wall("2026-11-23 21:00")
 
 
@@ -83,7 +83,7 @@ def test_a_reply_counts_until_the_close(
     assert day(booking) == at_last
 
 
-def test_the_moment_the_customer_wrote_does_not_count(booking, clock, reply, drain):
+def test_time_of_receipt_decides_and_not_the_time_of_writing(booking, clock, reply, drain):
     notify(booking)
     drain()
     clock("2026-11-23 21:05")
@@ -121,7 +121,7 @@ def test_an_answer_does_not_close_it_and_the_latest_valid_answer_wins(booking, r
 # Closed by the clock
 
 
-def test_the_sweep_closes_what_is_past(booking, clock):
+def test_sweep_closes_notifications_past_their_close(booking, clock):
     notification = notify(booking)
     clock("2026-11-23 20:59")
     assert close_past() == 0
@@ -142,7 +142,7 @@ def test_running_the_outbox_sweeps(booking, clock, drain):
     assert notification.outbound_messages.get().state == MessageState.SUBMITTED
 
 
-def test_notify_closes_what_is_past_of_this_customer(booking, clock):
+def test_notify_closes_the_customers_notifications_past_their_close(booking, clock):
     notification = notify(booking)
     clock("2026-11-23 22:00")
     other = BookingFactory.create(msisdn=booking.msisdn, slot=SlotFactory.create(date=THU))
@@ -186,7 +186,7 @@ def change_phone(booking):
         pytest.param(notify, "asked again", id="asked again"),
     ],
 )
-def test_what_withdraws_an_open_notification(booking, reply, drain, act, because):
+def test_booking_changes_withdraw_an_open_notification(booking, reply, drain, act, because):
     notification, phone = notify(booking), booking.msisdn
     drain()
     act(booking)
@@ -198,7 +198,7 @@ def test_what_withdraws_an_open_notification(booking, reply, drain, act, because
     assert day(booking) == before
 
 
-def test_what_is_past_is_closed_and_not_withdrawn(booking, clock):
+def test_notification_past_its_close_is_closed_and_not_withdrawn(booking, clock):
     notification = notify(booking)
     clock("2026-11-23 22:00")
     dispatch.cancel(booking)
@@ -207,7 +207,7 @@ def test_what_is_past_is_closed_and_not_withdrawn(booking, clock):
     assert notification.closed_at == wall("2026-11-23 21:00")
 
 
-def test_moving_it_to_where_it_is_withdraws_nothing(booking):
+def test_move_to_the_same_slot_withdraws_nothing(booking):
     notification = notify(booking)
     assert dispatch.move(booking, booking.slot) is None
     dispatch.change_phone(booking, booking.msisdn)
@@ -250,7 +250,7 @@ def test_the_same_key_asks_once(booking):
     assert state(notification) == NotificationState.OPEN
 
 
-def test_the_phone_of_this_moment_is_asked_whatever_the_caller_remembers(booking):
+def test_notify_reads_the_current_phone_number(booking):
     dispatch.change_phone(type(booking).objects.get(pk=booking.pk), "447911123456")
     assert notify(booking).msisdn == "447911123456"
 
@@ -278,7 +278,7 @@ def fixed_line(booking):
         (fixed_line, "This number cannot receive SMS: call instead."),
     ],
 )
-def test_who_cannot_be_asked_is_refused_with_a_sentence(booking, circumstance, reason):
+def test_unreachable_customer_is_refused_with_a_sentence(booking, circumstance, reason):
     circumstance(booking)
     booking.refresh_from_db()
     for ask in (plan, notify):
@@ -322,7 +322,7 @@ def test_our_second_number_sends_only_when_it_is_picked(settings, booking, drain
     }
 
 
-def test_who_opted_out_after_being_asked_gets_nothing(booking, drain):
+def test_opt_out_after_the_notification_stops_all_texts(booking, drain):
     notification = notify(booking)
     opted_out(booking)
     assert drain() == []

@@ -165,7 +165,7 @@ def test_a_delivery_of_today_is_called_today_with_its_date(settings):
     assert printed(booking) == ("1 (today Mon 23 Nov), 2 (tomorrow Tue 24 Nov) or 3 (post office)")
 
 
-def test_what_is_printed_is_what_is_stored_and_sent():
+def test_printed_options_are_stored_and_sent():
     booking = BookingFactory.create(slot=slot(TUE))
     planned = plan(booking)
     notification = notify(booking)
@@ -277,7 +277,7 @@ def test_with_nothing_else_to_offer_it_can_only_be_kept(settings):
     assert printed(BookingFactory.create(slot=slot(TUE))) == "1 (tomorrow Tue 24 Nov)"
 
 
-def test_what_cannot_be_had_is_left_out_and_the_rest_close_up(settings):
+def test_unavailable_options_are_left_out_and_digits_close_up(settings):
     settings.DELIVERY_DAYS = frozenset()
     assert printed(BookingFactory.create(slot=slot(TUE))) == (
         "1 (tomorrow Tue 24 Nov) or 2 (post office)"
@@ -332,7 +332,7 @@ def test_a_slot_past_its_cutoff_is_left_out(clock):
     assert words(booking, slots=[slot(TUE), booking.slot]) == ["Thu 26 Nov"]
 
 
-def test_if_none_of_the_chosen_can_be_offered_nobody_is_asked():
+def test_customer_is_not_asked_when_no_chosen_option_is_available():
     booking = BookingFactory.create(slot=slot(THU))
     with pytest.raises(CannotNotify, match="None of the chosen slots"):
         notify(booking, slots=[slot(TUE, capacity=0)])
@@ -358,7 +358,7 @@ def test_full_days_cost_no_queries():
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL's readers lock nobody out")
-def test_looking_up_what_to_offer_waits_for_nobody_who_writes():
+def test_option_lookup_waits_for_no_writer():
     slot = SlotFactory.create()
     with CaptureQueriesContext(connection) as queries:
         offered_slots([slot], timezone.now())

@@ -53,7 +53,7 @@ def test_a_queued_text_is_handed_over_once_with_its_client_ref(network, queued, 
     ],
     ids=["at least 20 s", "at most 72 h", "none"],
 )
-def test_what_is_left_of_its_life_is_given_to_vonage(queued, drain, left, ttl):
+def test_time_to_live_given_to_vonage_is_the_remaining_life(queued, drain, left, ttl):
     queued(valid_until=timezone.now() + left if left else None)
     assert drain()[0].get("ttl") == ttl
 
@@ -86,7 +86,7 @@ def test_answers_to_customers_go_before_bulk(drain, network):
     ]
 
 
-def test_what_was_meant_for_the_simulator_never_reaches_a_real_phone(queued, drain):
+def test_simulator_text_never_reaches_a_real_phone(queued, drain):
     message = queued(gateway="simulator")
     assert drain() == []
     message.refresh_from_db()
@@ -104,9 +104,7 @@ def test_what_was_meant_for_the_simulator_never_reaches_a_real_phone(queued, dra
         (Kind.OPT_OUT_CONFIRMATION, True),
     ],
 )
-def test_who_opted_out_after_it_was_queued_gets_only_help_and_the_confirmation(
-    queued, drain, kind, is_sent
-):
+def test_opt_out_after_queueing_lets_only_help_and_confirmation_leave(queued, drain, kind, is_sent):
     message = queued(kind)
     consent.change(message.msisdn, is_opted_out=True, words="STOP")
     assert not claim(1).messages or is_sent  # at the claim, without any sweep
@@ -137,7 +135,7 @@ def test_a_kind_of_a_newer_version_is_left_to_it(queued, drain):
             connection.cursor().execute("PRAGMA ignore_check_constraints = OFF")
 
 
-def test_what_is_not_true_any_more_is_not_sent(queued, drain):
+def test_outdated_text_is_not_sent(queued, drain):
     message = queued(valid_until=timezone.now())
     assert drain() == []
     message.refresh_from_db()
@@ -196,14 +194,14 @@ def test_at_night_dispatch_speaks_only_of_deliveries_within_24_hours(
         assert len(drain()) == is_sent
 
 
-def test_once_sends_one_batch_and_stops(queued, network):
+def test_option_once_sends_one_batch_and_stops(queued, network):
     for _ in range(6):
         queued()
     call_command("run_outbox", "--once")
     assert 0 < network.count() < 6
 
 
-def test_a_message_is_queued_with_what_gives_rise_to_it_or_not_at_all():
+def test_message_is_queued_in_the_transaction_of_its_cause():
     with transaction.atomic():
         queue(Kind.STAFF, "x", key="a", msisdn="447700900001", sender=VIRTUAL_NUMBER)
         transaction.set_rollback(True)

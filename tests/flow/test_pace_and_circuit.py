@@ -123,7 +123,7 @@ def test_a_text_that_is_throttled_again_and_again_does_not_fail(network, queued)
     assert message.state == MessageState.QUEUED
 
 
-def test_what_was_throttled_goes_out_when_the_pause_is_over(network, queued, drain):
+def test_throttled_text_leaves_when_the_pause_is_over(network, queued, drain):
     queued()
     network.set_mode("429", times=1)
     assert len(drain()) == 2
@@ -145,7 +145,7 @@ def test_a_shorter_pause_does_not_end_a_longer_one(network, queued):
     assert Pace.objects.get(sender="").next_at > timezone.now() + dt.timedelta(minutes=59)
 
 
-def test_after_an_outage_what_waited_leaves_at_the_rate_and_what_is_over_not_at_all(
+def test_queued_texts_leave_at_the_rate_after_an_outage_and_expired_ones_stay(
     network, queued, drain, settings
 ):
     settings.SMS_RATE_PER_SECOND = 20.0
@@ -169,9 +169,7 @@ def test_after_an_outage_what_waited_leaves_at_the_rate_and_what_is_over_not_at_
 
 
 @pytest.mark.parametrize("mode", ACCOUNT_FAULTS)
-def test_one_refusal_of_the_whole_account_opens_the_circuit_and_burns_nothing(
-    network, queued, drain, mode
-):
+def test_account_refusal_opens_the_circuit_and_costs_no_tries(network, queued, drain, mode):
     for _ in range(50):
         queued()
     network.set_mode(mode)
@@ -194,7 +192,7 @@ def test_a_notification_that_was_refused_with_the_account_was_never_handed_over(
     assert message.notification.handed_over_at is None
 
 
-def test_a_click_closes_the_circuit_and_everything_flows(network, queued, drain):
+def test_closing_the_circuit_resumes_sending(network, queued, drain):
     for _ in range(10):
         queued()
     network.set_mode("401", times=1)
@@ -249,7 +247,7 @@ def test_a_call_that_began_before_the_circuit_opened_does_not_close_it(network, 
     assert Circuit.current().opened_at is not None
 
 
-def test_what_others_have_claimed_is_taken_back_when_the_circuit_opens(network, queued):
+def test_opening_the_circuit_takes_back_other_claims(network, queued):
     for _ in range(4):
         queued()
     attempt, claimed = begin_call(), claim(3).messages
@@ -282,7 +280,7 @@ def test_a_probe_that_is_refused_by_itself_leaves_the_circuit_open(network, queu
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_sender_with_eight_threads_burns_nothing_of_hundreds(
+def test_sender_with_eight_threads_fails_no_text_when_the_circuit_opens(
     vonage, queued, process_env, tmp_path
 ):
     booking = BookingFactory.create()

@@ -66,7 +66,7 @@ def sent(network, queued, drain):
         ("a new word", MessageState.SUBMITTED),
     ],
 )
-def test_a_receipt_is_stored_whatever_it_says(sent, report, status, state):
+def test_receipt_with_any_content_is_stored(sent, report, status, state):
     message, post = sent()
     receipt = report(post, status)
     assert receipt.status == status
@@ -124,7 +124,7 @@ def test_a_receipt_that_comes_before_our_own_settle_counts(network, queued, repo
     assert message.attempts.get().parts.count() == 1
 
 
-def test_whatever_the_answer_says_of_a_part_it_can_be_stored(network, queued):
+def test_any_answer_about_a_part_can_be_stored(network, queued):
     message, attempt, _ = started(queued)
     parts = tuple(
         PartResult(message_id=f"{number}" * 200, status="0", price=price, network="x" * 99)
@@ -148,7 +148,7 @@ def test_a_receipt_without_client_ref_that_comes_before_our_settle_is_parked_and
     assert delivery_receipts.process_parked() == 0
 
 
-def test_a_receipt_tells_what_became_of_an_unknown_outcome(network, queued, drain, report):
+def test_receipt_resolves_an_unknown_outcome(network, queued, drain, report):
     message = queued()
     network.set_mode("half_body")
     drain()
@@ -216,7 +216,7 @@ def test_error_code_9_opts_the_customer_out(sent, report, status):
 
 
 @pytest.mark.parametrize(("status", "err_code"), [("failed", "1"), ("delivered", "9")])
-def test_no_other_receipt_opts_anybody_out(sent, report, status, err_code):
+def test_other_receipts_do_not_opt_out(sent, report, status, err_code):
     message, post = sent()
     report(post, status, err_code=err_code)
     assert not Consent.objects.is_opted_out(message.msisdn)
@@ -233,7 +233,7 @@ def test_staff_read_in_plain_words_why_a_text_did_not_arrive(sent, report, err_c
     assert words in message.reason
 
 
-def test_an_opt_out_by_receipt_cancels_what_waits_for_the_customer(sent, report, queued, drain):
+def test_opt_out_by_receipt_cancels_queued_texts(sent, report, queued, drain):
     message, post = sent()
     waiting = queued(msisdn=message.msisdn)
     report(post, "failed", err_code="9")
@@ -264,7 +264,7 @@ def test_no_receipt_touches_anything_but_its_message(sent, report):
     assert [list(table.objects.order_by("pk").values()) for table in tables] == before
 
 
-def test_receipts_of_nobody_are_dropped_after_thirty_days(sent, report):
+def test_unmatched_receipts_are_dropped_after_thirty_days(sent, report):
     _, post = sent()
     report(post)
     ages = {"old": 31, "young": 29}

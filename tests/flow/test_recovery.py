@@ -87,7 +87,7 @@ def test_a_sender_that_stopped_during_the_call_leaves_an_unknown_outcome(
 
 
 @pytest.mark.parametrize("kind", BULK)
-def test_notifications_and_dispatchs_words_are_sent_once_more_after_15_minutes_and_never_a_third_time(
+def test_notifications_and_staff_texts_are_resent_once_after_15_minutes(
     network, queued, drain, kind
 ):
     message = queued(kind)
@@ -152,7 +152,7 @@ def is_past(message):
         is_past,
     ],
 )
-def test_nothing_is_sent_once_more_that_has_had_a_word_or_is_not_true(
+def test_text_with_a_receipt_or_a_changed_booking_is_not_resent(
     network, queued, drain, kind, happens
 ):
     message = queued(kind)
@@ -240,7 +240,7 @@ def test_a_late_answer_does_not_take_the_claim_of_the_next_sender(network, queue
         assert start_call(claimed) is not None
 
 
-def test_a_message_that_stops_three_senders_is_parked_and_the_others_flow(network, queued, drain):
+def test_message_that_stops_three_senders_is_parked(network, queued, drain):
     message = queued()
     for _ in range(3):
         crash(call_started=False)
@@ -274,7 +274,7 @@ def test_a_chore_that_fails_does_not_stop_the_sending(network, queued, drain, ca
 
 
 @pytest.mark.parametrize("verdict", [Verdict.THROTTLED, Verdict.ACCOUNT, Verdict.PROVIDER_ERROR])
-def test_what_was_cancelled_during_its_call_is_not_tried_again(network, queued, drain, verdict):
+def test_text_cancelled_during_its_call_is_not_retried(network, queued, drain, verdict):
     message = queued()
     attempt = begin_call()
     dispatch.cancel(message.booking)

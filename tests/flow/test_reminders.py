@@ -79,22 +79,20 @@ def test_f5_2_then_3_then_3_again_are_two_moves_three_acknowledgements_and_no_re
 
 
 @pytest.mark.parametrize("text", ["1", "what is this?", "thanks", "STOP"])
-def test_nobody_who_has_written_is_reminded(text, booking, clock, drain, reply):
+def test_customer_who_has_written_is_not_reminded(text, booking, clock, drain, reply):
     reply(booking.msisdn, text)
     drain()
     clock("2026-11-24 15:31")
     assert drain() == []
 
 
-def test_nobody_is_reminded_who_was_spoken_to_by_phone(booking, clock, drain):
+def test_customer_told_by_phone_is_not_reminded(booking, clock, drain):
     notices.record_phone_call(booking, UserFactory.create())
     clock("2026-11-24 15:31")
     assert drain() == []
 
 
-def test_a_reminder_that_waits_is_dropped_when_somebody_speaks_to_the_customer(
-    booking, clock, drain
-):
+def test_phone_call_cancels_a_queued_reminder(booking, clock, drain):
     clock("2026-11-24 15:31")
     remind()
     notices.record_phone_call(booking, UserFactory.create())
@@ -110,7 +108,7 @@ def test_a_call_about_no_certain_delivery_drops_the_reminders_of_that_number(boo
 
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["before it is due", "while it waits"])
-def test_nobody_is_reminded_for_whom_staff_kept_the_slot(is_late, booking, clock, drain):
+def test_customer_with_a_slot_kept_by_staff_is_not_reminded(is_late, booking, clock, drain):
     asked = OutboundMessage.objects.get()
     about = {"inbound": None, "outbound": asked, "booking": booking, "msisdn": booking.msisdn}
     ticket = TicketFactory.create(kind=TicketKind.NO_RECEIPT, **about)
@@ -135,7 +133,7 @@ def test_a_reminder_that_waits_is_dropped_when_the_customer_writes(booking, cloc
 
 
 @pytest.mark.parametrize("how", ["moved", "moved and back", "cancelled", "phone"])
-def test_nobody_is_reminded_after_a_change_by_dispatch(how, booking, clock, drain):
+def test_change_by_dispatch_stops_the_reminder(how, booking, clock, drain):
     other = SlotFactory.create(date=THU + dt.timedelta(days=4))
     clock("2026-11-24 15:31")
     remind()
@@ -168,7 +166,7 @@ def test_a_reminder_is_not_sent_with_less_than_half_an_hour_to_the_close(booking
     assert not OutboundMessage.objects.filter(kind=Kind.REMINDER).exists()
 
 
-def test_a_reminder_offers_only_what_can_still_be_had(booking, clock, drain):
+def test_reminder_offers_only_available_options(booking, clock, drain):
     friday = Notification.objects.get().options.get(digit=2).slot
     friday.capacity = 0
     friday.save()
@@ -177,13 +175,13 @@ def test_a_reminder_offers_only_what_can_still_be_had(booking, clock, drain):
     assert "Reply 1 (Thu 26 Nov) or 3 (post office) before" in form["text"]
 
 
-def test_nobody_is_reminded_of_a_batch_that_was_cancelled(booking, clock, drain):
+def test_cancelled_batch_sends_no_reminders(booking, clock, drain):
     batches.cancel(booking.batch_entries.get().batch, UserFactory.create())
     clock("2026-11-24 15:31")
     assert drain() == []
 
 
-def test_what_was_asked_on_the_simulator_is_reminded_of_on_no_real_phone(booking, clock, drain):
+def test_notification_on_the_simulator_sends_no_reminder_to_a_real_phone(booking, clock, drain):
     OutboundMessage.objects.update(gateway="simulator")
     clock("2026-11-24 15:31")
     assert drain() == []

@@ -51,11 +51,11 @@ def is_in(client):
     return client.get("/admin/").status_code == 200
 
 
-def test_nobody_needs_one_who_has_not_set_one_up(log_in):
+def test_login_without_a_second_factor_asks_for_no_code(log_in):
     assert is_in(log_in())
 
 
-def test_it_counts_once_its_first_code_was_given(log_in):
+def test_second_factor_counts_after_its_first_code(log_in):
     client = log_in()
     page = client.get(PAGE).text
     assert "data:image/svg+xml" in page
@@ -64,7 +64,7 @@ def test_it_counts_once_its_first_code_was_given(log_in):
     assert not TOTPDevice.objects.get().confirmed
 
 
-def test_from_then_on_each_login_is_asked_for_a_code(set_up, log_in):
+def test_each_later_login_asks_for_a_code(set_up, log_in):
     device, _ = set_up
     client = log_in()
     for path in ("/admin/", "/admin/bookings/booking/", "/", "/simulator/"):
@@ -81,7 +81,7 @@ def test_from_then_on_each_login_is_asked_for_a_code(set_up, log_in):
     assert is_in(client)
 
 
-def test_a_code_is_good_once(set_up, log_in):
+def test_code_is_accepted_once(set_up, log_in):
     device, _ = set_up
     code = code_of(device, steps=1)
     assert log_in().post(PAGE, {"code": code}).status_code == 302
@@ -112,13 +112,13 @@ def test_codes_cannot_be_guessed_quickly(set_up, log_in):
     assert not is_in(client)
 
 
-def test_who_owes_a_code_can_still_log_out(set_up, log_in):
+def test_user_who_owes_a_code_can_log_out(set_up, log_in):
     client = log_in()
     assert client.post("/admin/logout/").status_code == 200
     assert client.get(PAGE).url.startswith("/admin/login/")
 
 
-def test_where_it_is_required_who_may_stop_the_sending_must_set_one_up(settings, log_in):
+def test_required_second_factor_is_enforced_for_users_who_may_stop_sending(settings, log_in):
     settings.SECOND_FACTOR = "required"
     answer = log_in().get("/admin/")
     assert answer.url == f"{PAGE}?next=%2Fadmin%2F"
@@ -127,7 +127,7 @@ def test_where_it_is_required_who_may_stop_the_sending_must_set_one_up(settings,
     assert is_in(dispatch)
 
 
-def test_nobody_is_sent_to_another_site_by_it(set_up, log_in):
+def test_second_factor_redirects_to_no_other_site(set_up, log_in):
     device, _ = set_up
     client = log_in()
     code = code_of(device, steps=1)
@@ -135,7 +135,7 @@ def test_nobody_is_sent_to_another_site_by_it(set_up, log_in):
     assert answer.url == "/admin/"
 
 
-def test_an_administrator_takes_it_away_from_who_has_lost_it(set_up, log_in, ops, admin_client):
+def test_administrator_removes_a_lost_second_factor(set_up, log_in, ops, admin_client):
     action = {"action": "forget_second_factor", "_selected_action": [ops.pk]}
     admin_client.post("/admin/auth/user/", action)
     assert is_in(log_in())

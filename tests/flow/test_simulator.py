@@ -182,7 +182,7 @@ def test_a_number_typed_in_any_formatting_opens_its_phone(staff):
     assert "too short" in staff.get("/simulator/", {"number": "12"}).text
 
 
-def test_the_phone_shows_what_was_handed_over_and_nothing_else(staff, booking):
+def test_simulated_phone_shows_only_sent_texts(staff, booking):
     kinds = {
         "queued": None,
         "not sent": Verdict.NOT_SENT,
@@ -254,7 +254,7 @@ def test_a_webhook_sent_twice_is_one_reply(asked, web):
     assert OutboundMessage.objects.filter(kind="acknowledgement").count() == 1
 
 
-def test_what_is_posted_looks_like_vonages(listener, settings):
+def test_posted_reply_looks_like_vonages(listener, settings):
     settings.SIMULATOR_BASE_URL = listener.url
     SimulatedPhone.objects.create(msisdn=MSISDN, sends_twice=True)
     deliver_reply(MSISDN, "2 please", "447700900000")
@@ -343,14 +343,14 @@ def test_a_switch_stays_until_it_is_switched_back(staff, booking):
     assert (phone.fails, phone.stays_silent) == (False, True)
 
 
-def test_a_webhook_that_refuses_is_told_to_who_replied(asked, web, settings, monkeypatch):
+def test_refused_webhook_is_reported_to_the_simulator_user(asked, web, settings, monkeypatch):
     monkeypatch.setattr(network, "_signed", dict)
     said = web.post(f"/simulator/{MSISDN}/reply", {"text": "2"}, headers=FETCH)
     assert "answered with 401" in said.text
     assert not InboundMessage.objects.exists()
 
 
-def test_receipts_come_by_themselves(asked):
+def test_simulator_sends_receipts(asked):
     message = OutboundMessage.objects.get()
     assert message.state == MessageState.DELIVERED
     receipts = DeliveryReceipt.objects.all()

@@ -160,12 +160,12 @@ def assert_is_ours(text: str) -> None:
     assert "  " not in text
 
 
-def test_the_table_holds_everything_that_we_say():
+def test_table_holds_every_text():
     assert {say for say, _, _, _ in SAID.values()} == set(Answer) - {Answer.NOTHING}
 
 
 @pytest.mark.parametrize("change", [moved_by_staff, cancelled], ids=["moved", "cancelled"])
-def test_what_dispatch_tells_fits_two_parts(asked, drain, change):
+def test_delivery_update_fits_two_parts(asked, drain, change):
     change(asked)
     booking = asked.booking
     booking.refresh_from_db()

@@ -82,7 +82,7 @@ def test_an_attempt_knows_the_country_of_its_number(network, queued, msisdn, cou
         Verdict.REFUSED,
     ],
 )
-def test_what_nobody_took_is_given_back(network, queued, verdict):
+def test_refused_attempt_gives_its_money_back(network, queued, verdict):
     queued()
     attempt = begin_call()
     settle(attempt, answer(verdict=verdict))
@@ -91,7 +91,7 @@ def test_what_nobody_took_is_given_back(network, queued, verdict):
 
 
 @pytest.mark.parametrize("verdict", [Verdict.UNKNOWN, Verdict.ACCEPTED])
-def test_what_may_have_been_taken_stays_counted(network, queued, verdict):
+def test_attempt_with_unknown_outcome_stays_counted(network, queued, verdict):
     queued(parts=2)
     settle(begin_call(), answer(verdict=verdict))
     assert spent() == 2 * PRICE
@@ -128,7 +128,7 @@ def test_a_part_that_the_gateway_names_twice_counts_once(network, queued):
     assert counted() == (1, 0)
 
 
-def test_half_a_text_costs_what_was_taken_of_it(network, queued):
+def test_partial_text_costs_its_accepted_parts(network, queued):
     queued(parts=2)
     taken = PartResult(message_id="0A1", status="0", price="0.04")
     refused = PartResult(message_id="", status="5")
@@ -176,7 +176,7 @@ def test_an_attempt_of_before_this_count_can_be_settled(network, queued):
 # The cap
 
 
-def test_what_does_not_fit_under_the_cap_waits_unharmed_until_midnight(
+def test_text_beyond_the_spending_cap_waits_until_midnight(
     network, queued, drain, settings, clock, caplog
 ):
     settings.SMS_DAILY_SPEND_CAP = Decimal("0.15")

@@ -101,7 +101,7 @@ def test_a_minute_before_midnight_it_leaves_as_it_is(clock, drain):
     assert ["(tomorrow Tue 24 Nov)" in form["text"] for form in drain()] == [True]
 
 
-def test_what_was_handed_over_before_midnight_is_left_alone(clock, drain):
+def test_text_sent_before_midnight_is_left_alone(clock, drain):
     booking = parcel(TUE, **EVENING)
     notify(booking)
     drain()
@@ -110,7 +110,7 @@ def test_what_was_handed_over_before_midnight_is_left_alone(clock, drain):
     assert booking.notifications.get().state == NotificationState.OPEN
 
 
-def test_asking_afresh_keeps_who_asked_the_sender_and_the_chosen_options(
+def test_asking_afresh_keeps_the_user_the_sender_and_the_chosen_options(
     settings, clock, django_user_model
 ):
     settings.VONAGE_NUMBERS = ["447700900000", "447700900001"]
@@ -138,7 +138,7 @@ def test_a_chosen_option_past_its_cutoff_is_left_out_when_asked_afresh(clock):
     assert [option.words for option in second.options.all()] == ["Fri 27 Nov"]
 
 
-def test_what_cannot_be_asked_afresh_is_withdrawn_with_the_reason(clock):
+def test_notification_that_cannot_be_asked_afresh_is_withdrawn_with_the_reason(clock):
     booking = parcel(TUE, **EVENING)
     notification = notify(booking)
     consent.change(booking.msisdn, is_opted_out=True, words="STOP")
@@ -150,7 +150,7 @@ def test_what_cannot_be_asked_afresh_is_withdrawn_with_the_reason(clock):
     assert text_of(notification).state == MessageState.CANCELLED
 
 
-def test_what_is_past_its_close_is_cancelled_and_not_asked_afresh(clock, drain):
+def test_notification_past_its_close_is_cancelled_and_not_asked_afresh(clock, drain):
     booking = parcel(TUE)
     notification = notify(booking)
     clock("2026-11-23 21:00")
@@ -184,7 +184,7 @@ def change_phone(booking):
 
 
 @pytest.mark.parametrize("act", [move, move_by_import, dispatch.cancel, change_phone])
-def test_whatever_changes_a_booking_cancels_its_queued_notification(drain, act):
+def test_booking_change_cancels_its_queued_notification(drain, act):
     booking = parcel()
     notification = notify(booking)
     act(booking)
@@ -193,7 +193,7 @@ def test_whatever_changes_a_booking_cancels_its_queued_notification(drain, act):
 
 
 @pytest.mark.parametrize("act", [move, move_by_import, dispatch.cancel, change_phone])
-def test_whatever_changes_a_booking_cancels_a_queued_acknowledgement(reply, drain, act):
+def test_booking_change_cancels_a_queued_acknowledgement(reply, drain, act):
     booking = parcel()
     notify(booking)
     drain()
@@ -203,7 +203,7 @@ def test_whatever_changes_a_booking_cancels_a_queued_acknowledgement(reply, drai
     assert drain() == []
 
 
-def test_a_reply_that_moves_it_cancels_what_dispatch_had_queued_about_it(reply, drain):
+def test_moving_reply_cancels_queued_staff_texts(reply, drain):
     booking = parcel()
     notify(booking)
     drain()

@@ -116,7 +116,7 @@ def test_each_kind_of_reply_that_needs_a_person_says_which(happens, kind, reply,
     assert list(find_contradictions()) == []
 
 
-def test_a_clear_choice_settles_what_was_unclear_before(reply, unclear, asked):
+def test_clear_choice_settles_an_unclear_reply(reply, unclear, asked):
     reply(asked.msisdn, "2")
     unclear.refresh_from_db()
     assert (unclear.settlement, unclear.settled_by) == (Settlement.OVERTAKEN, None)
@@ -187,16 +187,14 @@ def test_a_text_that_is_lost_needs_a_person_until_another_arrives(
     assert list(find_contradictions()) == []
 
 
-def test_a_re_prompt_that_is_lost_is_nobodys_work(queued, drain, report, network):
+def test_lost_re_prompt_opens_no_ticket(queued, drain, report, network):
     queued(Kind.RE_PROMPT)
     drain()
     report(network.posts[-1], "failed", err_code="3")
     assert not Ticket.objects.exists()
 
 
-def test_a_text_that_was_lost_after_a_newer_one_arrived_is_nobodys_work(
-    queued, drain, report, network
-):
+def test_text_lost_after_a_newer_one_arrived_opens_no_ticket(queued, drain, report, network):
     message = queued(Kind.TOLD)
     queued(Kind.TOLD, booking=message.booking)
     drain()
@@ -225,14 +223,14 @@ def handed_over(state, kind=Kind.ACKNOWLEDGEMENT, minutes=31, **fields):
         (MessageState.UNKNOWN, TicketKind.UNKNOWN),
     ],
 )
-def test_half_an_hour_without_a_word_needs_a_person_once(state, kind):
+def test_half_an_hour_without_a_receipt_opens_one_ticket(state, kind):
     handed_over(state)
     for _ in range(2):
         maintenance.sweep()
         assert only().kind == kind
 
 
-def test_before_half_an_hour_and_for_other_texts_nobody_is_bothered():
+def test_missing_receipt_opens_no_ticket_before_half_an_hour_or_for_other_texts():
     handed_over(MessageState.SUBMITTED, minutes=29)
     handed_over(MessageState.SUBMITTED, Kind.HELP)
     handed_over(MessageState.DELIVERED)
@@ -240,7 +238,7 @@ def test_before_half_an_hour_and_for_other_texts_nobody_is_bothered():
     assert not Ticket.objects.exists()
 
 
-def test_a_receipt_that_comes_late_settles_it(queued, drain, report, network, time_machine):
+def test_late_receipt_settles_the_ticket(queued, drain, report, network, time_machine):
     queued()
     drain()
     time_machine.move_to(timezone.now() + dt.timedelta(minutes=31), tick=True)
@@ -252,7 +250,7 @@ def test_a_receipt_that_comes_late_settles_it(queued, drain, report, network, ti
     assert not Ticket.objects.waiting().exists()
 
 
-def test_one_that_was_overtaken_waits_again_if_it_is_lost_after_all(
+def test_superseded_ticket_opens_again_when_its_text_is_lost(
     queued, drain, report, network, time_machine
 ):
     queued()
@@ -276,7 +274,7 @@ def test_a_number_that_can_never_be_texted_needs_a_person_when_its_text_is_refus
 # Invariants, retention
 
 
-def test_an_unsound_queue_is_found(reply, asked):
+def test_invariants_find_an_unsound_queue(reply, asked):
     inbound = reply(asked.msisdn, "please stop texting me")
     Ticket.objects.update(
         settlement=Settlement.ANSWERED, settled_at=timezone.now(), settled_by=None

@@ -37,9 +37,7 @@ def parcel(date=TUE):
     ],
     ids=["the customer moves it", "a colleague cancels it"],
 )
-def test_what_a_person_wrote_comes_back_to_them_when_the_delivery_changes_meanwhile(
-    act, because, reply, drain
-):
+def test_staff_text_comes_back_when_the_delivery_changes(act, because, reply, drain):
     booking = parcel(FRI)
     notify(booking)
     drain()
@@ -69,13 +67,13 @@ def written(reply, drain):
     return OutboundMessage.objects.get(kind=Kind.STAFF)
 
 
-def test_what_a_person_wrote_stays_true_when_the_customer_is_asked(written, drain):
+def test_staff_text_still_leaves_after_a_new_notification(written, drain):
     notify(written.booking)
     notify(written.booking)
     assert "Yes, with number 7." in " ".join(form["text"] for form in drain())
 
 
-def test_what_a_person_wrote_comes_back_when_it_was_cancelled_in_a_call_that_failed(written):
+def test_staff_text_cancelled_during_a_failed_call_comes_back(written):
     [claimed] = claim(9).messages
     attempt = start_call(claimed)
     assert attempt
@@ -85,7 +83,7 @@ def test_what_a_person_wrote_comes_back_when_it_was_cancelled_in_a_call_that_fai
     assert Ticket.objects.waiting().get().reason == "What staff wrote was not sent: cancelled."
 
 
-def test_what_a_person_wrote_comes_back_when_its_time_is_over(written, clock):
+def test_expired_staff_text_comes_back(written, clock):
     clock("2026-11-28 10:00")
     ask_afresh()
     ticket = Ticket.objects.waiting().get()
@@ -119,7 +117,7 @@ def test_an_answer_repeats_no_notification_that_was_withdrawn_while_it_waited(cl
     assert answer.text in [form["text"] for form in drain()]
 
 
-def test_nor_one_that_a_sender_has_claimed(closed):
+def test_claimed_answer_repeats_no_withdrawn_notification(closed):
     answer, _, second = closed
     [claimed] = [message for message in claim(9).messages if message.pk == answer.pk]
     dispatch.cancel(second)
@@ -129,7 +127,7 @@ def test_nor_one_that_a_sender_has_claimed(closed):
     assert start_call(claimed) is not None
 
 
-def test_it_counts_as_no_claim_that_ended_without_a_word(closed):
+def test_corrected_claim_does_not_count_as_a_failed_claim(closed):
     answer, _, second = closed
     claim(9)
     dispatch.cancel(second)
@@ -137,9 +135,7 @@ def test_it_counts_as_no_claim_that_ended_without_a_word(closed):
     assert (answer.state, answer.claims) == (MessageState.QUEUED, 0)
 
 
-def test_an_answer_goes_on_with_what_is_open_when_the_first_notification_closes(
-    closed, clock, drain
-):
+def test_answer_offers_the_open_notification_after_the_first_closes(closed, clock, drain):
     answer, _, second = closed
     clock("2026-11-23 21:01")
     ask_afresh()
@@ -149,7 +145,7 @@ def test_an_answer_goes_on_with_what_is_open_when_the_first_notification_closes(
     assert answer.valid_until == wall("2026-11-26 21:00")
 
 
-def test_nothing_is_repeated_to_whoever_has_chosen_meanwhile(reply, drain):
+def test_answer_repeats_no_options_after_a_choice(reply, drain):
     second, first = parcel(THU), parcel(FRI)
     Booking.objects.filter(pk=first.pk).update(msisdn=second.msisdn)
     first.refresh_from_db()

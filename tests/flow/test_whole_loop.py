@@ -297,9 +297,7 @@ def known_as(text: str) -> str:
     return found[0]
 
 
-def test_every_booking_ends_where_its_last_valid_reply_put_it_and_everyone_is_told_once(
-    database, tmp_path
-):
+def test_last_valid_reply_decides_each_booking_and_is_acknowledged_once(database, tmp_path):
     calendar = Calendar.at(dt.datetime.now(dt.UTC))
     everyone = customers(calendar.day, calendar.late_day)
     manifest = tmp_path / "manifest.csv"

@@ -319,7 +319,7 @@ def test_every_address_stands_in_the_table_and_no_other(addresses):
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_everybody_gets_what_is_written_down(role, address_of):
+def test_each_role_gets_the_listed_answer(role, address_of):
     client, column = browser(role), ROLES.index(role)
     answers = {}
     for address in expected():
@@ -346,7 +346,7 @@ def test_head_answers_as_get_does_or_not_at_all(role, address_of, addresses):
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-def test_nothing_is_changed_without_a_csrf_token(method, address_of, addresses):
+def test_post_without_a_csrf_token_changes_nothing(method, address_of, addresses):
     client = browser("superuser")
     client.handler.enforce_csrf_checks = True
     for address in addresses - SIGNED:

@@ -20,7 +20,7 @@ def test_the_models_have_all_their_migrations():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_is_complained_about():
+def test_test_settings_pass_all_checks():
     if connection.vendor == "sqlite":  # the tests' settings do not wait for the disk
         connection.cursor().execute("PRAGMA synchronous = FULL")
     try:
@@ -59,12 +59,12 @@ def test_the_production_example_passes_the_deployment_checks():
         ("WEBHOOK_TOKEN", "short", "bookings.W004"),
     ],
 )
-def test_a_doubtful_setting_is_complained_about(settings, name, value, expected):
+def test_doubtful_setting_is_reported(settings, name, value, expected):
     setattr(settings, name, value)
     assert [message.id for message in run_checks()] == [expected]
 
 
-def test_the_simulator_is_complained_about_before_a_deployment(settings):
+def test_simulator_fails_the_deployment_check(settings):
     found = {message.id for message in run_checks(include_deployment_checks=True)}
     assert "bookings.W005" in found
 
@@ -81,7 +81,7 @@ def test_the_simulator_is_complained_about_before_a_deployment(settings):
         ("VONAGE_REST_HOST", "api.vonage.com", set()),
     ],
 )
-def test_what_is_doubtful_with_real_phones_is_complained_about_before_a_deployment(
+def test_doubtful_setting_with_real_phones_fails_the_deployment_check(
     settings, name, value, expected
 ):
     settings.SMS_GATEWAY, settings.SMS_COUNTRIES = "vonage", ["GB"]

@@ -112,7 +112,7 @@ def test_each_command_is_of_a_known_kind():
     assert programs - ours - set(EXTERNAL) == set()
 
 
-def test_no_reason_is_left_over():
+def test_each_exemption_names_a_command_in_the_docs():
     programs = {words_of(command)[0] for command in COMMANDS}
     modules = {words[0] for words in called([".venv/bin/python", "-m"])}
     assert set(EXTERNAL) <= programs | modules
@@ -184,7 +184,7 @@ def test_paths_given_to_run_test_exist(words):
     [words for words in called([".venv/bin/python", "-m"]) if words[0].startswith("benchmarks.")],
     ids=" ".join,
 )
-def test_benchmarks_say_what_they_measure(words, monkeypatch, capsys):
+def test_benchmarks_describe_their_measurement(words, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [words[0], "--help"])
     with pytest.raises(SystemExit) as ended:
         importlib.import_module(words[0]).main()
@@ -193,7 +193,7 @@ def test_benchmarks_say_what_they_measure(words, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("words", called([".venv/bin/python", "-c"]), ids=" ".join)
-def test_python_lines_run(words, tmp_path):
+def test_python_examples_run(words, tmp_path):
     backup = tmp_path / "backup.sqlite3"
     make = "import sqlite3; sqlite3.connect('db.sqlite3').execute('CREATE TABLE kept (x)')"
     for line in (make, words[0]):

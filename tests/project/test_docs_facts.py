@@ -93,7 +93,7 @@ def printed() -> list[str]:
     return [pattern for pattern in patterns if re.search(r"\w{3}", pattern)]
 
 
-def test_the_output_that_the_readme_shows_is_what_is_printed():
+def test_readme_shows_the_real_output():
     blocks = re.findall(
         r"^```console\n(.*?)^```", README.read_text("utf-8"), re.MULTILINE | re.DOTALL
     )

@@ -3,7 +3,7 @@
 import pytest
 
 
-def test_pages_of_ours_run_their_own_files_alone(client):
+def test_pages_run_only_scripts_of_this_site(client):
     policy = client.get("/healthz").headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy
@@ -11,7 +11,7 @@ def test_pages_of_ours_run_their_own_files_alone(client):
 
 
 @pytest.mark.django_db
-def test_the_admin_theme_is_allowed_what_it_needs_and_no_more(client):
+def test_content_policy_allows_only_the_needs_of_the_admin_theme(client):
     policy = client.get("/admin/login/").headers["Content-Security-Policy"]
     assert "script-src 'self' 'unsafe-eval'" in policy
     assert "style-src 'self' 'unsafe-inline'" in policy
@@ -27,7 +27,7 @@ def test_every_answer_names_its_request_for_the_log(client):
 
 
 @pytest.mark.django_db
-def test_every_answer_is_fenced_in(client):
+def test_every_response_has_security_headers(client):
     for path in ("/healthz", "/admin/login/", "/webhooks/inbound-sms", "/nowhere"):
         headers = client.get(path).headers
         assert headers["X-Content-Type-Options"] == "nosniff", path

@@ -83,9 +83,7 @@ def test_held_texts_are_told(client):
 @pytest.mark.django_db
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL watches its own disk")
 @pytest.mark.parametrize(("free", "word"), [(9, "low"), (10, "ok")])
-def test_a_disk_that_is_nearly_full_is_told_and_does_not_take_us_away(
-    client, monkeypatch, free, word
-):
+def test_nearly_full_disk_is_reported_and_stays_ready(client, monkeypatch, free, word):
     monkeypatch.setattr(
         shutil, "disk_usage", lambda path: DiskUsage(1000, 1000 - free * 10, free * 10)
     )
@@ -94,7 +92,7 @@ def test_a_disk_that_is_nearly_full_is_told_and_does_not_take_us_away(
 
 
 @pytest.mark.django_db
-def test_an_open_circuit_is_told_and_does_not_take_us_away(client):
+def test_open_circuit_is_reported_and_stays_ready(client):
     opened_at = timezone.now() - timedelta(minutes=5)
     circuit = Circuit.objects.first() or Circuit()
     circuit.opened_at = opened_at

@@ -14,19 +14,19 @@ def address(**headers):
     return client_address(RequestFactory().get("/", headers=headers, REMOTE_ADDR="192.0.2.1"))
 
 
-def test_without_a_proxy_nobody_says_where_they_come_from(settings):
+def test_forwarded_address_is_ignored_without_a_proxy(settings):
     settings.BEHIND_PROXY = False
     assert address() == "192.0.2.1"
     assert address(**FORGED) == "192.0.2.1"
 
 
-def test_behind_a_proxy_only_its_own_word_counts(settings):
+def test_only_the_proxys_own_address_entry_counts(settings):
     settings.BEHIND_PROXY = True
     assert address(**{"X-Forwarded-For": "6.6.6.6, 203.0.113.9"}) == "203.0.113.9"
     assert address() == "192.0.2.1"
 
 
-def test_without_a_proxy_nobody_says_that_they_use_https(client):
+def test_forwarded_protocol_is_ignored_without_a_proxy(client):
     request = client.get("/healthz", headers=FORGED).wsgi_request
     assert not request.is_secure()
 

@@ -34,12 +34,12 @@ def pins(name):
     return set(re.findall(r"^[\w\-.\[\]]+==[^\\]*", text_of(name), re.MULTILINE))
 
 
-def test_what_runs_is_locked_and_nothing_else():
+def test_lock_holds_the_requirements_and_nothing_else():
     assert named(TO_RUN) <= locked("requirements.lock")
     assert not named(GROWN + TO_TEST) & locked("requirements.lock")
 
 
-def test_what_the_grown_set_up_adds_is_locked_and_nothing_else():
+def test_grown_lock_holds_the_added_requirements_and_nothing_else():
     assert named(GROWN) <= locked("requirements-grown.lock")
     assert not named(TO_TEST) & locked("requirements-grown.lock")
 

@@ -91,7 +91,7 @@ def test_a_wrong_word_stops_the_start_and_names_its_variable(env, complaint):
     assert complaint in start(env)
 
 
-def test_what_is_left_empty_has_its_default_and_quiet_hours_have_none():
+def test_empty_setting_has_its_default_and_empty_quiet_hours_mean_none():
     names = ("QUIET_HOURS", "CHANGE_CUTOFF_HOURS", "SMS_RATE_PER_NUMBER", "VONAGE_NUMBERS")
     empty = dict.fromkeys(names, "")
     assert start(DEMO | empty, *names) == {
@@ -130,7 +130,7 @@ def env(monkeypatch):
     return _env
 
 
-def test_a_dollar_is_a_dollar(env):
+def test_dollar_sign_is_not_expanded(env):
     assert env(SECRET="$HOME").str("SECRET") == "$HOME"
 
 
@@ -167,7 +167,7 @@ def test_a_real_value_beats_a_file_that_env_names(env, tmp_path):
     assert reader.str("SECRET") == "real"
 
 
-def test_what_is_missing_is_named(env):
+def test_missing_setting_is_named(env):
     with pytest.raises(ImproperlyConfigured, match="SECRET is not set"):
         env().str("SECRET")
 
@@ -182,17 +182,17 @@ def test_what_is_missing_is_named(env):
         ("mon-tue,fri-sat", {0, 1, 4, 5}),
     ],
 )
-def test_delivery_days(text, days):
+def test_delivery_days_are_read(text, days):
     assert environment.weekdays(text) == days
 
 
 @pytest.mark.parametrize("text", ["", "mon-", "mon--sat", "-sat", "mon,,tue", "monday", "mon-xyz"])
-def test_delivery_days_that_say_nothing_are_refused(text):
+def test_malformed_delivery_days_are_refused(text):
     with pytest.raises(ValueError, match="must look like"):
         environment.weekdays(text)
 
 
-def test_quiet_hours():
+def test_quiet_hours_are_read():
     assert environment.quiet_hours("20:00-08:00") == (time(20), time(8))
     assert environment.quiet_hours("12:30 - 13:00") == (time(12, 30), time(13))
 
@@ -206,12 +206,12 @@ def test_quiet_hours():
         ("Acme Ltd", "Acme Ltd"),
     ],
 )
-def test_a_sender(text, sender):
+def test_senders_are_read(text, sender):
     assert environment.sender(text) == sender
 
 
 @pytest.mark.parametrize("text", ["07700900000", "12345", "1" * 16, "An Overlong Name", "Ä1234"])
-def test_a_sender_that_nobody_could_answer_is_refused(text):
+def test_sender_that_cannot_be_answered_is_refused(text):
     with pytest.raises(ValueError, match="country code"):
         environment.sender(text)
 

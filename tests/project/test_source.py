@@ -67,6 +67,6 @@ def test_secrets_are_compared_in_constant_time(files):
     assert found == set()
 
 
-def test_the_look_for_comparisons_sees_one():
+def test_comparison_scan_finds_an_unsafe_comparison():
     assert list(compared_plainly("if token != settings.WEBHOOK_TOKEN: pass"))
     assert not list(compared_plainly("if not token: pass"))

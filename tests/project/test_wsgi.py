@@ -26,6 +26,6 @@ def test_the_application_answers(call):
     assert call(PATH_INFO="/healthz", HTTP_HOST="localhost") == "200 OK"
 
 
-def test_a_content_type_that_cannot_be_read_is_the_clients_fault(call):
+def test_unreadable_content_type_is_a_client_error(call):
     broken = "application/json; charset*=foo'en'b%41r"
     assert call(PATH_INFO="/webhooks/inbound-sms", CONTENT_TYPE=broken) == "400 Bad Request"

@@ -51,7 +51,7 @@ def start(count: int, **fields) -> Batch:
 
 
 @pytest.mark.parametrize("attempt", range(ROUNDS))
-def test_two_senders_at_once_ask_nobody_twice_and_leave_nobody_out(attempt):
+def test_two_senders_at_once_ask_each_customer_once(attempt):
     batch = start(6)
     assert at_once(ask_waiting, ask_waiting) == [6, 6]
     assert OutboundMessage.objects.count() == Notification.objects.count() == 6
@@ -74,7 +74,7 @@ def test_a_page_that_is_confirmed_twice_at_once_starts_one_batch(attempt):
 
 
 @pytest.mark.parametrize("attempt", range(ROUNDS))
-def test_once_a_batch_is_paused_nobody_is_asked_but_whose_turn_it_was(attempt, settings):
+def test_pausing_a_batch_stops_it_after_the_current_customers(attempt, settings):
     settings.QUIET_HOURS, settings.SMS_RATE_PER_SECOND = None, 1000
     batch, user = start(8), UserFactory.create()
 
@@ -94,7 +94,7 @@ def test_once_a_batch_is_paused_nobody_is_asked_but_whose_turn_it_was(attempt, s
 
 
 @pytest.mark.parametrize("attempt", range(ROUNDS))
-def test_once_a_batch_is_cancelled_nobody_is_asked_but_whose_turn_it_was(attempt):
+def test_cancelling_a_batch_stops_it_after_the_current_customers(attempt):
     batch, user = start(8), UserFactory.create()
 
     def cancel() -> int:
@@ -109,7 +109,7 @@ def test_once_a_batch_is_cancelled_nobody_is_asked_but_whose_turn_it_was(attempt
 
 
 @pytest.mark.parametrize("attempt", range(ROUNDS))
-def test_of_a_pause_and_a_cancellation_at_once_the_cancellation_stands(attempt):
+def test_cancellation_wins_over_a_simultaneous_pause(attempt):
     batch, user = start(3), UserFactory.create()
     found = at_once(lambda: batches.pause(batch, user), lambda: batches.cancel(batch, user))
     assert found[1] is True, found

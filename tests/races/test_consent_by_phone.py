@@ -35,7 +35,7 @@ def test_after_a_recorded_opt_out_nothing_is_handed_over(round_):
 
 
 @pytest.mark.parametrize("round_", range(5))
-def test_once_the_page_says_that_it_is_recorded_no_call_begins(round_):
+def test_no_call_begins_after_the_page_confirms_the_opt_out(round_):
     """Through the page, while one sender claims and another is about to call."""
     claimed_before = notify(BookingFactory.create(msisdn=CUSTOMER)).outbound_messages.get()
     (at_hand,) = claim(1).messages

@@ -44,7 +44,7 @@ def was_moved(notification) -> bool:
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
-def test_of_dispatchers_and_customers_one_gets_the_last_place(wanted, round_):
+def test_last_place_goes_to_one_of_dispatchers_and_customers(wanted, round_):
     asked = NotificationFactory.create_batch(3)
     others = BookingFactory.create_batch(3)
     moves = [lambda other=other: dispatch.move(other, wanted) for other in others]
@@ -79,7 +79,7 @@ def test_notify_form_and_reply_of_the_same_customer_do_not_deadlock(asked, wante
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
-def test_of_imports_and_customers_one_gets_the_last_place(asked, wanted, round_):
+def test_last_place_goes_to_one_of_imports_and_customers(asked, wanted, round_):
     header = "reference,customer_name,phone,date,window_start,window_end"
     when = f"{wanted.date},{wanted.window_start:%H:%M},{wanted.window_end:%H:%M}"
     files = [read(f"{header}\nA{n},Ann,0770090012{n},{when}\n".encode()) for n in range(3)]
@@ -119,7 +119,7 @@ def test_an_edit_in_the_admin_and_a_reply_lose_nothing(staff, round_):
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
-def test_two_dispatchers_who_move_many_at_once_do_not_overfill_a_slot(round_):
+def test_two_simultaneous_bulk_moves_do_not_overfill_a_slot(round_):
     wanted = SlotFactory.create(date=in_days(9), capacity=5)
     users = UserFactory.create_batch(2)
     vans = [BookingFactory.create_batch(8) for _ in users]

@@ -36,7 +36,7 @@ ROUNDS, MANY = range(5), 6
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
-def test_a_number_that_opts_out_many_times_at_once_has_changed_its_mind_once(round_):
+def test_simultaneous_opt_outs_record_one_change(round_):
     """A stranger: nothing else of theirs can be locked."""
     Consent.objects.create(msisdn=STRANGER)
     assert at_once(*[reply(STRANGER, "STOP") for _ in range(MANY)]) == [200] * MANY

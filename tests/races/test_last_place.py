@@ -33,7 +33,7 @@ def test_the_last_place_in_a_slot_is_given_once(at_once, round_, customers):
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
-def test_two_customers_can_change_places_at_once(at_once, round_):
+def test_two_customers_swap_slots_at_once(at_once, round_):
     one = NotificationFactory.create()
     other = NotificationFactory.create()
     other.booking.slot = other.options.get(digit=2).slot

@@ -153,7 +153,7 @@ def held_texts(booking: Booking) -> QuerySet[OutboundMessage]:
     return OutboundMessage.objects.filter(pk=last.pk)
 
 
-def test_an_import_gives_another_number_and_day_while_ops_release_what_was_held():
+def test_import_changes_number_and_day_while_ops_release_held_texts():
     import_rows(entries(row("A", "07700 900001")))
     changed = entries(row("A", "07700 900002", in_days(5)))
     rows = held_texts(Booking.objects.get())
@@ -161,7 +161,7 @@ def test_an_import_gives_another_number_and_day_while_ops_release_what_was_held(
     assert report.changed == 1
 
 
-def test_a_new_number_is_asked_from_the_page_while_ops_release_what_was_held():
+def test_new_number_is_asked_while_ops_release_held_texts():
     booking = BookingFactory.create(msisdn="447700900001")
     page, fields = login("superuser"), form_of(booking, msisdn="07700 900002", told="ask")
     address = url(Booking, "change", booking.pk)
@@ -169,7 +169,7 @@ def test_a_new_number_is_asked_from_the_page_while_ops_release_what_was_held():
     assert response.status_code == 302
 
 
-def test_a_notification_is_asked_afresh_while_texts_to_its_number_are_cancelled():
+def test_notification_is_renewed_while_texts_to_its_number_are_cancelled():
     notification = NotificationFactory.create(handed_over_at=None)
     other = BookingFactory.create(msisdn=notification.msisdn)
     OutboundMessageFactory.create(booking=other, kind=Kind.TOLD)
@@ -182,7 +182,7 @@ def test_a_notification_is_asked_afresh_while_texts_to_its_number_are_cancelled(
     assert not OutboundMessage.objects.queued().exists()
 
 
-def test_notifications_close_while_ops_release_what_was_held():
+def test_notifications_close_while_ops_release_held_texts():
     """The notification that was made first has the later text."""
     past = timezone.now() - dt.timedelta(minutes=1)
     first, second = NotificationFactory.create_batch(2, handed_over_at=None, closes_at=past)

@@ -48,7 +48,7 @@ def test_the_last_part_three_times_at_once_under_other_ids_counts_once(at_once, 
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
-def test_of_a_stranger_nobody_locks_anything_and_nothing_breaks(at_once, round_):
+def test_parts_of_an_unknown_number_are_joined_once_and_not_answered(at_once, round_):
     at_once([part(STRANGER, 1, "hel", total=2)])
     last = [part(STRANGER, 2, "p", total=2) for _ in range(3)]
     assert at_once(last) == [200] * 3

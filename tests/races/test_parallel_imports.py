@@ -69,7 +69,7 @@ def test_several_windows_import_every_row_once(round_):
 
 
 @pytest.mark.parametrize("round_", range(3))
-def test_customers_who_answer_meanwhile_end_in_one_slot_and_nobody_waits_for_ever(round_):
+def test_replies_during_imports_leave_each_booking_in_one_slot(round_):
     import_rows(read(as_csv(*rows(4, 12)).encode()))
     for booking in Booking.objects.all():
         notify(booking)

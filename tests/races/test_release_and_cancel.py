@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize("round_", range(5))
-def test_of_a_release_and_a_cancellation_one_is_done_and_written_down(round_):
+def test_release_or_cancellation_is_done_and_recorded_once(round_):
     texts = OutboundMessageFactory.create_batch(3, is_held=True)
 
     def confirm(action):

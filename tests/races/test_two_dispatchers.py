@@ -59,7 +59,7 @@ def test_a_double_click_sends_one_answer(round_, tickets):
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
-def test_of_two_who_choose_for_a_customer_one_does(round_, tickets, asked):
+def test_one_of_two_dispatchers_chooses_for_a_customer(round_, tickets, asked):
     options = {option.digit: option for option in asked.options.select_related("slot")}
     users = UserFactory.create_batch(2)
     said = at_once(
@@ -75,7 +75,7 @@ def test_of_two_who_choose_for_a_customer_one_does(round_, tickets, asked):
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
-def test_a_stranger_of_whom_no_booking_is_locked_gets_one_answer_too(round_):
+def test_unknown_number_gets_one_answer(round_):
     ticket = TicketFactory.create()
     users = UserFactory.create_batch(3)
     said = at_once(

@@ -24,7 +24,7 @@ def test_the_same_message_three_times_at_once_counts_once(at_once, round_):
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
-def test_of_two_answers_at_once_the_last_applied_stands(at_once, round_):
+def test_last_applied_of_two_answers_stands(at_once, round_):
     notification = NotificationFactory.create()
     booking, msisdn = notification.booking, notification.msisdn
     assert at_once([signed(msisdn, "2"), signed(msisdn, "3")]) == [200, 200]

@@ -103,7 +103,7 @@ def test_eight_workers_that_claim_in_one_moment_take_different_messages(messages
         assert set(taken.values()) == {1}
 
 
-def test_a_call_is_begun_by_one_of_eight_who_hold_the_same_claim(messages):
+def test_one_of_eight_holders_of_a_claim_begins_the_call(messages):
     (message,) = claim(1).messages
     attempts = at_once(lambda: start_call(message))
     assert len([attempt for attempt in attempts if attempt is not None]) == 1
@@ -140,7 +140,7 @@ def test_the_cap_of_a_number_holds_while_claims_turn_into_calls(messages, settin
     assert SendAttempt.objects.count() == 10
 
 
-def test_four_workers_spend_no_cent_more_than_the_cap(messages, settings):
+def test_four_workers_stay_within_the_spending_cap(messages, settings):
     """Every fifth text is refused, and its money spent on another one."""
     settings.SMS_PRICE_PER_PART = Decimal("0.05")
     settings.SMS_DAILY_SPEND_CAP = Decimal("1.00")
@@ -166,7 +166,7 @@ def test_eight_senders_that_start_over_an_old_backup_hold_it_once(messages, capl
     assert caplog.text.count(f"{MESSAGES} texts") == 1
 
 
-def test_a_sender_that_comes_second_to_an_old_backup_leaves_what_is_new_alone(messages):
+def test_second_sender_at_an_old_backup_holds_no_new_text(messages):
     """The first one has held what was old, and is at work by the time that the second one looks."""
     Sender.objects.create(name="of the backup", seen_at=timezone.now() - dt.timedelta(days=1))
 

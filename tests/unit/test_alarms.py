@@ -49,11 +49,11 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("facts", "expected"), TABLE, ids=[str(facts) for facts, _ in TABLE])
-def test_what_rings(facts, expected):
+def test_facts_raise_the_expected_alarms(facts, expected):
     assert [alarm.name for alarm in ringing(Facts(**facts))] == expected
 
 
-def test_every_alarm_stands_in_the_table_and_says_what_to_do():
+def test_every_alarm_is_tested_and_says_what_to_do():
     assert {name for _, names in TABLE for name in names} == {alarm.name for alarm in ALARMS}
     for alarm in ALARMS:
         assert alarm.meaning.endswith(".")

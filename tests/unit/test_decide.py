@@ -313,7 +313,7 @@ RULE: dict[str, tuple[str, Customer, dict[str, Any], Outcome, Answer, bool]] = {
 @pytest.mark.parametrize(
     ("text", "customer", "facts", "outcome", "answer", "work"), RULE.values(), ids=RULE
 )
-def test_the_rule(text, customer, facts, outcome, answer, work):
+def test_rule_decides_each_line_of_the_table(text, customer, facts, outcome, answer, work):
     decision = decide(context(text, customer, **facts))
     told = (decision.outcome, answer_of(decision), bool(tickets_of(decision)))
     assert told == (outcome, answer, work)
@@ -388,7 +388,7 @@ NEVER_ANSWERED: dict[str, tuple[str, dict[str, Any], Outcome, list[str]]] = {
 @pytest.mark.parametrize(
     ("text", "facts", "outcome", "reasons"), NEVER_ANSWERED.values(), ids=NEVER_ANSWERED
 )
-def test_what_is_never_answered(text, facts, outcome, reasons):
+def test_decision_never_answers_these_messages(text, facts, outcome, reasons):
     decision = decide(context(**{"text": text} | facts))
     assert decision.outcome == outcome
     assert answer_of(decision) == Answer.NOTHING
@@ -396,13 +396,13 @@ def test_what_is_never_answered(text, facts, outcome, reasons):
     assert decision.reading.about is None
 
 
-def test_a_customer_who_is_told_nothing_is_shown_to_staff_with_the_reason():
+def test_unanswered_reply_opens_a_ticket_with_the_reason():
     decision = decide(context("2", OUT))
     why = "Opted out, so not told: moved."
     assert tickets_of(decision) == [OpenTicket(TicketKind.OPTED_OUT, why)]
 
 
-def test_thanks_for_an_older_choice_is_no_answer_to_a_newer_notification():
+def test_thanks_for_an_older_choice_does_not_answer_a_newer_notification():
     newer = replace(MOVE, asked_at=LATER + dt.timedelta(hours=1))
     customer = replace(ASKED, printed=(ANSWERED, newer))
     assert answer_of(decide(context("thanks", customer))) == Answer.OPTIONS_AGAIN
@@ -474,7 +474,7 @@ def test_a_part_that_repeats_a_joined_one_points_to_the_whole_text():
     assert decision.effects == (CancelReminders(None),)
 
 
-def test_a_replay_that_needs_nobody_closes_its_ticket():
+def test_replay_without_need_of_a_person_closes_the_ticket():
     assert decide(context("2", is_replayed=True)).effects[-1] == CloseTickets(TicketScope.OWN)
     assert CloseTickets(TicketScope.OWN) not in decide(context("2")).effects
 
@@ -484,7 +484,7 @@ def test_a_text_on_which_our_software_fails_needs_a_person():
     assert (FAILED.outcome, ticket.kind) == (Outcome.ERROR, TicketKind.BROKEN)
 
 
-def test_a_reading_is_kept_with_its_rule_and_what_it_matched():
+def test_reading_is_kept_with_its_rule_and_matched_text():
     reading = decide(context("2 please")).reading
     assert (reading.name, reading.rule, reading.matched) == ("choice", "digit", "2")
     assert (reading.meant, reading.about) == (MOVE, MOVE)
@@ -521,7 +521,7 @@ MEANT: dict[str, tuple[Reply, PrintedOption | None]] = {
 
 
 @pytest.mark.parametrize(("reply", "option"), MEANT.values(), ids=MEANT)
-def test_which_option_is_meant(reply, option):
+def test_reply_selects_the_meant_option(reply, option):
     assert ASKED.find_meant(reply, TODAY) == option
 
 

@@ -160,12 +160,12 @@ def lines(kind: object) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("language", "text"), lines(1))
-def test_one(language, text):
+def test_examples_of_option_one_choose_option_one(language, text):
     assert parse_reply(text, language) == Choice(1)
 
 
 @pytest.mark.parametrize(("language", "text"), lines(2))
-def test_two(language, text):
+def test_examples_of_option_two_choose_option_two(language, text):
     reply = parse_reply(text, language)
     thursday = Printed(day=26, month=11, weekday=3)
     assert reply == (Choice(2, thursday) if "26" in text else Choice(2))
@@ -177,7 +177,7 @@ def test_politeness_chooses_nothing(language, text):
 
 
 @pytest.mark.parametrize(("language", "text"), lines("out"))
-def test_opt_outs(language, text):
+def test_opt_out_examples_opt_out(language, text):
     assert isinstance(parse_reply(text, language), OptOut)
 
 
@@ -192,7 +192,7 @@ def test_a_polite_stop_reaches_a_person(language, text):
 
 
 @pytest.mark.parametrize(("language", "text"), lines("no"))
-def test_what_could_mean_two_things_is_not_guessed(language, text):
+def test_ambiguous_text_is_not_guessed(language, text):
     reply = parse_reply(text, language)
     assert not isinstance(reply, Choice | Printed), reply
 

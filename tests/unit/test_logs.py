@@ -57,13 +57,13 @@ def formatted(request):
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\x85", "\u2028", "\x0b", "\x1b[2K", "\u202e"])
-def test_nobodys_words_pass_for_a_line_of_their_own(formatted, end):
+def test_logged_text_cannot_forge_a_line(formatted, end):
     shown = formatted("Text %s", f"hello{end}2026-11-25 ERROR root: forged")
     assert end not in shown
     assert len(shown.splitlines()) == 1
 
 
-def test_the_lines_of_a_traceback_are_no_events(formatted):
+def test_traceback_lines_are_part_of_one_event(formatted):
     shown = formatted("failed", error=ValueError("hello\nERROR root: forged by 447700900123"))
     assert not any(line.startswith("ERROR root") for line in shown.splitlines())
     assert "447700900123" not in shown
@@ -80,7 +80,7 @@ def test_a_line_says_which_request_it_belongs_to(formatted):
         request_id.reset(token)
 
 
-def test_a_json_line_is_one_object_with_what_a_collector_needs():
+def test_json_line_is_one_object_with_the_collectors_fields():
     event = json.loads(JSONFormatter().format(record("to %s", "447700900123")))
     assert event["message"] == "to •••0123"
     assert set(event) == {"at", "level", "logger", "request", "message"}

@@ -60,7 +60,7 @@ def test_without_an_answer_the_parts_are_those_that_receipts_named(verdict):
     assert attempt_state(verdict, [], [("A", "unknown")]) == S.SUBMITTED
 
 
-def test_half_a_text_stays_failed_whatever_becomes_of_the_half():
+def test_partial_text_stays_failed_after_any_receipt():
     assert attempt_state(Verdict.PARTIAL, ["A"], [("A", "delivered")]) == S.FAILED
 
 

@@ -74,7 +74,7 @@ def test_a_sender_with_letters_is_kept_as_it_came():
     [("1\x002", "1\ufffd2"), ("2 \ud83d", "2 \ufffd"), ("\u202e1 👨‍👩‍👧 ٣", "\u202e1 👨‍👩‍👧 ٣")],
     ids=["NUL", "half an emoji", "everything else"],
 )
-def test_what_a_database_cannot_hold_is_replaced_and_nothing_else(came, kept):
+def test_only_characters_that_a_database_cannot_hold_are_replaced(came, kept):
     sms = parse_inbound(recorded("inbound_text") | {"text": came, "x": came})
 
     assert (sms.text, sms.raw["text"], sms.raw["x"]) == (kept, kept, kept)
@@ -147,7 +147,7 @@ def test_a_delivery_receipt_becomes_a_receipt():
     )
 
 
-def test_a_status_that_nobody_knows_is_kept_as_it_came():
+def test_unknown_status_is_kept_unchanged():
     assert parse_receipt(recorded("receipt_buffered") | {"status": "lost"}).status == "lost"
 
 
@@ -176,7 +176,7 @@ def test_a_receipt_that_says_nothing_or_of_nothing_is_malformed(changes):
         parse_receipt(recorded("receipt_delivered") | changes)
 
 
-def test_what_is_only_shown_of_a_receipt_is_cut_and_kept_whole_in_raw():
+def test_display_fields_of_a_receipt_are_cut_and_kept_whole_in_raw():
     receipt = parse_receipt(recorded("receipt_delivered") | {"price": "9" * 5000})
 
     assert receipt.price == "9" * 20

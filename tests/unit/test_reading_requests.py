@@ -328,7 +328,7 @@ class BrokenStream(io.RawIOBase):
         "endless",
     ],
 )
-def test_a_body_that_is_not_what_its_length_says_is_refused_with_400(extra):
+def test_body_of_another_length_than_declared_is_refused_with_400(extra):
     assert refusal(RequestFactory().generic("POST", URL, CONTENT_TYPE=FORM, **extra)) == 400
 
 

@@ -347,7 +347,7 @@ def _id(value: object) -> str:
 
 
 @pytest.mark.parametrize(("text", "reply"), EVERYTHING.items(), ids=_id)
-def test_a_reply_means(text: str, reply: Reply):
+def test_reply_is_read_as_the_table_says(text: str, reply: Reply):
     assert parse_reply(text) == reply
 
 
@@ -388,9 +388,7 @@ def test_at_least_half_of_the_examples_choose_nothing():
         ("2" * 200, "too long", ""),
     ],
 )
-def test_every_value_says_which_rule_read_it_and_what_it_matched(
-    text: str, rule: str, matched: str
-):
+def test_every_reading_names_its_rule_and_matched_text(text: str, rule: str, matched: str):
     reply = parse_reply(text)
     assert (reply.rule, reply.matched) == (rule, matched)
 

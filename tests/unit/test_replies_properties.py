@@ -105,7 +105,7 @@ def test_a_text_with_a_negation_is_never_a_choice_or_printed_words(before, negat
 
 
 @given(SENTENCES, OPT_OUTS, SENTENCES)
-def test_a_text_with_an_opt_out_word_never_chooses(before, word, after):
+def test_opt_out_word_prevents_a_choice(before, word, after):
     assert not isinstance(parse_reply(f"{before} {word} {after}"), Choice | Words)
 
 
@@ -116,7 +116,7 @@ def test_a_strong_opt_out_word_opts_out_or_asks_for_a_person(before, word, after
 
 
 @given(OPT_OUTS, OPENING, CLOSING)
-def test_an_opt_out_word_alone_opts_out_whatever_its_punctuation(word, opening, closing):
+def test_opt_out_word_with_any_punctuation_opts_out(word, opening, closing):
     assert parse_reply(f"{opening}{word}{closing}") == OptOut()
 
 
@@ -142,7 +142,7 @@ def test_capitals_change_nothing_in_the_specification(text):
 
 
 @given(TEXTS)
-def test_what_was_matched_by_a_choice_or_words_reads_the_same_again(text):
+def test_matched_part_of_a_reply_reads_the_same_again(text):
     reply = parse_reply(text)
     if isinstance(reply, Choice | Words | OptOut):
         assert parse_reply(reply.matched) == reply

@@ -216,6 +216,6 @@ def test_a_message_without_any_field_or_signature_is_not_signed():
     assert not is_signed(REPLY, [SECRET], "sha256")
 
 
-def test_an_unknown_method_is_an_error_of_ours():
+def test_unknown_method_raises_an_error():
     with pytest.raises(ValueError, match="sha3_256"):
         sign(REPLY, SECRET, "sha3_256")

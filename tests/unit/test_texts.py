@@ -58,7 +58,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize(("text", "parts"), PARTS.values(), ids=PARTS)
-def test_the_parts_of_an_sms(text, parts):
+def test_sms_is_split_into_the_expected_parts(text, parts):
     assert encoding.count_parts(text) == parts
 
 
@@ -97,7 +97,7 @@ WORDS = {
 
 
 @pytest.mark.parametrize(("offered", "today", "words"), WORDS.values(), ids=WORDS)
-def test_what_is_printed_behind_a_digit(offered, today, words):
+def test_option_prints_its_words_behind_the_digit(offered, today, words):
     assert messages.option_words(offered, BOOKED, "en", today=today) == words
 
 

@@ -79,11 +79,11 @@ def test_a_text_of_which_one_part_was_taken_is_partial(status):
         ("9 77", Verdict.UNKNOWN),
     ],
 )
-def test_of_parts_that_fail_differently_the_gravest_decides(statuses, verdict):
+def test_gravest_verdict_of_failed_parts_decides(statuses, verdict):
     assert say(*map(element, statuses.split())).verdict is verdict
 
 
-def test_an_accepted_text_keeps_what_vonage_said_of_each_part():
+def test_accepted_text_keeps_vonages_fields_of_each_part():
     result = say(
         element("0", network="23410"), element("0", message_id="0C02", remaining_balance="15.4")
     )
@@ -209,7 +209,7 @@ def test_the_wait_in_the_words_of_a_throttled_part_is_obeyed():
 
 
 @pytest.mark.parametrize("http_status", [400, 401, 302, 504])
-def test_only_what_may_be_tried_again_says_when(http_status):
+def test_only_retryable_verdicts_name_a_wait(http_status):
     assert answer(http_status, json.dumps(PROBLEM), "2").retry_after is None
 
 

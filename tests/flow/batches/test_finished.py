@@ -52,7 +52,7 @@ def test_a_batch_is_finished_once_its_last_text_has_left(clock, drain):
     assert not StaffAct.objects.exclude(kind=ActKind.ASKED_MANY).exists()
 
 
-def test_a_batch_that_left_everybody_out_is_finished(clock):
+def test_batch_without_recipients_is_finished(clock):
     batch = start(parcels(1, msisdn="442079460000"))
     clock("2026-11-23 10:05")
     ask_waiting()
@@ -87,7 +87,7 @@ def test_a_text_that_is_held_is_not_said_to_be_sent_once_more(nobody_knows):
     assert state_of(nobody_knows) == GOES_ON
 
 
-def test_a_batch_goes_on_while_a_text_of_unknown_fate_may_go_once_more(nobody_knows, clock):
+def test_batch_goes_on_while_a_text_with_unknown_outcome_may_be_resent(nobody_knows, clock):
     batch = nobody_knows
     assert state_of(batch) == GOES_ON
     assert progress_of.of(batch).to_send_again == 1
@@ -100,14 +100,14 @@ def test_a_batch_goes_on_while_a_text_of_unknown_fate_may_go_once_more(nobody_kn
     assert state_of(batch) == FINISHED
 
 
-def test_a_text_of_unknown_fate_never_goes_again_once_its_batch_is_cancelled(nobody_knows, clock):
+def test_text_with_unknown_outcome_is_not_resent_after_batch_cancellation(nobody_knows, clock):
     assert batches.cancel(nobody_knows, UserFactory.create())
     clock("2026-11-23 10:16")
     assert send_again() == 0
     assert Notification.objects.get().state == NotificationState.OPEN  # it may have arrived
 
 
-def test_a_text_of_unknown_fate_is_not_sent_again_to_who_wrote_since(nobody_knows, reply):
+def test_text_with_unknown_outcome_is_not_resent_after_a_reply(nobody_knows, reply):
     reply(nobody_knows.entries.get().booking.msisdn, "hello?")
     assert state_of(nobody_knows) == FINISHED
 

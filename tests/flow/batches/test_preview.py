@@ -46,7 +46,7 @@ def test_the_preview_takes_as_many_queries_for_many_slots_as_for_few():
     assert len(of_many) == len(of_few)
 
 
-def test_what_many_are_offered_is_looked_up_once():
+def test_preview_looks_up_shared_options_once():
     chosen = in_slots_of(range(20))
     for booking in chosen:
         post_office = {"place": "post_office", "capacity": None}
@@ -108,14 +108,14 @@ def test_without_a_cap_on_spending_nothing_is_said_of_it(settings):
     assert (found.money, found.today, found.dear) == (None, 3, 0)
 
 
-def test_what_waits_is_counted_by_the_price_of_its_country(settings, queued, network, money):
+def test_queued_texts_are_counted_at_their_countrys_price(settings, queued, network, money):
     settings.SMS_PRICES = {"GB": Decimal("0.04"), "FR": Decimal("0.10")}
     queued(parts=2, msisdn="447700900123")
     queued(parts=3, msisdn="33612345678")
     assert previewed(parcels(1)).timing.money == Decimal("0.62")
 
 
-def test_customers_whom_another_batch_is_still_to_ask_go_first_and_cost_money(money):
+def test_customers_of_an_earlier_batch_go_first_and_are_counted(money):
     start(parcels(10))
     chosen = parcels(20)
     before = previewed(chosen).timing
@@ -124,7 +124,7 @@ def test_customers_whom_another_batch_is_still_to_ask_go_first_and_cost_money(mo
     assert previewed(chosen).timing == before
 
 
-def test_what_nothing_sends_today_is_not_ahead_and_costs_nothing(queued, network, money):
+def test_texts_not_sent_today_are_not_ahead_and_cost_nothing(queued, network, money):
     paused, cancelled = start(parcels(3)), start(parcels(1, date=TUE))
     ask_waiting()
     assert batches.pause(paused, UserFactory.create())
@@ -140,7 +140,7 @@ def test_what_nothing_sends_today_is_not_ahead_and_costs_nothing(queued, network
     assert previewed(parcels(1)).timing.ahead == 1
 
 
-def test_who_waits_in_a_batch_that_is_asking_is_left_out_of_the_next(drain):
+def test_customer_waiting_in_one_batch_is_left_out_of_the_next(drain):
     chosen = parcels(3)
     first = start(chosen)
     found = previewed(chosen)
@@ -189,7 +189,7 @@ def timing(texts, now, ahead=0):
         ("2026-11-26 20:40", 0.01, 50, (0, 0, 0, 50)),
     ],
 )
-def test_timing_counts_who_goes_today_and_why_others_do_not(
+def test_timing_counts_todays_texts_and_reasons_for_later_ones(
     now, rate, count, expected, settings, clock
 ):
     settings.QUIET_HOURS = (dt.time(20), dt.time(8))
@@ -200,7 +200,7 @@ def test_timing_counts_who_goes_today_and_why_others_do_not(
     assert (found.today, found.quiet, found.slow, found.closed) == expected
 
 
-def test_what_waits_already_goes_first(settings):
+def test_queued_texts_leave_before_the_batch(settings):
     settings.QUIET_HOURS, settings.SMS_RATE_PER_SECOND = None, 1
     texts = [Planned("447700900123", wall("2026-11-26 21:00"))]
     found = timing(texts, "2026-11-23 10:00", ahead=59)

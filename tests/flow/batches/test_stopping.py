@@ -23,7 +23,7 @@ from tests.flow.batches.conftest import FINISHED, TUE, parcels, send_now, start,
 pytestmark = pytest.mark.django_db
 
 
-def test_while_paused_nobody_is_asked_and_nothing_of_it_is_handed_over(drain):
+def test_paused_batch_asks_nobody_and_sends_nothing(drain):
     batch, other = start(parcels(4)), start(parcels(1, date=TUE))
     ask_waiting(2)
     batches.pause(batch, UserFactory.create())
@@ -34,7 +34,7 @@ def test_while_paused_nobody_is_asked_and_nothing_of_it_is_handed_over(drain):
     assert len(drain()) == 4
 
 
-def test_what_is_cancelled_is_withdrawn_and_what_was_handed_over_stays(drain, reply):
+def test_cancelling_a_batch_withdraws_queued_texts_and_keeps_sent_ones(drain, reply):
     gone, *_ = chosen = parcels(4)
     batch = start(chosen)
     ask_waiting(1)
@@ -90,7 +90,7 @@ def test_a_reply_to_a_stopped_batch_is_answered(turn, half_asked, reply, drain):
 
 
 @pytest.mark.parametrize("text", ["hello?", "9"], ids=["not understood", "not printed"])
-def test_what_a_paused_batch_says_again_to_a_reply_goes_out(text, half_asked, reply, drain):
+def test_repeated_options_leave_while_the_batch_is_paused(text, half_asked, reply, drain):
     assert batches.pause(half_asked, UserFactory.create())
     inbound = reply(half_asked.entries.exclude(notification=None).get().booking.msisdn, text)
     assert [form["text"] for form in drain()] == [inbound.answers.get().text]
@@ -116,9 +116,7 @@ def test_an_answer_that_waits_does_not_make_a_finished_batch_go_on(clock, drain,
     assert progress_of.of(batch).last_at == finished_at
 
 
-def test_an_answer_that_waits_long_after_its_batch_was_cancelled_is_no_contradiction(
-    clock, half_asked, reply
-):
+def test_queued_answer_after_batch_cancellation_passes_the_invariants(clock, half_asked, reply):
     assert batches.cancel(half_asked, UserFactory.create())
     clock("2026-11-23 10:30")
     answer_of(reply, half_asked)

@@ -57,7 +57,7 @@ def test_each_role_logs_in_by_the_button_on_the_login_page(demo, username):
     assert client.get(reverse("admin:index")).status_code == 200
 
 
-def test_the_roles_may_what_their_groups_may(demo):
+def test_demo_roles_have_the_rights_of_their_groups(demo):
     users = User.objects.in_bulk(field_name="username")
     assert users["dispatch"].has_perms(["bookings.notify_booking", "bookings.add_booking"])
     assert users["ops"].has_perm("bookings.change_circuit")

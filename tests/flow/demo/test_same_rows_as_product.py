@@ -213,7 +213,7 @@ def pasts(settings):
     return found
 
 
-def test_rows_are_what_the_product_writes(pasts):
+def test_demo_rows_match_the_products_rows(pasts):
     assert len(pasts) >= 8
     for past in pasts:
         with transaction.atomic():

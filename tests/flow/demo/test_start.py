@@ -67,7 +67,7 @@ STARTS = [
 
 
 @pytest.mark.parametrize(("start", "cutoff"), STARTS)
-def test_demo_is_full_and_healthy_at_whatever_hour(settings, start, cutoff):
+def test_demo_is_full_and_healthy_at_any_hour(settings, start, cutoff):
     settings.CHANGE_CUTOFF_HOURS = cutoff
     with time_machine.travel(start, tick=False):
         demo()
@@ -139,7 +139,7 @@ def test_cancelled_first_booking_is_replaced():
     ("region", "begins", "count"),
     [("GB", "447700900", 999), ("US", "1", 1000), ("FR", "3363998", 1000)],
 )
-def test_numbers_are_of_the_companys_country_and_nobodys(settings, region, begins, count):
+def test_demo_numbers_are_reserved_numbers_of_the_companys_country(settings, region, begins, count):
     settings.PHONE_REGION = region
     numbers = fiction.mobiles()
     assert len(set(numbers)) == len(numbers) == count

@@ -64,7 +64,7 @@ def test_the_option_is_read_as_customers_write_it(clock, ask, reply, text, digit
 @pytest.mark.parametrize(
     "text", ["1 or 2", "not 1", "12", "2pm", "2 tuesday", "door", "friday", "9"]
 )
-def test_what_could_be_meant_otherwise_moves_nothing(clock, ask, reply, text):
+def test_ambiguous_reply_moves_nothing(clock, ask, reply, text):
     booking = tuesday_booking()
     notification = ask(booking)
     assert reply(booking.msisdn, text).outcome == Outcome.NOT_UNDERSTOOD
@@ -133,7 +133,7 @@ def test_printed_words_that_fit_both_parcels_move_neither(ask, reply):
     assert [slot_now(first), slot_now(second)] == before
 
 
-def test_a_late_digit_of_one_parcel_moves_neither_and_names_what_is_open(clock, ask, reply):
+def test_late_digit_of_one_parcel_moves_neither_and_names_open_options(clock, ask, reply):
     first = tuesday_booking()
     second = BookingFactory.create(msisdn=first.msisdn, slot=SlotFactory.create(date=THURSDAY))
     ask(first)
@@ -171,7 +171,7 @@ def test_a_binary_message_is_no_choice(ask, reply):
     assert (inbound.outcome, inbound.rule) == (Outcome.NOT_UNDERSTOOD, "not a text")
 
 
-def test_a_field_that_nobody_knows_is_kept_and_changes_nothing(ask, reply):
+def test_unknown_field_is_kept_and_changes_nothing(ask, reply):
     booking = BookingFactory.create()
     ask(booking)
     inbound = reply(booking.msisdn, "2", **{"new-field": "a\x00b"})

@@ -95,7 +95,7 @@ def test_an_answer_after_the_delivery_is_told_that_it_is_over(clock, ask, reply)
     assert "was planned for Tue 24 Nov 09:00-12:00" in inbound.answers.get().text
 
 
-def test_a_full_slot_is_answered_with_what_is_left(ask, reply):
+def test_full_slot_is_answered_with_the_remaining_options(ask, reply):
     booking = BookingFactory.create()
     notification = ask(booking)
     fill(notification.options.get(digit=2).slot)

@@ -31,7 +31,7 @@ def test_a_newer_notification_has_a_re_prompt_of_its_own(ask, reply):
 
 
 @pytest.mark.parametrize("text", ["ok thanks", "yes", "\U0001f44d"])
-def test_politeness_before_a_choice_gets_the_one_re_prompt_and_no_more(ask, reply, text):
+def test_politeness_before_a_choice_gets_one_re_prompt(ask, reply, text):
     booking = BookingFactory.create()
     ask(booking)
     first, second = (reply(booking.msisdn, text) for _ in range(2))
@@ -42,7 +42,7 @@ def test_politeness_before_a_choice_gets_the_one_re_prompt_and_no_more(ask, repl
 
 
 @pytest.mark.parametrize("choice", ["1", "2"])
-def test_politeness_after_a_choice_is_no_work_for_anyone(ask, reply, choice):
+def test_politeness_after_a_choice_opens_no_ticket(ask, reply, choice):
     booking = BookingFactory.create()
     ask(booking)
     other = BookingFactory.create(msisdn=booking.msisdn)
@@ -101,7 +101,7 @@ NEVER_ANSWERED = {
 
 @pytest.mark.parametrize("text", ["2", "hello", "HELP"])
 @pytest.mark.parametrize(("fields", "outcome"), NEVER_ANSWERED.values(), ids=NEVER_ANSWERED)
-def test_it_is_kept_and_never_answered(ask, reply, fields, outcome, text):
+def test_message_that_must_not_be_answered_is_only_stored(ask, reply, fields, outcome, text):
     booking = BookingFactory.create()
     notification = ask(booking)
     values = {"msisdn": booking.msisdn, "text": text} | fields

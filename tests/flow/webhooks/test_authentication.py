@@ -92,7 +92,7 @@ def test_a_forged_request_is_refused_before_any_query(
     assert is_silent(response)
 
 
-def test_debugging_lets_nobody_in(webhook, send, configure, settings):
+def test_debug_mode_accepts_no_unsigned_request(webhook, send, configure, settings):
     configure()
     settings.DEBUG = True
 

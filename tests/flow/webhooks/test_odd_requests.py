@@ -130,7 +130,7 @@ def test_a_signed_receipt_without_a_required_field_is_refused(send, missing):
     ["a\x00b", "\ud83d", "👨‍👩‍👧\u202e", "x" * 1500],
     ids=["NUL", "half an emoji", "emoji and override", "long"],
 )
-def test_odd_characters_are_stored_whatever_field_they_come_in(webhook, send, value):
+def test_odd_characters_are_stored_in_any_field(webhook, send, value):
     odd = ["text", "type", "keyword", "price", "scts", "err-code", "network-code", "concat-ref"]
     fields = webhook.fields | dict.fromkeys(odd, value)
 
