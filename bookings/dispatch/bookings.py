@@ -58,7 +58,7 @@ def book(
         except IntegrityError:
             if Booking.objects.filter(reference=reference).exists():
                 raise CannotBook(
-                    f"There is a booking with the reference {reference} already."
+                    f"A booking with the reference {reference} already exists."
                 ) from None
             raise
 
@@ -160,7 +160,7 @@ def _locked(slot: Slot, *others: Slot) -> Slot:
 def _check_open(slot: Slot) -> None:
     """Raise CannotBook if the slot cannot take one more booking."""
     if slot.ends_at <= timezone.now():
-        raise CannotBook(f"The slot {slot} is over.")
+        raise CannotBook(f"Slot has passed: {slot}.")
     if reason := why_no_room(slot):
         raise CannotBook(reason)
 

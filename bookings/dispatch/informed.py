@@ -69,12 +69,12 @@ _TEXT_COLUMNS = (
 _UNREAD = {MessageState.QUEUED, MessageState.CANCELLED, *LOST}
 _ON_ITS_WAY = {MessageState.SUBMITTED, MessageState.ACCEPTED, MessageState.BUFFERED}
 _REASONS: dict[str, str] = {
-    MessageState.SENDING: "Its text is being sent.",
-    MessageState.UNKNOWN: "Nobody knows whether its text left us.",
-    MessageState.CANCELLED: "Its text was cancelled before it left:",
-    MessageState.EXPIRED: "Its text expired: the phone could not be reached in time.",
-    MessageState.FAILED: "Its text failed.",
-    MessageState.REJECTED: "Its text was refused by the network.",
+    MessageState.SENDING: "Message is being sent.",
+    MessageState.UNKNOWN: "It is unknown whether the message was sent.",
+    MessageState.CANCELLED: "Message cancelled:",
+    MessageState.EXPIRED: "Message expired: the phone could not be reached.",
+    MessageState.FAILED: "Message failed.",
+    MessageState.REJECTED: "Message rejected by the network.",
     MessageState.DELIVERED: "",
 }
 
@@ -269,11 +269,11 @@ class _Knowledge:
         if reason := self._not_texted[booking]:
             return reason
         if self._told_cancelled_at(booking, text):
-            return "Was told that it is cancelled, and it is planned again since."
+            return "Was told it is cancelled; since reinstated."
         if text is None:
-            return "Not asked yet."
+            return "Not notified yet."
         if changed_at is not None and text.queued_at < changed_at:
-            return "Moved since, and nobody told them."
+            return "Moved since; not told."
         return self._why_not_arrived(text)
 
     def why_unaware_of_cancellation(self, booking: int, cancelled_at: dt.datetime) -> str:
@@ -311,7 +311,7 @@ class _Knowledge:
             return ""
         not_texted, text = self._not_texted[booking], self._text_since(booking, since)
         if text is None:
-            return f"{change}, and nobody told them. {not_texted}".strip()
+            return f"{change}; not told. {not_texted}".strip()
         reason = not_texted or self._why_not_arrived(text)
         return f"{change}. {reason}" if reason else ""
 
@@ -353,20 +353,20 @@ class _Knowledge:
             return f"{_REASONS[text.state]} {text.reason}".strip()
         sent_at = text.call_started_at or text.queued_at
         is_late = sent_at <= self._now - RECEIPT_WITHIN
-        return "Its text was sent, but no receipt says that it arrived." if is_late else ""
+        return "Message sent, no delivery receipt." if is_late else ""
 
     def _why_queued(self, text: Any) -> str:
         if text.is_held:
-            return "Its text is held until Ops release it."
+            return "Message on hold until Ops releases it."
         if text.batch_state == BatchState.PAUSED:
-            return "Its text waits: its batch is paused."
+            return "Message queued: its batch is paused."
         if self._paused_because:
-            return f"Its text waits: {self._paused_because}"
+            return f"Message queued: {self._paused_because}"
         if text.due_at > self._now:
-            return text.reason or "Its text waits to be tried again."
+            return text.reason or "Message queued: will be tried again."
         if is_quiet(self._now) and text.pk not in self._sent_in_quiet_hours:
-            return "Its text waits for the end of the quiet hours."
-        return "Its text waits to be sent."
+            return "Message queued until quiet hours end."
+        return "Message queued."
 
     def _find_sent_in_quiet_hours(self) -> set[int]:
         """The queued texts that are sent now although it is quiet hours."""
@@ -386,5 +386,5 @@ def _why_sending_is_paused(now: dt.datetime) -> str:
     if circuit.opened_at:
         return f"sending is paused. {circuit.reason}"
     if Spending.of(timezone.localdate(now)).stopped_at:
-        return "today's cap on spending is reached."
+        return "the daily spending cap is reached."
     return ""

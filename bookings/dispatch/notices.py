@@ -51,9 +51,9 @@ class Method(models.TextChoices):
     """The ways in which staff can tell a customer."""
 
     SMS = "sms", "By SMS"
-    PHONE = "phone", "I told them by phone"
-    ASK = "ask", "Ask again by SMS, with new options"
-    NOBODY = "nobody", "They are not told"
+    PHONE = "phone", "Told by phone"
+    ASK = "ask", "Send a new notification"
+    NOBODY = "nobody", "Do not tell"
 
 
 #: The methods that text the customer, which needs the permission to notify customers.

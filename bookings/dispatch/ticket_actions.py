@@ -89,7 +89,7 @@ def choose_option(ticket: Ticket, option: SlotOption, user: User, *, seen: int =
         except dispatch.CannotBook as error:
             raise CannotAct(str(error)) from None
         if change is None and booking.slot.ends_at <= timezone.now():
-            raise CannotAct(f"The slot {booking.slot} is over.")
+            raise CannotAct(f"Slot has passed: {booking.slot}.")
         texts = OutboundMessage.objects.filter(booking=booking)
         texts.cancel_reminders(notices.SPOKEN_TO)
         _own(current, user)
@@ -160,7 +160,7 @@ def opt_out(ticket: Ticket, user: User) -> None:
     with _acting(ticket, user) as current:
         inbound = current.inbound
         if inbound is None or current.kind != TicketKind.WANTS_OUT or not as_msisdn(current.msisdn):
-            raise CannotAct("Nobody has asked here for no more texts.")
+            raise CannotAct("This ticket is not an opt-out request.")
         consent.change_by_text(inbound, current.msisdn, is_opted_out=True, user=user)
         _own(current, user)
         _record(ActKind.CONSENT, current, user, current.booking, "opted out")
@@ -177,7 +177,7 @@ def compose_text(words: str) -> str:
 def why_not_answered(ticket: Ticket) -> str:
     """The reason why a ticket cannot be answered by text, as a sentence for staff; "" if it can."""
     if not as_msisdn(ticket.msisdn):
-        return "This is no phone number, so it cannot be answered."
+        return "This is not a phone number and cannot be texted."
     return find_why_not_texted(ticket.msisdn)
 
 
@@ -186,12 +186,12 @@ def why_not_mine(ticket: Ticket, user: User) -> str:
     if ticket.settled_at is not None:
         how = Settlement(ticket.settlement).label
         by = f" by {full_name(ticket.settled_by)}" if ticket.settled_by else ""
-        return f"This was settled{by} on {moment(ticket.settled_at)}: {how}."
+        return f"Closed{by} on {moment(ticket.settled_at)}: {how}."
     other = _of_same_number(ticket).exclude(owner=None).exclude(owner=user).first()
     if other is None:
         return ""
     since = moment(other.taken_at or other.raised_at)
-    return f"{full_name(other.owner)} has taken this customer over since {since}. Leave it to them, or ask."
+    return f"Assigned to {full_name(other.owner)} since {since}."
 
 
 def may_take_over(ticket: Ticket, user: User) -> bool:
@@ -208,7 +208,7 @@ def _acting(ticket: Ticket, user: User, *, is_taking: bool = False) -> Iterator[
         current = _locked(ticket)
         is_free = is_taking and may_take_over(current, user)
         if not is_free and (reason := why_not_mine(current, user)):
-            raise CannotAct(f"{reason} Nothing was done.")
+            raise CannotAct(f"{reason} Nothing was changed.")
         yield current
 
 
@@ -260,9 +260,9 @@ def _booking_of(option: SlotOption, ticket: Ticket) -> Booking:
     reasons = (
         (
             not ticket.msisdn == option.msisdn == booking.msisdn,
-            "This delivery has another phone number now: open the booking.",
+            "The phone number of this booking has changed. Open the booking.",
         ),
-        (not booking.is_scheduled, "This delivery is cancelled: open the booking."),
+        (not booking.is_scheduled, "This delivery is cancelled. Open the booking."),
     )
     for applies, reason in reasons:
         if applies:
@@ -272,10 +272,10 @@ def _booking_of(option: SlotOption, ticket: Ticket) -> Booking:
 
 def _why_not_sent(words: str) -> str:
     if not words.strip():
-        return "Write something first."
+        return "Write a message first."
     parts = encoding.count_parts(compose_text(words))
     if parts > MOST_PARTS:
-        return f"This takes {parts} SMS, and an answer may take {MOST_PARTS}: make it shorter."
+        return f"Too long: {parts} SMS parts, at most {MOST_PARTS}."
     return ""
 
 

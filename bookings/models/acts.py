@@ -9,20 +9,20 @@ from bookings.models.schedule import Booking, BookingState
 
 
 class ActKind(models.TextChoices):
-    REVEALED = "revealed", "saw a whole number"
+    REVEALED = "revealed", "viewed a phone number"
     EXPORTED = "exported", "exported a list"
-    CLOSED_CIRCUIT = "closed_circuit", "closed the circuit"
-    RELEASED = "released", "released held texts"
-    DROPPED = "dropped", "cancelled held texts"
-    REPLAYED = "replayed", "ran the rule again"
-    TOOK = "took", "took over what needs a person"
+    CLOSED_CIRCUIT = "closed_circuit", "resumed sending"
+    RELEASED = "released", "released messages on hold"
+    DROPPED = "dropped", "cancelled messages on hold"
+    REPLAYED = "replayed", "processed a message again"
+    TOOK = "took", "took a ticket"
     APPLIED = "applied", "chose an option for the customer"
     ANSWERED = "answered", "wrote to the customer"
     TOLD_BY_PHONE = "told_by_phone", "told the customer by phone"
-    SET_ASIDE = "set_aside", "set it aside: not for us"
-    CONSENT = "consent", "recorded a wish about texts"
+    SET_ASIDE = "set_aside", "closed a ticket: no action needed"
+    CONSENT = "consent", "recorded an opt-out or opt-in"
     IMPORTED = "imported", "imported a manifest"
-    ASKED_MANY = "asked_many", "asked many customers"
+    ASKED_MANY = "asked_many", "sent a batch"
     PAUSED = "paused", "paused a batch"
     RESUMED = "resumed", "resumed a batch"
     CANCELLED = "cancelled", "cancelled a batch"
@@ -35,9 +35,7 @@ class StaffAct(models.Model):
 
     kind = models.CharField(max_length=20, choices=ActKind)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
-    msisdn = models.CharField(
-        "about the number", max_length=40, blank=True, help_text="Shown masked."
-    )
+    msisdn = models.CharField("phone number", max_length=40, blank=True, help_text="Shown masked.")
     booking = models.ForeignKey(
         Booking, on_delete=models.PROTECT, null=True, blank=True, related_name="staff_acts"
     )
@@ -47,7 +45,7 @@ class StaffAct(models.Model):
         blank=True,
         help_text="The state of the delivery that the customer was told by phone.",
     )
-    details = models.CharField(max_length=500, blank=True, help_text="Where, which rows, how many.")
+    details = models.CharField(max_length=500, blank=True, help_text="Page, rows and count.")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

@@ -22,7 +22,10 @@ class SendAttempt(models.Model):
     call_started_at = models.DateTimeField()
     settled_at = models.DateTimeField(null=True, blank=True)
     verdict = models.CharField(
-        max_length=16, blank=True, choices=[(verdict.value, verdict.value) for verdict in Verdict]
+        "result",
+        max_length=16,
+        blank=True,
+        choices=[(verdict.value, verdict.value) for verdict in Verdict],
     )
     code = models.CharField(max_length=40, blank=True, help_text="The gateway's status or error.")
     reason = models.CharField(max_length=300, blank=True)
@@ -31,21 +34,23 @@ class SendAttempt(models.Model):
         max_digits=12,
         decimal_places=8,
         default=0,
-        help_text="What it costs, in the account's currency: our estimate, then the gateway's prices.",
+        help_text="Cost in the account's currency: our estimate, then the gateway's price.",
     )
     spent_on = models.DateField(
-        null=True, blank=True, help_text="The day, in the company's zone, that the cost counts for."
+        null=True,
+        blank=True,
+        help_text="The day, in the company's time zone, that the cost belongs to.",
     )
     country = models.CharField(
         max_length=3,  # satellite phones are in 001
         blank=True,
-        help_text="Of its number, as two capitals: still known when the number is forgotten.",
+        help_text="Country code, kept when the number is forgotten.",
     )
     counted_parts = models.PositiveSmallIntegerField(
-        default=0, help_text="Parts that the cost is for: as we count them, then those taken."
+        default=0, help_text="Parts that the cost is for."
     )
     unpriced_parts = models.PositiveSmallIntegerField(
-        default=0, help_text="Of these, parts without a price of the gateway."
+        default=0, help_text="Parts without a price from the gateway."
     )
 
     class Meta:

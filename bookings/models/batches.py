@@ -71,16 +71,18 @@ def _has_something_left() -> Q:
 class Batch(models.Model):
     """One step of staff's that asks many customers. Its texts wait in the outbox like any others."""
 
-    name = models.CharField(max_length=80, blank=True, help_text="Where its bookings came from.")
+    name = models.CharField(max_length=80, blank=True, help_text="Source of the bookings.")
     state = models.CharField(max_length=16, choices=BatchState, default=BatchState.RUNNING)
     sender = models.CharField("sent from", max_length=15)
     is_plain = models.BooleanField(
-        default=False, help_text="Characters that make a text dearer are replaced by plain ones."
+        default=False, help_text="Costly characters are replaced by plain ones."
     )
     with_reminder = models.BooleanField(
-        default=False, help_text="Whoever is silent half-way to the cut-off is reminded once."
+        default=False, help_text="One reminder to customers who have not replied."
     )
-    nonce = models.CharField(max_length=40, unique=True, help_text="A page is carried out once.")
+    nonce = models.CharField(
+        max_length=40, unique=True, help_text="Prevents a second submission of the same page."
+    )
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     ended_at = models.DateTimeField(null=True, blank=True, help_text="When it was cancelled.")
@@ -117,7 +119,9 @@ class BatchEntry(models.Model):
         related_name="batch_entry",
         help_text="The notification as it stands now: one that is asked afresh takes its place.",
     )
-    left_out = models.CharField(max_length=200, blank=True, help_text="Why it was not asked.")
+    left_out = models.CharField(
+        max_length=200, blank=True, help_text="Why the customer was not notified."
+    )
     settled_at = models.DateTimeField(null=True, blank=True)
 
     objects = BatchEntryQuerySet.as_manager()

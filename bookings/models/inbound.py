@@ -17,20 +17,20 @@ class Outcome(models.TextChoices):
 
     MOVED = "moved", "moved"
     KEPT = "kept", "kept"
-    ALREADY = "already", "already so"
+    ALREADY = "already", "already chosen"
     FULL = "full", "slot full"
     TOO_LATE = "too_late", "too late"
     CLOSED = "closed", "notification closed"
     NOT_UNDERSTOOD = "not_understood", "not understood"
     THANKS = "thanks", "thanks"
-    CANCEL_ASKED = "cancel_asked", "cancel asked"
+    CANCEL_ASKED = "cancel_asked", "asked to cancel"
     OPTED_OUT = "opted_out", "opted out"
     OPTED_IN = "opted_in", "opted in"
     HELP = "help", "help"
-    NO_QUESTION = "no_question", "nothing asked"
+    NO_QUESTION = "no_question", "no open notification"
     UNKNOWN_SENDER = "unknown_sender", "unknown sender"
     NOT_OURS = "not_ours", "not our number"
-    PART = "part", "part of a long text"
+    PART = "part", "part of a long message"
     ERROR = "error", "error"
 
 
@@ -82,19 +82,19 @@ class InboundMessage(models.Model):
 
     key = models.CharField(max_length=24, unique=True, editable=False, default=new_key)
     gateway_message_id = models.CharField(max_length=100, unique=True, default=new_key)
-    msisdn = models.CharField("from", max_length=40, help_text="As it came: usually E.164 digits.")
+    msisdn = models.CharField("from", max_length=40, help_text="As received: usually E.164 digits.")
     virtual_number = models.CharField("to", max_length=40)
     text = models.TextField(blank=True)
     type = models.CharField(max_length=16, default="text")
     sent_at = models.DateTimeField(
-        null=True, blank=True, help_text="When the gateway began to push it."
+        null=True, blank=True, help_text="When the gateway sent it to us."
     )
     received_at = models.DateTimeField(default=timezone.now, editable=False)
     part_ref = models.CharField(max_length=40, blank=True)
     part_number = models.PositiveSmallIntegerField(null=True, blank=True)
     part_total = models.PositiveSmallIntegerField(null=True, blank=True)
     whole = models.TextField(
-        blank=True, help_text="The long text that this part, the last to come, completed."
+        blank=True, help_text="The long message that this last part completed."
     )
     joined_in = models.ForeignKey(
         "self",
@@ -102,12 +102,12 @@ class InboundMessage(models.Model):
         null=True,
         blank=True,
         related_name="pieces",
-        help_text="The part that completed the long text which this one belongs to.",
+        help_text="The part that completed this long message.",
     )
-    reading = models.CharField(max_length=20, blank=True, help_text="What the text means.")
-    rule = models.CharField(max_length=60, blank=True, help_text="Which rule read it.")
+    reading = models.CharField(max_length=20, blank=True, help_text="Meaning of the message.")
+    rule = models.CharField(max_length=60, blank=True, help_text="The rule that read it.")
     matched = models.CharField(
-        max_length=160, blank=True, help_text="The piece of the text that it matched."
+        max_length=160, blank=True, help_text="The words that the rule matched."
     )
     outcome = models.CharField(max_length=20, choices=Outcome, blank=True)
     booking = models.ForeignKey(
@@ -124,7 +124,7 @@ class InboundMessage(models.Model):
         SlotOption, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
     chose = models.CharField(
-        max_length=16, choices=Chose, blank=True, help_text="What the option came to."
+        max_length=16, choices=Chose, blank=True, help_text="Kind of option chosen."
     )
     is_incomplete = models.BooleanField(
         default=False,

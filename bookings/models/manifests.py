@@ -9,8 +9,8 @@ from bookings.models.schedule import Booking
 
 
 class ManifestState(models.TextChoices):
-    PREVIEWED = "previewed", "looked at"
-    RUNNING = "running", "being imported"
+    PREVIEWED = "previewed", "previewed"
+    RUNNING = "running", "importing"
     DONE = "done", "imported"
 
 
@@ -23,10 +23,10 @@ class Manifest(models.Model):
     row_count = models.PositiveIntegerField(default=0)
     rows_done = models.PositiveIntegerField(default=0)
     counts = models.JSONField(
-        default=dict, blank=True, help_text="How many rows were new, changed, unchanged, refused."
+        default=dict, blank=True, help_text="How many rows were new, changed, unchanged, rejected."
     )
     refusals = models.JSONField(
-        default=list, blank=True, help_text="Line and reason of each row that was refused."
+        default=list, blank=True, help_text="Line and reason of each rejected row."
     )
     bookings = models.ManyToManyField(Booking, blank=True, related_name="manifests")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")

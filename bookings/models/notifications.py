@@ -44,21 +44,19 @@ class Notification(models.Model):
         Slot,
         on_delete=models.PROTECT,
         related_name="+",
-        help_text="Where the booking was when the customer was asked.",
+        help_text="Slot of the booking when the notification was sent.",
     )
     state = models.CharField(
         max_length=16, choices=NotificationState, default=NotificationState.OPEN
     )
-    closes_at = models.DateTimeField(help_text="A reply at this instant is late.")
-    handed_over_at = models.DateTimeField(
-        null=True, blank=True, help_text="When its text began to be handed to the gateway."
-    )
+    closes_at = models.DateTimeField(help_text="Replies from this moment on are late.")
+    handed_over_at = models.DateTimeField(null=True, blank=True, help_text="When sending started.")
     remind_at = models.DateTimeField(
-        null=True, blank=True, help_text="When a customer who is silent is reminded, once."
+        null=True, blank=True, help_text="When a customer who has not replied is reminded, once."
     )
     closed_at = models.DateTimeField(null=True, blank=True)
     withdrawn_because = models.CharField(max_length=200, blank=True)
-    has_chosen_options = models.BooleanField(default=False, help_text="Staff chose the options.")
+    has_chosen_options = models.BooleanField(default=False, help_text="Options chosen by staff.")
     asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
@@ -124,7 +122,7 @@ class Notification(models.Model):
 class Chose(models.TextChoices):
     """What a customer's choice comes to."""
 
-    KEPT = "kept", "keep it as it is"
+    KEPT = "kept", "keep"
     ANOTHER_DAY = "another", "another day"
     POST_OFFICE = "post_office", "post office"
 
@@ -139,7 +137,7 @@ class SlotOption(models.Model):
     slot = models.ForeignKey(Slot, on_delete=models.PROTECT, related_name="+")
     is_held = models.BooleanField(
         default=True,
-        help_text="The digit is taken for this customer: the notification is open, or its digits still rest.",
+        help_text="The digit is in use for this customer: the notification is open, or its digits still rest.",
     )
 
     class Meta:

@@ -29,8 +29,8 @@ class Kind(models.TextChoices):
     RE_PROMPT = "re_prompt", "options again"
     HELP = "help", "help"
     OPT_OUT_CONFIRMATION = "opt_out_confirmation", "opt-out confirmation"
-    TOLD = "told", "told by dispatch"
-    STAFF = "staff", "written by staff"
+    TOLD = "told", "message from dispatch"
+    STAFF = "staff", "message from staff"
     REMINDER = "reminder", "reminder"
 
 
@@ -201,7 +201,7 @@ class OutboundMessage(models.Model):
     msisdn = MsisdnField("to")
     sender = models.CharField("from", max_length=15)
     text = models.TextField()
-    parts = models.PositiveSmallIntegerField(default=1, help_text="As we count them.")
+    parts = models.PositiveSmallIntegerField(default=1, help_text="Our estimate.")
     booking = models.ForeignKey(
         Booking,
         on_delete=models.PROTECT,
@@ -234,26 +234,26 @@ class OutboundMessage(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
-    gateway = models.CharField(max_length=16, help_text="It is never sent by another one.")
+    gateway = models.CharField(max_length=16)
     state = models.CharField(max_length=16, choices=MessageState, default=MessageState.QUEUED)
     reason = models.CharField(
-        max_length=300, blank=True, help_text="Why it failed, waits or was cancelled."
+        max_length=300, blank=True, help_text="Why it failed, is delayed or was cancelled."
     )
     queued_at = models.DateTimeField(default=timezone.now)
     due_at = models.DateTimeField(default=timezone.now)
     valid_until = models.DateTimeField(
-        null=True, blank=True, help_text="It is not true any more from then on."
+        null=True, blank=True, help_text="Not sent after this moment."
     )
     token = models.CharField(max_length=32, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     call_started_at = models.DateTimeField(null=True, blank=True)
     claims = models.PositiveSmallIntegerField(
-        default=0, help_text="Claims that ended without a word."
+        default=0, help_text="Claims that ended without a result."
     )
     sent_again = models.BooleanField(default=False)
     is_held = models.BooleanField(
         default=False,
-        help_text="It waited while no sender ran, as in an old backup: a person releases it.",
+        help_text="Queued while no sender ran, for example in an old backup. A person releases it.",
     )
     stopped_by_opt_out = models.BooleanField(
         default=False, help_text="It was cancelled because the customer opted out."
@@ -261,7 +261,7 @@ class OutboundMessage(models.Model):
     never_again = models.CharField(
         max_length=200,
         blank=True,
-        help_text="Why it may not be tried again: it was cancelled during a call.",
+        help_text="Why it is not tried again: it was cancelled during a call.",
     )
 
     objects = OutboundMessageQuerySet.as_manager()

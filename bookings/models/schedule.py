@@ -61,7 +61,7 @@ class Slot(models.Model):
             models.UniqueConstraint(
                 fields=["place", "date", "window_start", "window_end"],
                 name="slot_is_unique",
-                violation_error_message="There is a slot with this place, date and window already.",
+                violation_error_message="This slot already exists.",
             ),
             models.CheckConstraint(
                 name="slot_ends_after_start",
@@ -72,7 +72,7 @@ class Slot(models.Model):
             models.CheckConstraint(
                 name="slot_date_is_possible",
                 condition=Q(date__range=(EARLIEST, LATEST)),
-                violation_error_message="No delivery is planned for that year.",
+                violation_error_message="This year is out of range.",
             ),
         ]
 
@@ -135,12 +135,12 @@ class Booking(models.Model):
         null=True,
         blank=True,
         editable=False,
-        help_text="What its row said when it was last imported.",
+        help_text="Content of its row at the last import.",
     )
     changed_at = models.DateTimeField(
         null=True,
         editable=False,
-        help_text="Since when it is in another slot; if the customer's reply moved it, when that came.",
+        help_text="When it was last moved; for a move by reply, when the reply arrived.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -150,8 +150,8 @@ class Booking(models.Model):
         ordering = ["slot__date", "slot__window_start", "reference"]
         permissions = [
             ("notify_booking", "Can text customers about their deliveries"),
-            ("reveal_number", "Can see a customer's whole number (which is recorded)"),
-            ("export_history", "Can export lists (which is recorded)"),
+            ("reveal_number", "Can view a customer's full phone number (recorded)"),
+            ("export_history", "Can export lists (recorded)"),
         ]
         constraints = [
             msisdn_is_e164("booking_msisdn_is_e164"),

@@ -12,12 +12,10 @@ class Circuit(models.Model):
 
     opened_at = models.DateTimeField(null=True, blank=True)
     reason = models.CharField(max_length=300, blank=True)
-    probe_at = models.DateTimeField(
-        null=True, blank=True, help_text="When one message is tried again."
-    )
+    probe_at = models.DateTimeField(null=True, blank=True, help_text="Next try with one message.")
 
     class Meta:
-        verbose_name_plural = "circuit"
+        verbose_name = verbose_name_plural = "sending"
         constraints = [models.CheckConstraint(name="circuit_is_one_row", condition=Q(pk=1))]
 
     def __str__(self) -> str:
@@ -52,14 +50,14 @@ class Spending(models.Model):
     day = models.DateField(unique=True)
     amount = models.DecimalField(max_digits=14, decimal_places=8, default=0)
     stopped_at = models.DateTimeField(
-        null=True, blank=True, help_text="When the day's cap first held a text back."
+        null=True, blank=True, help_text="When the daily cap first stopped a message."
     )
     balance = models.DecimalField(
         max_digits=14,
         decimal_places=8,
         null=True,
         blank=True,
-        help_text="What was left on the account, by the gateway's last word of that day.",
+        help_text="Account balance, as last reported by the gateway that day.",
     )
 
     class Meta:
@@ -95,14 +93,12 @@ class SimulatedPhone(models.Model):
     """How a customer's phone on the simulated network behaves."""
 
     msisdn = models.CharField(max_length=15, unique=True)
-    stays_silent = models.BooleanField(default=False, help_text="No receipts come from it.")
-    fails = models.BooleanField(default=False, help_text="Nothing can be delivered to it.")
-    sends_twice = models.BooleanField(default=False, help_text="Its texts reach the webhook twice.")
-    replies_late = models.BooleanField(
-        default=False, help_text="Its texts reach the webhook 20 seconds late."
-    )
+    stays_silent = models.BooleanField(default=False, help_text="No delivery receipts")
+    fails = models.BooleanField(default=False, help_text="Delivery fails")
+    sends_twice = models.BooleanField(default=False, help_text="Replies arrive twice")
+    replies_late = models.BooleanField(default=False, help_text="Replies arrive 20 seconds late")
     splits = models.BooleanField(
-        default=False, help_text="Its texts reach the webhook in parts, the last one first."
+        default=False, help_text="Replies arrive as several parts, out of order"
     )
 
     def __str__(self) -> str:

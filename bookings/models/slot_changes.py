@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 class ChangeCause(models.TextChoices):
-    REPLY = "reply", "customer's reply"
-    STAFF = "staff", "staff"
+    REPLY = "reply", "customer"
+    STAFF = "staff", "dispatch"
     IMPORT = "import", "import"
 
 

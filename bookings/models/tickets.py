@@ -16,21 +16,21 @@ class TicketKind(models.TextChoices):
     LATE = "late", "late reply"
     STRANGER = "stranger", "unknown sender"
     OPTED_OUT = "opted_out", "opted out, but replied"
-    WANTS_OUT = "wants_out", "may want no more texts"
+    WANTS_OUT = "wants_out", "possible opt-out"
     FULL = "full", "nothing left to offer"
     SUSPICIOUS = "suspicious", "suspicious"
-    BROKEN = "broken", "our software failed"
-    NOT_SENT = "not_sent", "send failed for good"
+    BROKEN = "broken", "software error"
+    NOT_SENT = "not_sent", "not delivered"
     UNKNOWN = "unknown", "outcome unknown"
     NO_RECEIPT = "no_receipt", "no receipt"
 
 
 class Settlement(models.TextChoices):
-    APPLIED = "applied", "an option was chosen for the customer"
+    APPLIED = "applied", "option chosen by staff"
     ANSWERED = "answered", "answered by SMS"
     TOLD_BY_PHONE = "told_by_phone", "told by phone"
-    NOT_FOR_US = "not_for_us", "not for us"
-    OVERTAKEN = "overtaken", "overtaken by events"
+    NOT_FOR_US = "not_for_us", "no action needed"
+    OVERTAKEN = "overtaken", "no longer needed"
 
 
 class TicketQuerySet(models.QuerySet["Ticket"]):
@@ -47,7 +47,7 @@ class Ticket(models.Model):
     kind = models.CharField(max_length=20, choices=TicketKind)
     reason = models.CharField(max_length=200, help_text="A sentence for staff.")
     msisdn = models.CharField(
-        "number", max_length=40, help_text="As it came: usually E.164 digits."
+        "number", max_length=40, help_text="As received: usually E.164 digits."
     )
     booking = models.ForeignKey(
         Booking, on_delete=models.PROTECT, null=True, blank=True, related_name="tickets"
@@ -73,8 +73,8 @@ class Ticket(models.Model):
 
     class Meta:
         ordering = ["pk"]
-        verbose_name = "thing that needs attention"
-        verbose_name_plural = "things that need attention"
+        verbose_name = "ticket"
+        verbose_name_plural = "tickets"
         indexes = [
             models.Index(fields=["raised_at"], name="ticket_waits", condition=Q(settled_at=None)),
             models.Index(fields=["msisdn", "-id"], name="ticket_by_customer"),

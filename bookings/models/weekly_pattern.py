@@ -35,7 +35,7 @@ class WeeklySlot(models.Model):
             models.UniqueConstraint(
                 fields=["weekday", "window_start", "window_end", "place"],
                 name="weekly_slot_is_unique",
-                violation_error_message="The week has this window already.",
+                violation_error_message="This window already exists.",
             ),
             models.CheckConstraint(
                 name="weekly_slot_weekday_is_known", condition=Q(weekday__lte=6)

@@ -92,9 +92,9 @@ ALARMS = (
     Alarm(
         "circuit_open",
         lambda facts: facts.is_circuit_open,
-        "Sending is paused: the SMS provider refuses all our texts. Nothing is lost, texts wait.",
-        "Ops: open Circuit to read the reason, put it right and close the circuit."
-        " Dispatch: phone whoever must know today.",
+        "Sending is paused: the SMS provider refuses all our messages. Nothing is lost, messages wait.",
+        "Ops: open Sending, read the reason, fix the cause and resume sending."
+        " Dispatch: call today's customers.",
     ),
     Alarm(
         "no_sender",
@@ -129,12 +129,12 @@ ALARMS = (
         _queue_ages,
         "Texts have been waiting to be sent for over ten minutes, and nothing known holds them back.",
         "Ops: see whether the sender keeps up, in its log and the state below; start more senders"
-        " or raise the rate. Dispatch: reckon with late texts.",
+        " or raise the rate. Dispatch: expect delays.",
     ),
     Alarm(
         "slow_delivery",
         _slow,
         "Texts are slow to arrive: many took over five minutes to reach the phone.",
-        "Ops: look at Vonage's status page. Dispatch: phone whoever must know within the hour.",
+        "Ops: look at Vonage's status page. Dispatch: call customers whose delivery is within the hour.",
     ),
 )

@@ -91,7 +91,7 @@ def _older_than(day: dt.date) -> Iterator[tuple[str, QuerySet[Any]]]:
     yield "inbound messages", InboundMessage.objects.filter(received_at__lt=moment)
     yield "delivery receipts", DeliveryReceipt.objects.filter(received_at__lt=moment)
     yield "tickets", Ticket.objects.filter(raised_at__lt=moment)
-    yield "staff acts", StaffAct.objects.filter(created_at__lt=moment).exclude(msisdn="")
+    yield "activity log", StaffAct.objects.filter(created_at__lt=moment).exclude(msisdn="")
 
 
 def _drop_phones(*, dry_run: bool) -> int:

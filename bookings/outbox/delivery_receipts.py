@@ -30,7 +30,7 @@ OPTED_OUT = "9"
 
 #: Vonage's other err-codes (delivery receipt guide), in words for staff. Not one is tried again by itself.
 _WHY = {
-    "1": "The carrier does not say why.",
+    "1": "Carrier gave no reason.",
     "2": "The phone was off or out of reach. Send it again later.",
     "3": "This number is no longer in use. Ask the customer for another.",
     "4": "The customer has barred texts like ours. Phone the customer.",

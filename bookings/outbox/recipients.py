@@ -22,7 +22,7 @@ def why_not_texted(msisdn: str, *, is_opted_out: bool) -> str:
     if is_opted_out:
         return "The customer has opted out of our texts."
     if msisdn in settings.VONAGE_NUMBERS:
-        return "This is a number of our own."
+        return "This is one of our own numbers."
     return why_unreachable(msisdn)
 
 

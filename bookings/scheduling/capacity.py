@@ -54,8 +54,8 @@ def why_no_room(slot: Slot) -> str:
 def describe_full(slot: str, capacity: int | None) -> str:
     """The sentence for staff about a slot, given in words, that can take no more bookings."""
     if capacity == 0:
-        return f"The slot {slot} is closed."
-    return f"The slot {slot} is full: it holds {capacity}."
+        return f"Slot closed: {slot}."
+    return f"Slot full ({capacity} of {capacity}): {slot}."
 
 
 def with_booked(slots: QuerySet[Slot]) -> QuerySet[Any]:

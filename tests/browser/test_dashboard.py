@@ -44,7 +44,7 @@ def test_focus_stays_on_the_button_when_a_colleague_pauses_the_batch(ops_page, c
     user = UserFactory.create()
     batch = batches.start(Booking.objects.all(), nonce="nonce", user=user, sender=VIRTUAL_NUMBER)
     ops_page.goto(url(Batch, "change", batch.pk))
-    cancel = ops_page.get_by_role("button", name="Cancel what has not left yet")
+    cancel = ops_page.get_by_role("button", name="Cancel remaining messages")
     cancel.focus()
     batches.pause(batch, user)
     ops_page.evaluate("document.dispatchEvent(new Event('refresh'))")

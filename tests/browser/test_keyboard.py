@@ -88,14 +88,14 @@ def test_dispatcher_works_by_keyboard_alone(page, keyboard, complaints):
     keyboard.press("Enter", on="P-812")
     keyboard.press("Enter", on="Notify this customer")
     keyboard.press("Enter", on="Text 1 customer")
-    expect(page.get_by_text("Waiting to be asked")).to_be_visible()
+    expect(page.get_by_text("Not sent yet")).to_be_visible()
     call_command("run_outbox", "--drain")
     for words in ("in the evening?", "I said in the evening"):
         deliver_reply(booking.msisdn, words, VIRTUAL_NUMBER)
     keyboard.press("Enter", on="Needs attention")
     keyboard.press("Enter", on="unclear")
     keyboard.press("Space", on="Apply 2")
-    expect(page.get_by_text("The customer is told by SMS.")).to_be_visible()
+    expect(page.get_by_text("The customer is texted.")).to_be_visible()
     assert complaints == []
 
 

@@ -51,13 +51,15 @@ def the_manifest_arrives(desk: Desk) -> None:
     page.get_by_role("link", name="Import a spreadsheet").click()
     file = FilePayload(name="wednesday.xlsx", mimeType="", buffer=working_day.manifest())
     page.get_by_label("Choose a CSV or XLSX file").set_input_files(file)
-    page.get_by_role("button", name="Look at it first").click()
-    expect(page.get_by_role("heading", name="302 will be imported, 4 rows refused")).to_be_visible()
-    desk.read("0712 is too short for a phone number", "4.477E+11 is a phone number that the")
-    desk.read("2 rows with a phone number that was repaired", "it was read as +44 •••••• 0605")
+    page.get_by_role("button", name="Preview").click()
+    expect(
+        page.get_by_role("heading", name="302 will be imported, 4 rows rejected")
+    ).to_be_visible()
+    desk.read("0712 is too short for a phone number", "4.477E+11 was rounded by the")
+    desk.read("2 rows with a corrected phone number", "+44 •••••• 0605")
     desk.picture("0730-manifest")
     page.get_by_role("button", name="Import 302 rows").click()
-    expect(page.get_by_role("heading", name="302 imported, 4 rows refused")).to_be_visible()
+    expect(page.get_by_role("heading", name="302 imported, 4 rows rejected")).to_be_visible()
 
 
 def its_customers_are_to_be_asked(desk: Desk) -> None:
@@ -125,18 +127,18 @@ def one_unclear_reply_means_an_option(desk: Desk) -> None:
     desk.read("Open notification about V", "is after six possible?")
     desk.picture("0931-unclear")
     page.get_by_role("button", name="Apply 2").click()
-    desk.read("The customer is told by SMS.", "my dog is ill")
+    desk.read("The customer is texted.", "my dog is ill")
     expect(page.locator("#result_list")).not_to_contain_text("after six")
 
 
 def another_gets_a_written_answer(desk: Desk) -> None:
     page = desk.page
     desk.open("my dog")
-    page.get_by_label("Your words").fill("Get well soon! We come after 14:00, so the vet can wait.")
+    page.get_by_label("Message").fill("Get well soon! We come after 14:00, so the vet can wait.")
     expect(page.locator("#preview")).to_contain_text("Acme: Get well soon!")
     expect(page.locator("#preview")).to_contain_text("1 SMS part")
-    page.get_by_role("button", name="Send the answer").click()
-    desk.read("Your answer is on its way.")
+    page.get_by_role("button", name="Send", exact=True).click()
+    desk.read("Message queued.")
     desk.send_all()
     page.goto(f"/simulator/{working_day.msisdn(working_day.DOG)}/")
     desk.read("Get well soon!", "delivered")
@@ -163,20 +165,18 @@ def a_van_breaks_down(desk: Desk) -> None:
 def who_does_not_know_about_tomorrow(desk: Desk) -> None:
     page = desk.page
     desk.log_in("Dana", "2026-10-27 17:00")
-    desk.choose("Who does not know")
-    heading = page.get_by_role("heading", name="Wed 28 Oct 2026: 5 customers do not know")
+    desk.choose("Customers to call")
+    heading = page.get_by_role("heading", name="Wed 28 Oct 2026: 5 customers to call")
     expect(heading).to_be_visible()
     row = page.locator("tr", has_text=working_day.reference(working_day.OUT_OF_REACH[0]))
-    expect(row).to_contain_text("Its text failed.")
-    desk.read("no receipt says that it arrived", "+44 •••••• 0905")
+    expect(row).to_contain_text("Message failed.")
+    desk.read("no delivery receipt", "+44 •••••• 0905")
     desk.picture("1700-who-does-not-know")
     row.get_by_role("button", name="show").click()
     expect(row).to_contain_text("+44 7700 900633")
     row.get_by_role("button", name="told by phone").click()
-    desk.read(
-        f"{working_day.reference(working_day.OUT_OF_REACH[0])}: written down as told by phone."
-    )
-    desk.read("Wed 28 Oct 2026: 4 customers do not know")
+    desk.read(f"{working_day.reference(working_day.OUT_OF_REACH[0])}: recorded, told by phone.")
+    desk.read("Wed 28 Oct 2026: 4 customers to call")
     kinds = {ActKind.REVEALED, ActKind.TOLD_BY_PHONE}
     acts = StaffAct.objects.filter(kind__in=kinds, user__username="dana")
     assert set(acts.values_list("kind", flat=True)) == kinds
@@ -191,7 +191,7 @@ def why_did_812_come_on_thursday(desk: Desk) -> None:
     why = page.get_by_role("region", name="Why it is on Thu 29 Oct 2026")
     expect(why).to_contain_text("2")
     expect(why).to_contain_text("Tue 27 Oct 2026 08:0")
-    story = page.get_by_role("region", name="Everything that happened")
+    story = page.get_by_role("region", name="Timeline")
     for words in ("Reply 1 (tomorrow Wed 28 Oct)", "moved to Thu 29 Oct", "delivered"):
         expect(story).to_contain_text(words)
     desk.picture("week-after-812")

@@ -78,7 +78,7 @@ def test_a_change_that_is_rolled_back_is_not_told(booking, later):
 
 @pytest.mark.parametrize(
     ("msisdn", "reason"),
-    [("442079460123", "cannot receive SMS"), ("447700900000", "a number of our own")],
+    [("442079460123", "cannot receive SMS"), ("447700900000", "one of our own numbers")],
 )
 def test_unreachable_customer_gets_no_update(msisdn, reason):
     booking = BookingFactory.create(msisdn=msisdn)

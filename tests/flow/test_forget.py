@@ -91,7 +91,7 @@ def test_monthly_costs_by_country_survive_forgetting(history):
 
 
 def test_reveal_record_survives_the_forgotten_number(history):
-    assert forget()["staff acts"] == "1"
+    assert forget()["activity log"] == "1"
     acts = StaffAct.objects.values_list("kind", "msisdn")
     assert dict(acts) == {
         ActKind.REVEALED: Booking.objects.get().msisdn,

@@ -135,13 +135,13 @@ def test_the_reason_of_a_move_by_staff_is_their_name_though_the_customer_replied
 
     (line,) = timeline.why(timeline.timeline(booking))
 
-    assert (line.who, dict(line.details)["Because of"]) == ("ben", "staff")
+    assert (line.who, dict(line.details)["Moved by"]) == ("ben", "dispatch")
 
 
 def test_a_move_by_an_import_says_so():
     change = SlotChangeFactory.create(cause=ChangeCause.IMPORT, user=None)
     moved = told(timeline.timeline(change.booking), "moved_by_staff")
-    assert dict(moved[0].details)["Because of"] == "import"
+    assert dict(moved[0].details)["Moved by"] == "import"
 
 
 def test_a_withdrawn_notification_says_because_of_what():
@@ -158,7 +158,7 @@ def test_a_closed_notification_says_that_its_time_was_over():
     closed = {"state": NotificationState.CLOSED, "closed_at": timezone.now()}
     notification = NotificationFactory.create(**closed)
     ended = told(timeline.timeline(notification.booking), "ended")
-    assert ended[0].title == "Notification closed: its time to answer was over"
+    assert ended[0].title == "Notification closed: deadline passed"
 
 
 def test_a_cancellation_has_a_name_and_is_told_once():
@@ -215,7 +215,7 @@ def test_timeline_shows_replies_about_no_delivery():
     (words,) = told(steps, "reply")
     assert words.text == "hello?"
     assert dict(words.details)["Needs attention"] == "Wrote without an open notification."
-    assert told(steps, "consent")[0].title == "Opted out of all our texts"
+    assert told(steps, "consent")[0].title == "Opted out"
 
 
 def test_timeline_shows_an_opt_out_from_before_the_booking():

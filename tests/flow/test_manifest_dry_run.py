@@ -136,7 +136,7 @@ def test_a_row_that_names_the_slot_it_is_in_makes_no_room_there(dry_run):
     dispatch.move(Booking.objects.get(reference="A1"), full)
     report = load(row("A1", date=NEXT_DAY), row("A2", date=NEXT_DAY), dry_run=dry_run)
     assert counts(report) == (0, 1, 0, 0, 1)
-    assert "is full: it holds 1." in report.refused[0].reason
+    assert "Slot full (1 of 1)" in report.refused[0].reason
 
 
 def test_two_deliveries_swap_their_places_in_full_slots():
@@ -172,6 +172,6 @@ def test_refused_row_keeps_its_slot_and_blocks_the_row_that_wanted_it():
     there = [row("A1", date=NEXT_DAY, phone=phones[0]), row("A2", date=LATER, phone=phones[1])]
     report = load(*there)
     assert counts(report) == (0, 0, 0, 0, 2)
-    assert "is full: it holds 1" in report.refused[0].reason
+    assert "Slot full (1 of 1)" in report.refused[0].reason
     days = Booking.objects.order_by("reference").values_list("slot__date", flat=True)
     assert list(days) == [DAY, NEXT_DAY, LATER]

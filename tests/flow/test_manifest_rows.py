@@ -97,8 +97,8 @@ def test_a_phone_number_that_has_one_reading_is_taken(phone, msisdn):
         ("4.47E+11", "rounded"),
         ("4,47E+11", "rounded"),
         ("12025550123", "too long"),
-        ("2025550123", "lost its first 0 or its +"),
-        ("202 555-0123", "lost its first 0 or its +"),
+        ("2025550123", "leading 0 or + is missing"),
+        ("202 555-0123", "leading 0 or + is missing"),
         ("0800 FLOWERS", "not a phone number"),
         ("07700900001/07700900002", "not a phone number"),
         ("none", "not a phone number"),
@@ -119,12 +119,12 @@ def test_us_number_without_a_leading_zero_is_taken(settings):
         ({"reference": ""}, "reference is missing"),
         ({"reference": "R" * 41}, "longer than 40"),
         ({"name": "N" * 121}, "longer than 120"),
-        ({"date": "20261124"}, "is no date"),
-        ({"date": "2026-02-30"}, "is no date"),
-        ({"date": "soon"}, "'soon' is no date: write it like 2026-11-24 or 24 Nov 2026."),
+        ({"date": "20261124"}, "not recognised"),
+        ({"date": "2026-02-30"}, "not recognised"),
+        ({"date": "soon"}, "Date 'soon' not recognised. Use 2026-11-24 or 24 Nov 2026."),
         ({"date": ""}, "The date is missing."),
-        ({"start": "9am"}, "'9am' is no window start: write it like 09:00."),
-        ({"end": "24:00"}, "is no window end"),
+        ({"start": "9am"}, "Window start '9am' not recognised. Use 09:00."),
+        ({"end": "24:00"}, "Window end '24:00' not recognised"),
         ({"start": "12:00"}, "The window must end after it starts: 12:00 to 12:00."),
     ],
 )
@@ -153,8 +153,8 @@ def test_dots_put_the_day_first():
     assert taken(*row(date="4.11.2026")).slot.date == dt.date(2026, 11, 4)
 
 
-TWO_WAYS = "does not say whether the day or the month comes first. Is it "
-BUT_OTHERS = "but others that are written so can be read in two ways. Write "
+TWO_WAYS = "is ambiguous: "
+BUT_OTHERS = "is ambiguous for other dates written this way. Use "
 
 
 @pytest.mark.parametrize(
@@ -162,25 +162,25 @@ BUT_OTHERS = "but others that are written so can be read in two ways. Write "
     [
         (
             "04/11/2026",
-            f"{TWO_WAYS}4 November 2026 or 11 April 2026? Write 2026-11-04 or 2026-04-11.",
+            f"{TWO_WAYS}4 November 2026 or 11 April 2026? Use 2026-11-04 or 2026-04-11.",
         ),
         ("4-11-2026", f"{TWO_WAYS}4 November 2026 or 11 April 2026?"),
-        ("24/11/2026", f"is 24 November 2026, {BUT_OTHERS}2026-11-24."),
-        ("11/24/2026", f"is 24 November 2026, {BUT_OTHERS}2026-11-24."),
-        ("04/04/2026", f"is 4 April 2026, {BUT_OTHERS}2026-04-04."),
-        ("31/31/2026", "is no date"),
-        ("24/11/26", "is no date"),
-        ("24 Nov 26", "is no date"),
-        ("24 Nov", "is no date"),
-        ("24.13.2026", "is no date"),
-        ("31 Feb 2026", "is no date"),
-        ("24 Smarch 2026", "is no date"),
-        ("Foo 24 Nov 2026", "is no date"),
+        ("24/11/2026", f"{BUT_OTHERS}2026-11-24."),
+        ("11/24/2026", f"{BUT_OTHERS}2026-11-24."),
+        ("04/04/2026", f"{BUT_OTHERS}2026-04-04."),
+        ("31/31/2026", "not recognised"),
+        ("24/11/26", "not recognised"),
+        ("24 Nov 26", "not recognised"),
+        ("24 Nov", "not recognised"),
+        ("24.13.2026", "not recognised"),
+        ("31 Feb 2026", "not recognised"),
+        ("24 Smarch 2026", "not recognised"),
+        ("Foo 24 Nov 2026", "not recognised"),
         ("Wed 24 Nov 2026", "contradicts itself: 24 November 2026 is a Tuesday."),
-        ("46350", "is no date"),
-        ("2026-11-24 10:30:00", "is no date"),
-        ("24 Nov 1026", "is no date"),
-        ("2026-11/24", "is no date"),
+        ("46350", "not recognised"),
+        ("2026-11-24 10:30:00", "not recognised"),
+        ("24 Nov 1026", "not recognised"),
+        ("2026-11/24", "not recognised"),
     ],
 )
 def test_a_date_that_two_people_could_read_differently_is_refused_and_says_how_to_write_it(
@@ -198,7 +198,7 @@ def test_a_time_with_a_colon_is_taken(start):
 
 @pytest.mark.parametrize("start", ["9.00", "9.30", "9h", "0900", "9", "09:00:30", "9:0", "9:00 pm"])
 def test_a_time_without_one_reading_is_refused(start):
-    assert "is no window start: write it like 09:00." in refused(*row(start=start))
+    assert "not recognised. Use 09:00." in refused(*row(start=start))
 
 
 @pytest.mark.parametrize("style", ["dd/mm/yyyy", "mm-dd-yy", "yyyy-mm-dd"])
@@ -215,10 +215,10 @@ def test_a_cell_that_excel_holds_as_a_date_is_that_date_however_it_is_shown(styl
 @pytest.mark.parametrize(
     ("column", "text", "words"),
     [
-        ("place", "garage", "'garage' is no place"),
-        ("language", "../x", "is no language"),
-        ("capacity", "many", "'many' is no capacity"),
-        ("capacity", "-1", "is no capacity"),
+        ("place", "garage", "Place 'garage' not recognised"),
+        ("language", "../x", "not recognised. Use a code"),
+        ("capacity", "many", "Capacity 'many' not recognised"),
+        ("capacity", "-1", "Capacity '-1' not recognised"),
     ],
 )
 def test_a_bad_optional_cell_is_refused_with_the_reason(column, text, words):
@@ -229,12 +229,12 @@ def test_row_reports_all_its_errors_at_once():
     said = refused(*row(reference="", phone="0712", date="soon"))
     assert "reference is missing" in said
     assert "too short" in said
-    assert "no date" in said
+    assert "not recognised" in said
 
 
 def test_an_unquoted_comma_is_not_taken_for_the_next_column():
     text = as_csv() + f"A1,Ann, Jr,07700900001,{DAY},09:00,12:00\r\n"
-    assert "more cells than the header" in said_of(text.encode())
+    assert "More cells than the header" in said_of(text.encode())
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_an_unquoted_comma_is_not_taken_for_the_next_column():
         ),
         pytest.param(as_csv(header=[*HEADER, "phone"]).encode(), "two columns", id="column twice"),
         pytest.param(
-            as_csv(header=[*HEADER, "langauge"]).encode(), "did you mean language", id="misspelt"
+            as_csv(header=[*HEADER, "langauge"]).encode(), "Did you mean language", id="misspelt"
         ),
         pytest.param(b"PK\x03\x04 no zip", "XLSX", id="broken XLSX"),
         pytest.param(b"\x81\x8d\x8f", "neither CSV nor XLSX", id="no text"),

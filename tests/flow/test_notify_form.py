@@ -275,7 +275,7 @@ def test_another_day_that_is_a_slot_already_is_that_slot(staff, fields, slot):
             },
             "must end after it starts",
         ),
-        ({"reference": "TAKEN"}, "There is a booking with the reference TAKEN"),
+        ({"reference": "TAKEN"}, "A booking with the reference TAKEN"),
         ({"reference": "x" * 41}, "at most 40 characters"),
     ],
     ids=str,

@@ -47,12 +47,12 @@ _LEFT_OUT_SHOWN = 500
 _TURNS = {
     "pause": (
         batches.pause,
-        "Paused. Nobody else is asked, and no text that waits is sent, until you resume it.",
+        "Paused. No messages go out until you resume.",
     ),
-    "resume": (batches.resume, "It goes on."),
+    "resume": (batches.resume, "Resumed."),
     "cancel": (
         batches.cancel,
-        "Cancelled. What was handed over already stays: those customers can still answer.",
+        "Cancelled. Customers who were already notified can still reply.",
     ),
 }
 
@@ -60,8 +60,7 @@ _TURNS = {
 @admin.register(Batch)
 class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     empty_says = (
-        "Nobody has asked many customers at once yet. Tick bookings in their list and choose"
-        " “Notify customers”."
+        "No bulk messages yet. Select bookings in their list and choose “Notify customers”."
     )
     started_at = moment_column("created_at", "started")
     by = user_column("user", "by")
@@ -71,7 +70,7 @@ class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     list_filter = [BatchStateFilter, "created_at", "user"]
     list_per_page = 20
     search_fields = ["name", "user__username"]
-    search_help_text = "Where its bookings came from, or who started it"
+    search_help_text = "Source of the bookings, or who started it"
 
     class Media:
         css = {"all": ["bookings/batches.css"]}
@@ -106,15 +105,15 @@ class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     def bookings(self, batch: Any) -> int:
         return int(batch.progress.total)
 
-    @display(description="asked")
+    @display(description="notified")
     def asked(self, batch: Any) -> int:
         return int(batch.progress.asked)
 
-    @display(description="waiting")
+    @display(description="not sent yet")
     def waiting(self, batch: Any) -> int:
         return int(batch.progress.waiting)
 
-    @display(description="left out")
+    @display(description="not texted")
     def left_out(self, batch: Any) -> int:
         return int(batch.progress.left_out)
 
@@ -138,8 +137,8 @@ class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
             is_as_shown = request.POST.get("shown", chosen.word) == chosen.word
             if is_as_shown or Batch.objects.filter(nonce=nonce).exists():
                 return self._start(request, chosen)
-            sentence = "Other bookings belong to it since the page was opened. Look once more."
-            self.message_user(request, f"Nobody was texted. {sentence}", messages.WARNING)
+            sentence = "Nothing was sent: the selection changed since the page was opened. Reload and check."
+            self.message_user(request, sentence, messages.WARNING)
         return self.confirmation(request, chosen)
 
     def confirmation(self, request: HttpRequest, chosen: Picked) -> HttpResponse:
@@ -238,7 +237,7 @@ class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
         else:
             is_finished = progress.finished([pk])
             now = FINISHED if is_finished else Batch.objects.get(pk=pk).get_state_display()
-            self.message_user(request, f"Nothing was done: it is {now} already.", messages.INFO)
+            self.message_user(request, f"No change: the batch is already {now}.", messages.INFO)
         return redirect(reverse("admin:bookings_batch_change", args=[pk]))
 
 
@@ -246,10 +245,10 @@ class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
 class BatchEntryAdmin(HistoryAdminMixin, KeptAdmin):
     """The bookings of batches: who was asked, and who not and why."""
 
-    empty_says = "No booking was part of a batch yet."
+    empty_says = "No batches yet."
     booking_link = booking_link
-    settled = moment_column("settled_at", "seen to")
-    why = name_column("left_out", "left out because")
+    settled = moment_column("settled_at", "handled")
+    why = name_column("left_out", "not texted because")
     fields = ["batch", "booking_link", "settled", "why"]
     list_display = ["row", "batch_link", "booking_link", "notification_shown", "settled", "why"]
     list_display_links = ["row"]
@@ -257,7 +256,7 @@ class BatchEntryAdmin(HistoryAdminMixin, KeptAdmin):
     list_filter = [("left_out", admin.EmptyFieldListFilter)]
     phone_fields = ("booking__msisdn",)
     search_fields = ["booking__reference", "left_out"]
-    search_help_text = "Reference, phone number, or why it was left out"
+    search_help_text = "Reference, phone number or reason"
 
     @display(description="row", ordering="pk")
     def row(self, entry: BatchEntry) -> int:
@@ -271,7 +270,7 @@ class BatchEntryAdmin(HistoryAdminMixin, KeptAdmin):
     @display(description="notification")
     def notification_shown(self, entry: BatchEntry) -> str:
         if entry.notification is None:
-            return "" if entry.settled_at else "waits"
+            return "" if entry.settled_at else "not sent yet"
         address = reverse("admin:bookings_notification_change", args=[entry.notification_id])
         state = entry.notification.get_state_display()
         return format_html('<a class="link" href="{}">{}</a>', address, state)

@@ -32,16 +32,13 @@ class Picked:
         """Why no batch can be made of them, as a sentence; "" if one can."""
         count = self.bookings.order_by()[: most + 1].count()
         if not count and not self.field[1]:
-            return (
-                "Nobody is chosen yet, so nobody can be notified. Tick the bookings in this list,"
-                " then choose “Notify customers …” above it."
-            )
+            return "Select bookings first, then choose “Notify customers …” above the list."
         if not count:
-            return "No booking was found for that, so nobody can be notified."
+            return "No matching bookings, so nobody was notified."
         if count > most:
             return (
-                f"At most {most:,} bookings can be notified at once, and these are more. Nothing was"
-                " sent. Choose fewer: filter the list by day or by slot."
+                f"Nothing was sent: at most {most:,} bookings can be notified at once."
+                " Select fewer, for example by day or by slot."
             )
         return ""
 

@@ -35,16 +35,16 @@ class BookingForm(forms.ModelForm):
 
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
     language = forms.ChoiceField(
-        label="Language", widget=UnfoldAdminSelectWidget, help_text="Of the texts to the customer."
+        label="Language", widget=UnfoldAdminSelectWidget, help_text="Language of messages."
     )
     cancelled = forms.BooleanField(
         required=False,
         widget=UnfoldBooleanSwitchWidget,
-        help_text="Withdraws the open notification and cancels texts that still wait."
-        " Choose below how the customer learns of it.",
+        help_text="Withdraws the open notification and cancels queued messages."
+        " Choose below how to tell the customer.",
     )
     told = forms.ChoiceField(
-        label="How the customer learns of a change",
+        label="Tell the customer",
         choices=Method.choices,
         required=False,
         widget=UnfoldAdminSelectWidget,
@@ -59,7 +59,7 @@ class BookingForm(forms.ModelForm):
         model = Booking
         fields = ["reference", "customer_name", "msisdn", "slot", "language", "notes"]
         widgets = {"notes": UnfoldAdminTextareaWidget(attrs={"rows": 2})}
-        help_texts = {"msisdn": "In any usual formatting."}
+        help_texts = {"msisdn": "In any usual format."}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -79,7 +79,7 @@ class BookingForm(forms.ModelForm):
         if number is not None:
             self.initial["msisdn"] = ""
             number.label, number.required = "New phone number", False
-            number.help_text = "In any usual formatting. Empty: it stays."
+            number.help_text = "Leave blank to keep the current number."
 
     def _offer_telling(self) -> None:
         """By SMS if one reaches a customer who knows of the delivery; and what would be written, or why nothing."""
@@ -88,7 +88,7 @@ class BookingForm(forms.ModelForm):
         told.choices = [(way.value, way.label) for way in ways]
         is_by_sms = Method.SMS in ways and self._has_heard and not reason
         self.initial["told"] = Method.SMS if is_by_sms else Method.NOBODY
-        told.help_text = reason or f"By SMS: {notices.example_notice(self.instance)}"
+        told.help_text = reason or f"Message: {notices.example_notice(self.instance)}"
 
     def _offer_choices(self) -> None:
         """Which slots and languages can be chosen. Who may only look has no such fields."""
@@ -114,7 +114,7 @@ class BookingForm(forms.ModelForm):
             self.add_error(
                 None,
                 f"This booking changed while you had it open: it is now {self._stands}."
-                " Open it again, then change it.",
+                " Reload and check.",
             )
         if self.refused:
             self.add_error(None, self.refused)
@@ -141,7 +141,7 @@ class BookingForm(forms.ModelForm):
         if reason := find_why_not_texted(msisdn):
             self.add_error("told", f"{reason} Choose another way to tell them.")
         elif self.telling == Method.ASK and self._is_cancelled:
-            self.add_error("told", "There is nothing to ask about a cancelled delivery.")
+            self.add_error("told", "A cancelled delivery cannot be notified about.")
 
     @property
     def telling(self) -> Method:
@@ -180,8 +180,8 @@ class BookingForm(forms.ModelForm):
     def not_told(self) -> str:
         """What staff are to do about it."""
         phone = mask_msisdn(self.cleaned_data["msisdn"])
-        notify_again = "" if self._is_cancelled else ", or notify again"
-        return f"The customer has not been told: call {phone}{notify_again}."
+        notify_again = "" if self._is_cancelled else " or notify again"
+        return f"The customer was not told: call {phone}{notify_again}."
 
     def said(self) -> str:
         """What was changed, in sentences, for the log. Moves and cancellations are recorded by dispatch."""

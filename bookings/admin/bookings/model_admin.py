@@ -49,10 +49,7 @@ _STATE_LABELS = {BookingState.SCHEDULED: "info", BookingState.CANCELLED: "danger
 
 @admin.register(Booking)
 class BookingAdmin(MovingMixin, UnawareMixin, ExportMixin, KeptAdmin):
-    empty_says = (
-        "Deliveries come in by a manifest (a spreadsheet), by the notify form,"
-        " or one by one here: choose Add booking."
-    )
+    empty_says = "Import a manifest (a spreadsheet), use the notify form, or choose “Add booking”."
     form = BookingForm
     list_display = [
         *("reference_shown", "customer_shown", "phone", "slot_shown"),
@@ -65,7 +62,7 @@ class BookingAdmin(MovingMixin, UnawareMixin, ExportMixin, KeptAdmin):
     ]
     phone_fields = ("msisdn",)
     search_fields = ["reference", "customer_name"]
-    search_help_text = "Reference, name or phone number, however it is written"
+    search_help_text = "Reference, name or phone number"
     actions = ["notify_customers", "move_bookings", "cancel_bookings", "export_csv", "export_xlsx"]
     reference_shown = name_column("reference", "reference")
     customer_shown = name_column("customer_name", "customer name")
@@ -96,7 +93,7 @@ class BookingAdmin(MovingMixin, UnawareMixin, ExportMixin, KeptAdmin):
         state = booking.sms_state
         return (state, MessageState(state).label) if state else None
 
-    @display(description="answer", label=OUTCOME_LABELS)
+    @display(description="reply", label=OUTCOME_LABELS)
     def answer(self, booking: Any) -> tuple[str, str] | None:
         outcome = booking.answer_outcome
         return (outcome, Outcome(outcome).label) if outcome else None

@@ -76,10 +76,7 @@ class MovingMixin(OwnPages):
     ) -> HttpResponse | None:
         count = queryset.count()
         if count > MOST_AT_ONCE:
-            sentence = (
-                f"{count} bookings are chosen, and at most {MOST_AT_ONCE} can be changed at once."
-                " Nothing was done. Tick fewer."
-            )
+            sentence = f"Nothing was changed: {count} bookings are selected, at most {MOST_AT_ONCE} can be changed."
             self.message_user(request, sentence, messages.WARNING)
             return None
         keys = list(queryset.order_by().values_list("pk", flat=True))
@@ -125,7 +122,7 @@ class MovingMixin(OwnPages):
         if is_move and slot is None:
             return self._page(request, keys, is_move=True, missing="Choose a slot first.")
         if way not in notices.methods_for(request.user):
-            sentence = "Choose how the customers learn of it."
+            sentence = "Choose how to tell the customers."
             return self._page(request, keys, is_move=is_move, missing=sentence)
         bookings = Booking.objects.select_related("slot").filter(pk__in=keys).order_by("pk")
         seen = {booking.pk: request.POST.get(f"seen-{booking.pk}", "") for booking in bookings}
@@ -166,11 +163,11 @@ def change(
         try:
             reason = _change_one(booking, slot, seen.get(booking.pk, ""), how, user)
         except CannotBook as error:
-            done.refused.append(f"{name} stays as it is: {error}")
+            done.refused.append(f"{name} was not changed: {error}")
         else:
             done.count += 1
             if reason:
-                done.not_told.append(f"{name}: the customer has not been told. {reason}")
+                done.not_told.append(f"{name}: the customer was not told. {reason}")
     return done
 
 
@@ -181,11 +178,11 @@ def _change_one(booking: Booking, slot: Slot | None, seen: str, how: Method, use
         if not current.is_scheduled:
             raise CannotBook("It is cancelled.")
         if seen != seen_word(current):
-            raise CannotBook(f"It changed since the page was opened, and is now on {current.slot}.")
+            raise CannotBook(f"It changed since the page was opened and is now on {current.slot}.")
         if slot is None:
             dispatch.cancel(current, user=user)
         elif dispatch.move(current, slot, user=user) is None:
-            raise CannotBook(f"It is on {slot} already.")
+            raise CannotBook(f"It is already on {slot}.")
         try:
             with transaction.atomic():
                 notices.inform(current, how, user, news=News.MOVED)

@@ -47,14 +47,14 @@ class UnawareMixin(OwnPages):
         today = timezone.localdate()
         day = _day(request.GET.get("day", ""))
         if day is None:
-            self.message_user(request, "That is no date, so this is tomorrow.", messages.WARNING)
+            self.message_user(request, "Date not recognised. Showing tomorrow.", messages.WARNING)
         day = day or today + dt.timedelta(days=1)
         unreached = informed.list_not_informed(day)
         seen = seen_words(one.booking for one in unreached)
         return self.own_page(
             request,
             "booking/unaware.html",
-            "Who does not know",
+            "Customers to call",
             day=day,
             day_shown=show_day(day),
             days=[_linked(today + dt.timedelta(days=ahead), today) for ahead in range(_LINKED)],
@@ -76,13 +76,13 @@ class UnawareMixin(OwnPages):
             name = visible(current.reference)
             if request.POST.get("seen") != seen_word(current):
                 now = f"on {current.slot}" if current.is_scheduled else "cancelled"
-                sentence = f"{name} changed meanwhile: it is now {now}. Tell the customer that."
+                sentence = f"{name} changed in the meantime: it is now {now}. Tell the customer."
                 level = messages.WARNING
             elif not informed.is_not_informed(current):
-                sentence, level = f"{name}: this customer knows already.", messages.INFO
+                sentence, level = f"{name}: the customer was already reached.", messages.INFO
             else:
                 notices.record_phone_call(current, cast("User", request.user))
-                sentence, level = f"{name}: written down as told by phone.", messages.SUCCESS
+                sentence, level = f"{name}: recorded, told by phone.", messages.SUCCESS
         self.message_user(request, sentence, level)
         day = _day(request.POST.get("day", "")) or current.slot.date
         return redirect(f"{reverse('admin:bookings_booking_unaware')}?day={day.isoformat()}")

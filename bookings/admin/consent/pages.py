@@ -46,18 +46,18 @@ class WishForm(forms.Form):
 
     number = forms.CharField(label="Phone number", max_length=40, required=False)
     wish = forms.ChoiceField(
-        label="From now on",
-        choices=[("out", "no more texts"), ("in", "texts again")],
+        label="New status",
+        choices=[("out", "opted out"), ("in", "opted in")],
         error_messages={
-            "required": "Choose what the customer wants.",
-            "invalid_choice": "Choose what the customer wants: no more texts, or texts again.",
+            "required": "Choose the new status.",
+            "invalid_choice": "Choose the new status.",
         },
     )
     words = forms.CharField(
         max_length=200,
         error_messages={
-            "required": "Write how you know, such as: called, wants no more texts.",
-            "max_length": "Write it in 200 characters at the most.",
+            "required": "Enter the reason.",
+            "max_length": "At most 200 characters.",
         },
     )
 
@@ -68,14 +68,14 @@ class WishForm(forms.Form):
     def clean_number(self) -> str:
         if not self.msisdn:
             if not self.cleaned_data["number"].strip():
-                raise forms.ValidationError("Write the customer's phone number.")
+                raise forms.ValidationError("Enter the phone number.")
             self.msisdn = parse_msisdn(self.cleaned_data["number"])
         return str(self.cleaned_data["number"])
 
 
 @admin.register(ConsentChange)
 class ConsentChangeAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
-    empty_says = "Nobody has opted out of the company's texts."
+    empty_says = "Nobody has opted out."
     changed_at = moment_column("created_at", "changed")
     phone = number_column("phone number")
     by = user_column()
@@ -96,14 +96,14 @@ class ConsentChangeAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     search_help_text = "Phone number, or words"
     list_before_template = "admin/bookings/consentchange/hint.html"
 
-    @display(description="from then on", label={"out": "danger", "in": "success"})
+    @display(description="new status", label={"out": "danger", "in": "success"})
     def consent(self, change: ConsentChange) -> tuple[str, str]:
-        return ("out", "opted out") if change.is_opted_out else ("in", "may be texted")
+        return ("out", "opted out") if change.is_opted_out else ("in", "opted in")
 
-    @display(description="all about this number")
+    @display(description="this number")
     def story(self, change: ConsentChange) -> str:
         address = reverse("admin:bookings_consentchange_number", args=[change.pk])
-        return format_html('<a class="link" href="{}">every change</a>', address)
+        return format_html('<a class="link" href="{}">all changes</a>', address)
 
     class Media:
         css = {"all": ["bookings/consent.css"]}
@@ -132,7 +132,7 @@ class ConsentChangeAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
         """A wish of somebody whose number stands on no page yet."""
         if not self.may_record(request):
             raise PermissionDenied
-        return self._wish(request, "", "Record a wish about texts")
+        return self._wish(request, "", "Record an opt-out or opt-in")
 
     def may_record(self, request: HttpRequest) -> bool:
         return request.user.has_perm("bookings.add_consentchange")
@@ -174,13 +174,13 @@ class ConsentChangeAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
         wish, words = form.cleaned_data["wish"], form.cleaned_data["words"]
         if consents.change_by_staff(user, form.msisdn, words, is_opted_out=wish == "out"):
             sentence = (
-                "Recorded: no more texts go to this number. What waited for it is cancelled."
+                "Recorded: opted out. Queued messages to this number are cancelled."
                 if wish == "out"
-                else "Recorded: this number may be texted again."
+                else "Recorded: opted in."
             )
             self.message_user(request, sentence, messages.SUCCESS)
         else:
-            sentence = "It was so already: nothing was recorded again."
+            sentence = "No change."
             self.message_user(request, sentence, messages.INFO)
         change = ConsentChange.objects.filter(msisdn=form.msisdn).first()
         if change is None:  # nobody ever opted out: there is no page to show

@@ -27,7 +27,7 @@ _SENDERS = 5  # named, the latest first
 def _tickets(now: dt.datetime) -> list[Figure]:
     waiting = Ticket.objects.waiting().aggregate(count=Count("*"), since=Min("raised_at"))
     count, oldest = waiting["count"], age("oldest", waiting["since"], now)
-    return [Figure("Waiting for a person", count, list_of(Ticket), oldest, is_bad=count > 0)]
+    return [Figure("Needs attention", count, list_of(Ticket), oldest, is_bad=count > 0)]
 
 
 def _outbox(now: dt.datetime) -> list[Figure]:
@@ -39,13 +39,13 @@ def _outbox(now: dt.datetime) -> list[Figure]:
     oldest = age("oldest", queued["since"], now)
     state = {"state__exact": MessageState.QUEUED.value}
     return [
-        Figure("Texts due now", queued["due"], list_of(OutboundMessage, trouble="due"), oldest),
-        Figure("Texts queued, also for later", queued["count"], list_of(OutboundMessage, **state)),
+        Figure("Due now", queued["due"], list_of(OutboundMessage, trouble="due"), oldest),
+        Figure("Queued (including scheduled)", queued["count"], list_of(OutboundMessage, **state)),
         Figure(
-            "Held texts",
+            "On hold",
             held,
             list_of(OutboundMessage, trouble="held"),
-            "release or drop them" if held else "",
+            "release or cancel" if held else "",
             is_bad=held > 0,
         ),
     ]
@@ -54,9 +54,9 @@ def _outbox(now: dt.datetime) -> list[Figure]:
 def _circuit(now: dt.datetime) -> list[Figure]:
     circuit = Circuit.current()
     if circuit.opened_at is None:
-        return [Figure("Circuit", "closed", list_of(Circuit), "texts are sent")]
+        return [Figure("Sending", "on", list_of(Circuit))]
     note = f"{age('since', circuit.opened_at, now)}: {visible(circuit.reason)}"
-    return [Figure("Circuit", "open", list_of(Circuit), note, is_bad=True)]
+    return [Figure("Sending", "paused", list_of(Circuit), note, is_bad=True)]
 
 
 def _senders(_: dt.datetime) -> list[Figure]:
@@ -66,11 +66,11 @@ def _senders(_: dt.datetime) -> list[Figure]:
     seen = list(senders.values_list("name", "seen_at", "is_at_work")[:_SENDERS])
     at_work = sum(works for _, _, works in seen)
     names = "; ".join(f"{visible(name)} seen {moment(at)}" for name, at, _ in seen)
-    return [Figure("Senders at work", at_work or "none", "", names, is_bad=not at_work)]
+    return [Figure("Sender processes", at_work or "none", "", names, is_bad=not at_work)]
 
 
 def _inbound(now: dt.datetime) -> list[Figure]:
-    return [_last("Last text from a customer", InboundMessage, now)]
+    return [_last("Last reply received", InboundMessage, now)]
 
 
 def _receipt(now: dt.datetime) -> list[Figure]:

@@ -21,9 +21,9 @@ from bookings.web.webhooks.views import refusals
 
 _STAGES_SHOWN = {
     "bookings": "Deliveries",
-    "asked": "Asked",
-    "delivered": "Text reached the phone",
-    "answered": "Answered",
+    "asked": "Notified",
+    "delivered": "Message delivered",
+    "answered": "Replied",
     "moved": "Moved by the customer",
 }
 #: Hours that the charts of replies look back on, by `?since=`; the first unless another is asked for.
@@ -96,7 +96,7 @@ def _day(
     oldest = age("oldest", come.oldest, now)
     return [
         *(stage(key, label) for key, label in _STAGES_SHOWN.items()),
-        Figure("Not reached", unreached, call_list, share=share, is_bad=True),
+        Figure("Customers to call", unreached, call_list, share=share, is_bad=True),
         stage("waiting", "Needs attention", note=oldest, is_bad=True),
     ]
 
@@ -143,7 +143,7 @@ def _sending(now: dt.datetime, may: Mapping[str, bool]) -> dict[str, Any]:
         ),
         "reasons": bars(
             (
-                visible(reason) or "no reason known",
+                visible(reason) or "no reason given",
                 count,
                 list_of(OutboundMessage, **asked, reason=reason),
             )
@@ -151,7 +151,7 @@ def _sending(now: dt.datetime, may: Mapping[str, bool]) -> dict[str, Any]:
         ),
         "countries": bars(
             (
-                show_country(code) if code else "no country's number",
+                show_country(code) if code else "unknown country",
                 count,
                 list_of(OutboundMessage, **asked, country=code) if code else "",
             )

@@ -50,7 +50,7 @@ _EXAMPLE = [
 class ManifestAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     """What was imported stays as it was: only an import that is not finished can be gone on with."""
 
-    empty_says = "No file of bookings has been handed in yet: choose Import a spreadsheet."
+    empty_says = "No files uploaded yet. Choose “Import a spreadsheet”."
     list_before_template = "admin/bookings/manifest/hint.html"
     list_display = [
         *("handed_in", "name_shown", "by", "state_shown"),
@@ -60,9 +60,9 @@ class ManifestAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     list_select_related = ["user"]
     list_filter = ["state", "created_at", "user"]
     search_fields = ["name", "user__username"]
-    search_help_text = "Name of the file, or who handed it in"
+    search_help_text = "File name or uploader"
     ordering = ["-pk"]
-    handed_in = moment_column("created_at", "handed in")
+    handed_in = moment_column("created_at", "uploaded")
     name_shown = name_column("name", "file")
     by = user_column("user", "by")
 
@@ -100,7 +100,7 @@ class ManifestAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     def changed(self, manifest: Manifest) -> str:
         return f"{manifest.counts.get('changed', 0):,}"
 
-    @display(description="refused")
+    @display(description="rejected")
     def refused(self, manifest: Manifest) -> str:
         return f"{manifest.counts.get('refused', 0):,}"
 
@@ -148,7 +148,7 @@ class ManifestAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
             raise PermissionDenied
         manifest = Manifest.objects.filter(pk=object_id).first() if is_key(object_id) else None
         if manifest is None:
-            self.message_user(request, "There is no such manifest.", messages.WARNING)
+            self.message_user(request, "Manifest not found.", messages.WARNING)
             return redirect("admin:bookings_manifest_changelist")
         told = self._told(request, manifest)
         return self.own_page(request, "manifest/page.html", visible(manifest.name), **told)
@@ -191,11 +191,11 @@ class ManifestAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
             + [refusal["cells"].get(name, "") for name in columns]
             for refusal in manifest.refusals
         ]
-        details = f"csv: {len(rows)} refused rows of {manifest.name}"
+        details = f"csv: {len(rows)} rejected rows of {manifest.name}"
         StaffAct.objects.create(
             kind=ActKind.EXPORTED, user=cast("Any", request.user), details=details
         )
-        return _file(["refused because", *columns], rows, f"refused-{manifest.pk}.csv")
+        return _file(["rejected because", *columns], rows, f"rejected-{manifest.pk}.csv")
 
     def example_view(self, request: HttpRequest) -> HttpResponse:
         """A file that can be imported as it is."""
@@ -226,10 +226,10 @@ class ManifestAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
             "sections": [
                 (title, counts[name], rows if may_see else _without_numbers(rows))
                 for name, title, rows in (
-                    ("refused", "refused", refused),
+                    ("refused", "rejected", refused),
                     ("changed", "changed", remarks["changed"]),
-                    ("kept", "kept as they are", remarks["kept"]),
-                    ("repaired", "with a phone number that was repaired", remarks["repaired"]),
+                    ("kept", "changed since, left alone", remarks["kept"]),
+                    ("repaired", "with a corrected phone number", remarks["repaired"]),
                 )
                 if rows
             ],

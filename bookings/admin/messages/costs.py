@@ -31,7 +31,7 @@ class CostsPage(OwnPages):
         return self.own_page(
             request,
             "outboundmessage/costs.html",
-            f"What {date_format(month, 'F Y')} cost",
+            f"Cost, {date_format(month, 'F Y')}",
             rows=rows,
             total=sum((row.amount for row in rows), Decimal()),
             texts=sum(row.texts for row in rows),

@@ -38,30 +38,30 @@ class Mending(ModelAdmin):
 class HeldTexts(Mending):
     """Texts that waited while no sender ran, as in an old backup."""
 
-    @admin.action(description="Release held texts …", permissions=["mend"])
+    @admin.action(description="Release held messages …", permissions=["mend"])
     def release_held(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:
         return self._end_hold(
             request,
             rows,
             action="release_held",
             act=ActKind.RELEASED,
-            notification="Send these texts after all?",
-            button="Release and send them",
+            notification="Send these messages?",
+            button="Release and send",
             carry_out=holding.release,
-            done="Released: {}. They are sent as far as they are still true.",
+            done="Released: {}. Expired messages are not sent.",
         )
 
-    @admin.action(description="Cancel held texts …", permissions=["mend"])
+    @admin.action(description="Cancel held messages …", permissions=["mend"])
     def drop_held(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:
         return self._end_hold(
             request,
             rows,
             action="drop_held",
             act=ActKind.DROPPED,
-            notification="Cancel these texts?",
-            button="Cancel them",
+            notification="Cancel these messages?",
+            button="Cancel messages",
             carry_out=holding.drop,
-            done="Cancelled: {}. Nobody gets them.",
+            done="Cancelled: {}.",
         )
 
     def _end_hold(
@@ -93,11 +93,11 @@ class HeldTexts(Mending):
 class UndecidedTexts(Mending):
     """Customers' texts on which our rule failed."""
 
-    @admin.action(description="Run the rule again …", permissions=["mend"])
+    @admin.action(description="Process again …", permissions=["mend"])
     def run_again(self, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:
         failed = rows.filter(outcome=Outcome.ERROR)
-        notification = "Run the rule again over these texts? Their customers are answered."
-        button = "Run the rule again"
+        notification = "Process these messages again? The customers are answered."
+        button = "Process again"
         with transaction.atomic():
             page = confirmation.page(
                 self, request, failed, action="run_again", notification=notification, button=button

@@ -52,7 +52,7 @@ ERROR_CODES = ValueFilter.of("err_code", "error code", map(str, [*range(16), 39,
 class AttemptInline(HistoryAdminMixin, TabularInline):
     model = SendAttempt
     extra = 0
-    verbose_name_plural = "tries to hand it over"
+    verbose_name_plural = "send attempts"
     called_at = moment_column("call_started_at", "call started")
     settled = moment_column("settled_at", "settled")
     fields = readonly_fields = [
@@ -80,12 +80,10 @@ class AttemptInline(HistoryAdminMixin, TabularInline):
 
 @admin.register(OutboundMessage)
 class OutboundMessageAdmin(CostsPage, HeldTexts, ExportMixin, HistoryAdminMixin, LongListAdmin):
-    empty_says = (
-        "Nothing has been sent yet: texts appear here when customers are notified or answered."
-    )
+    empty_says = "No messages yet. They appear here when customers are notified or answered."
     queued = moment_column("queued_at", "queued")
     due = moment_column("due_at", "due")
-    true_until = moment_column("valid_until", "true until")
+    true_until = moment_column("valid_until", "expires")
     phone = number_column("to")
     sent_from = our_number_column("sender", "from")
     by = user_column()
@@ -120,7 +118,7 @@ class OutboundMessageAdmin(CostsPage, HeldTexts, ExportMixin, HistoryAdminMixin,
         f" {NEWEST:,} texts"
     )
 
-    @display(description="did it arrive?")
+    @display(description="delivered?")
     def arrived(self, message: OutboundMessage) -> str:
         return has_arrived(message)
 
@@ -133,13 +131,15 @@ class OutboundMessageAdmin(CostsPage, HeldTexts, ExportMixin, HistoryAdminMixin,
 class InboundMessageAdmin(
     TryReplies, ReplyHistory, UndecidedTexts, ExportMixin, HistoryAdminMixin, LongListAdmin
 ):
-    empty_says = "No customer has written yet. Link the inbound webhook to your number, or reply in the simulator."
+    empty_says = (
+        "No replies yet. Link the inbound webhook to your number, or reply in the simulator."
+    )
     received = moment_column("received_at", "received")
     pushed = moment_column("sent_at", "sent by the gateway")
     phone = number_column("from")
     sent_to = our_number_column("virtual_number", "to")
     text_shown = text_column("text", "text")
-    whole_shown = text_column("whole", "the whole of the long text")
+    whole_shown = text_column("whole", "complete long message")
     attention_shown = text_column("attention", "needs attention")
     booking_link = booking_link
     customer = customer_and_booking
@@ -183,7 +183,7 @@ class InboundMessageAdmin(
 
     @display(description="outcome", ordering="outcome", label=OUTCOME_LABELS)
     def outcome_shown(self, inbound: InboundMessage) -> tuple[str, str]:
-        return inbound.outcome, inbound.get_outcome_display() or "not decided yet"
+        return inbound.outcome, inbound.get_outcome_display() or "not processed yet"
 
     @display(description="how read", ordering="reading")
     def how_read(self, inbound: InboundMessage) -> str | None:
@@ -211,14 +211,14 @@ class InboundMessageAdmin(
             or None
         )
 
-    @display(description="as it came")
+    @display(description="raw payload")
     def came_as(self, inbound: InboundMessage) -> str:
         return show_text(masked_payload(inbound, ours=inbound.virtual_number))
 
 
 @admin.register(DeliveryReceipt)
 class DeliveryReceiptAdmin(HistoryAdminMixin, LongListAdmin):
-    empty_says = "No receipt yet. Vonage sends them to the delivery receipt webhook once its address is set there."
+    empty_says = "No receipts yet. Vonage sends them once the delivery receipt webhook is set in its dashboard."
     received = moment_column("received_at", "received")
     pushed = moment_column("sent_at", "sent by the gateway")
     phone = number_column("customer")
@@ -264,13 +264,15 @@ class DeliveryReceiptAdmin(HistoryAdminMixin, LongListAdmin):
 
     @display(description="about")
     def message_shown(self, receipt: DeliveryReceipt) -> str:
-        return receipt.attempt.message.get_kind_display() if receipt.attempt else "nothing of ours"
+        return (
+            receipt.attempt.message.get_kind_display() if receipt.attempt else "no matching message"
+        )
 
     @display(description="text")
     def text_shown(self, receipt: DeliveryReceipt) -> str | None:
         return show_text(receipt.attempt.message.text) if receipt.attempt else None
 
-    @display(description="as it came")
+    @display(description="raw payload")
     def came_as(self, receipt: DeliveryReceipt) -> str:
         sender = receipt.attempt.message.sender if receipt.attempt else ""
         return show_text(masked_payload(receipt, ours=sender))

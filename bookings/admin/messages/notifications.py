@@ -52,21 +52,21 @@ class OptionInline(HistoryAdminMixin, TabularInline):
 
 @admin.register(Notification)
 class NotificationAdmin(HistoryAdminMixin, LongListAdmin):
-    older_words = "Look for older ones in the list of messages."
+    older_words = "Search the message lists for older ones."
     empty_says = (
-        "Nobody has been asked yet. Tick bookings in their list and choose"
-        " “Notify customers”, or use the notify form."
+        "No notifications yet. Select bookings in their list and choose “Notify customers”,"
+        " or use the notify form."
     )
-    asked_at = moment_column("created_at", "asked")
-    open_until = moment_column("closes_at", "answer until")
-    handed_over = moment_column("handed_over_at", "handed over")
-    ended_at = moment_column("closed_at", "ended")
+    asked_at = moment_column("created_at", "created")
+    open_until = moment_column("closes_at", "reply until")
+    handed_over = moment_column("handed_over_at", "sent")
+    ended_at = moment_column("closed_at", "closed")
     phone = number_column("phone number")
     sent_from = our_number_column("virtual_number", "from")
-    by = user_column("asked_by", "asked by")
+    by = user_column("asked_by", "sent by")
     booking_link = booking_link
     customer = customer_and_booking
-    slot_shown = slot_column("slot", "slot then")
+    slot_shown = slot_column("slot", "slot when sent")
     fields = [
         *("booking_link", "phone", "sent_from", "slot", "state", "withdrawn_because"),
         *("asked_at", "handed_over", "open_until", "ended_at", "by"),
@@ -108,7 +108,7 @@ class NotificationAdmin(HistoryAdminMixin, LongListAdmin):
         state = notification.sms_state
         return (state, MessageState(state).label) if state else None
 
-    @display(description="answer", label=OUTCOME_LABELS)
+    @display(description="reply", label=OUTCOME_LABELS)
     def answer(self, notification: Any) -> tuple[str, str] | None:
         outcome = notification.answer_outcome
         return (outcome, Outcome(outcome).label) if outcome else None

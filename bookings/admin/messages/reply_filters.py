@@ -36,7 +36,7 @@ class OutcomeFilter(admin.ChoicesFieldListFilter):
 
 
 class ReadingFilter(_Folded):
-    title = "how it was read"
+    title = "reading"
     parameter_name = "reading"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -62,7 +62,7 @@ class DigitFilter(_Folded):
     parameter_name = "digit"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("none", "no option"), *((str(digit), f"option {digit}") for digit in range(1, 10))]
+        return [("none", "none"), *((str(digit), f"option {digit}") for digit in range(1, 10))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
@@ -75,11 +75,11 @@ class DigitFilter(_Folded):
 
 
 class MovedFilter(_Folded):
-    title = "move"
+    title = "delivery"
     parameter_name = "moved"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "moved the delivery"), ("no", "moved nothing")]
+        return [("yes", "moved"), ("no", "not moved")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         has_moved = Exists(SlotChange.objects.filter(inbound=OuterRef("pk")))
@@ -114,7 +114,7 @@ class AnswerFilter(_Folded):
 class SecondsFilter(_Folded):
     """From the customer's text to the hand-over of the acknowledgement."""
 
-    title = "seconds taken"
+    title = "response time"
     parameter_name = "seconds"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -148,7 +148,7 @@ class LanguageFilter(_Folded):
 class PersonFilter(_Folded):
     """Who of staff saw to the reply: took it over, settled it, or wrote back."""
 
-    title = "person who acted"
+    title = "handled by"
     parameter_name = "person"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

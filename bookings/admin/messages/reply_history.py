@@ -80,7 +80,7 @@ class ReplyHistory(ModelAdmin):
         ]
         return [(name, urlencode(query)) for name, query in lists]
 
-    @display(description="customer's words", ordering="text")
+    @display(description="reply", ordering="text")
     def words(self, inbound: Any) -> str:
         """The beginning of them, and why a person must look at it, or had to.
 
@@ -92,7 +92,7 @@ class ReplyHistory(ModelAdmin):
             return said
         why = show_text(ticket.reason)
         if ticket.settled_at is not None:
-            return format_html('{}<div class="detail">Seen to: {}</div>', said, why)
+            return format_html('{}<div class="detail">Handled: {}</div>', said, why)
         return format_html('{}<div class="detail needs">Needs attention: {}</div>', said, why)
 
     @display(description="acknowledgement")
@@ -105,14 +105,14 @@ class ReplyHistory(ModelAdmin):
             '{}<div class="detail">{}{}</div>',
             show_text(Truncator(inbound.answer_text).chars(_LISTED)),
             MessageState(inbound.answer_state).label,
-            f", handed over after {took}" if took else ", not handed over",
+            f", sent after {took}" if took else ", not sent",
         )
 
-    @display(description="how else it could be read")
+    @display(description="test")
     def try_link(self, inbound: Any) -> str:
         address = reverse("admin:bookings_inboundmessage_try")
         return format_html(
-            '<a class="link" href="{}?message={}">Try this text</a>', address, inbound.pk
+            '<a class="link" href="{}?message={}">Test this reply</a>', address, inbound.pk
         )
 
 

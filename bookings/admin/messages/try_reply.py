@@ -21,20 +21,19 @@ class TryForm(forms.Form):
     """Texts, and the notification that they are tried against."""
 
     texts = forms.CharField(
-        label="Texts",
+        label="Replies",
         max_length=_LONGEST,
         widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false"}),
-        help_text=f"One text on each line, {preview.MOST_TEXTS} at the most.",
+        help_text=f"One reply per line, at most {preview.MOST_TEXTS}.",
     )
     is_one = forms.BooleanField(
-        label="All of it is one text", required=False, help_text="With its line breaks."
+        label="Treat as one message", required=False, help_text="Keeps line breaks."
     )
     reference = forms.CharField(
         label="Booking",
         required=False,
         max_length=40,
-        help_text="Its reference: the texts are tried against what its customer was asked."
-        " Empty: against a made-up notification.",
+        help_text="Reference: test against this customer's notification. Leave empty to use an example.",
     )
     language = forms.ChoiceField(label="Language")
 
@@ -50,7 +49,7 @@ class TryForm(forms.Form):
             return None
         booking = Booking.objects.filter(reference__iexact=reference).order_by("pk").first()
         if booking is None:
-            raise forms.ValidationError("There is no booking with this reference.")
+            raise forms.ValidationError("Booking not found.")
         return booking
 
     def clean(self) -> dict[str, Any]:
@@ -59,15 +58,13 @@ class TryForm(forms.Form):
         if count > preview.MOST_TEXTS:
             self.add_error(
                 "texts",
-                f"These are {count} texts, and {preview.MOST_TEXTS} at the most can be tried at once."
-                " Take some away: nothing was tried.",
+                f"{count} replies; at most {preview.MOST_TEXTS} can be tested at once.",
             )
         booking = cleaned.get("reference")
         if booking is not None and preview.about(booking) is None:
             self.add_error(
                 "reference",
-                "The customer of this booking has not been asked anything yet."
-                " Leave it empty to try a made-up notification.",
+                "This booking has no notification yet. Leave the field empty to use an example.",
             )
         return cleaned
 
@@ -98,7 +95,7 @@ class TryReplies(OwnPages):
         return self.own_page(
             request,
             "inboundmessage/try.html",
-            "Try a reply",
+            "Test replies",
             form=form,
             asked=asked,
             tried=tried,

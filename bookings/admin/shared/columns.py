@@ -165,13 +165,13 @@ def booking_link(_: Any, row: Any) -> str | None:
 @admin.display(description="customer")
 def customer_and_booking(_: Any, row: Any) -> str:
     """Who, and which delivery it is about."""
-    about = booking_link(_, row) or "no delivery"
+    about = booking_link(_, row) or "No delivery found"
     return format_html(
         '<div class="who">{}</div><div class="detail">{}</div>', show_number(row), about
     )
 
 
-@admin.display(description="customer's reply")
+@admin.display(description="reply")
 def inbound_link(_: Any, row: Any) -> str | None:
     """The reply behind a row, in the customer's own words."""
     return _reply_link(row.inbound)

@@ -36,11 +36,9 @@ def page(
         _wait_for_others()
     keys = list(rows.order_by("pk").values_list("pk", flat=True)[: MOST_AT_ONCE + 1])
     if not keys:
-        return _refuse(model_admin, request, "None of the ticked rows can have this done to it.")
+        return _refuse(model_admin, request, "This action does not apply to the selected rows.")
     if len(keys) > MOST_AT_ONCE:
-        sentence = (
-            f"At most {MOST_AT_ONCE} rows can be changed at once. Nothing was done: tick fewer."
-        )
+        sentence = f"Nothing was changed: select at most {MOST_AT_ONCE} rows."
         return _refuse(model_admin, request, sentence)
     last = _last_act()
     if is_confirmed and request.POST.get("seen") == last:

@@ -19,11 +19,11 @@ class StageFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [
-            ("asked", "customer asked"),
-            ("delivered", "text reached the phone"),
-            ("answered", "customer answered"),
+            ("asked", "notified"),
+            ("delivered", "message delivered"),
+            ("answered", "replied"),
             ("moved", "moved by the customer"),
-            ("waiting", "waits for a person"),
+            ("waiting", "needs attention"),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -70,7 +70,7 @@ class CountryFilter(admin.SimpleListFilter):
 
 
 #: The words for what a customer's text chose.
-CHOICES_SHOWN = {**dict(Chose.choices), "": "no option"}
+CHOICES_SHOWN = {**dict(Chose.choices), "": "unclear"}
 
 
 def show_country(code: int) -> str:

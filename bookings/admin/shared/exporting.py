@@ -76,8 +76,8 @@ class ExportMixin(OwnPages):
         keys = export.keys_of(rows)
         if len(keys) > export.MOST_ROWS:
             sentence = (
-                f"More than {export.MOST_ROWS:,} rows are chosen, and so many at most can be exported"
-                " at once. Nothing was exported. Filter the list first, for example by days."
+                f"Nothing was exported: at most {export.MOST_ROWS:,} rows can be exported at once."
+                " Filter the list first, for example by date."
             )
             self.message_user(request, sentence, messages.WARNING)
             return None

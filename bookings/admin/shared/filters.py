@@ -79,9 +79,9 @@ class AskedFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [
-            ("not_asked", "not asked"),
-            ("waiting", "asked, no answer"),
-            ("answered", "answered"),
+            ("not_asked", "not notified"),
+            ("waiting", "notified, no reply"),
+            ("answered", "replied"),
             ("not_reached", "not reached by SMS"),
             ("attention", "needs attention"),
         ]
@@ -125,7 +125,7 @@ class AttentionFilter(admin.SimpleListFilter):
     parameter_name = "attention"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "waits for a person"), ("no", "waits for nobody")]
+        return [("yes", "needs attention"), ("no", "does not")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         waiting = Ticket.objects.waiting().filter(inbound__isnull=False).values("inbound")
@@ -142,7 +142,7 @@ class ParkedFilter(admin.SimpleListFilter):
     parameter_name = "match"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "about a message of ours"), ("no", "matches nothing")]
+        return [("yes", "matched"), ("no", "no matching message")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
@@ -156,7 +156,7 @@ class ParkedFilter(admin.SimpleListFilter):
 class StuckFilter(admin.SimpleListFilter):
     """Texts that a person may have to do something about."""
 
-    title = "trouble"
+    title = "problem"
     parameter_name = "trouble"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -165,7 +165,7 @@ class StuckFilter(admin.SimpleListFilter):
             ("unknown", "outcome unknown"),
             ("due", "due now"),
             ("late", "queued over 10 min"),
-            ("held", "held: released by a person"),
+            ("held", "on hold"),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:

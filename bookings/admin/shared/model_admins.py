@@ -80,7 +80,7 @@ class KeptAdmin(GuardedList):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        named = {"title": "What staff changed", **(extra_context or {})}
+        named = {"title": "Changes by staff", **(extra_context or {})}
         page: HttpResponse = super().history_view(request, object_id, named)
         return page
 

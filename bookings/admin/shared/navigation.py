@@ -17,7 +17,7 @@ _LISTS = {
         ("Bookings", "package_2", "bookings.booking"),
         ("Manifests", "upload_file", "bookings.manifest"),
         ("Slots", "calendar_month", "bookings.slot"),
-        ("The week", "calendar_view_week", "bookings.weeklyslot"),
+        ("Weekly pattern", "calendar_view_week", "bookings.weeklyslot"),
         ("Closed days", "event_busy", "bookings.closedday"),
     ],
     "Conversation": [
@@ -27,12 +27,12 @@ _LISTS = {
         ("Outbound messages", "outbox", "bookings.outboundmessage"),
         ("Inbound messages", "inbox", "bookings.inboundmessage"),
     ],
-    "Evidence": [
+    "History": [
         ("Slot changes", "move_down", "bookings.slotchange"),
         ("Delivery receipts", "receipt_long", "bookings.deliveryreceipt"),
         ("Consent changes", "do_not_disturb_on", "bookings.consentchange"),
-        ("Staff acts", "visibility", "bookings.staffact"),
-        ("Circuit", "electric_bolt", "bookings.circuit"),
+        ("Activity log", "visibility", "bookings.staffact"),
+        ("Sending", "electric_bolt", "bookings.circuit"),
     ],
     "Staff": [
         ("Users", "person", "auth.user"),
@@ -49,7 +49,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         groups["Deliveries"][0]["active"] = False  # the bookings, whose address begins this one
     groups["Deliveries"].insert(0, _notify_form(request))
     groups["Deliveries"].append(unaware)
-    groups["Staff"].append(_item("Second factor", "phonelink_lock", reverse("second-factor")))
+    groups["Staff"].append(_item("Two-factor login", "phonelink_lock", reverse("second-factor")))
     if settings.SMS_GATEWAY == "simulator":
         groups["Conversation"].append(_item("Simulator", "smartphone", reverse("simulator")))
     return [{"title": title, "items": items} for title, items in groups.items()]
@@ -65,7 +65,7 @@ def _list(request: HttpRequest, title: str, icon: str, model: str) -> dict[str, 
     address = reverse(f"admin:{app_label}_{name}_changelist")
     item = _item(title, icon, address, is_shown=may_see)
     if name == "circuit" and Circuit.current().opened_at:
-        item |= {"badge": "open", "badge_variant": "danger"}
+        item |= {"badge": "paused", "badge_variant": "danger"}
     if name == "ticket" and may_see and (waiting := _waiting()):
         item |= {"badge": waiting, "badge_variant": "warning"}
     return item
@@ -90,4 +90,4 @@ def _notify_form(request: HttpRequest) -> dict[str, Any]:
 def _unaware(request: HttpRequest) -> dict[str, Any]:
     may = request.user.has_perm("bookings.view_booking")
     address = reverse("admin:bookings_booking_unaware")
-    return _item("Who does not know", "phone_in_talk", address, is_shown=may)
+    return _item("Customers to call", "phone_in_talk", address, is_shown=may)

@@ -13,7 +13,7 @@ from bookings.models import Booking
 
 #: Words are looked for in so many of the newest texts that the filters leave: days that are chosen lead further back.
 NEWEST = 10_000
-_ONLY_NEWEST = "Words were looked for in the newest {:,} texts only."
+_ONLY_NEWEST = "Only the newest {:,} messages were searched for words."
 #: A beginning of so many characters is an id's and no word's.
 _BEGINNING = 8
 
@@ -26,7 +26,7 @@ class LongListAdmin(KeptAdmin):
     """
 
     #: What to do about words of older texts.
-    older_words = "Choose days to look further back."
+    older_words = "Choose dates to look further back."
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -49,13 +49,13 @@ class SlotForm(forms.ModelForm):
 
     def clean_capacity(self) -> int | None:
         if self.add_prefix("capacity") not in self.data:
-            raise ValidationError("Say how many deliveries fit, or leave it empty for no limit.")
+            raise ValidationError("Enter a capacity, or leave it empty for no limit.")
         capacity: int | None = self.cleaned_data["capacity"]
         held = Slot.objects.filter(pk=self.instance.pk).locked()  # by whoever books at this moment
         load = sum(count_booked(slot) for slot in held)
         if capacity and capacity < load:
             raise ValidationError(
-                f"It holds {load} already: move some first, or write 0, which closes it for others."
+                f"{load} deliveries are booked: move some first, or enter 0 to close the slot."
             )
         return capacity
 
@@ -64,17 +64,14 @@ class SlotForm(forms.ModelForm):
 class SlotAdmin(KeptAdmin):
     """Once made, only its capacity can change: whoever is in it was told its day and window."""
 
-    empty_says = (
-        "Slots are made from the week's pattern, by an import, by the notify form,"
-        " or here: choose Add slot."
-    )
+    empty_says = "Generate slots from the weekly pattern, import a manifest, or choose “Add slot”."
     list_before_template = "admin/bookings/slot/weeks_hint.html"
     form = SlotForm
     list_display = ["day", "window", "place", "capacity_shown", "deliveries", "room"]
     list_filter = [DayFilter.on("date"), "place", RoomFilter]
     date_hierarchy = "date"
     search_fields = ["bookings__reference", "bookings__customer_name"]
-    search_help_text = "Reference or name of a delivery in it"
+    search_help_text = "Reference or name of a booking"
 
     def get_ordering(self, request: HttpRequest) -> list[Any]:
         return [*coming_first("date"), "window_start", "place"]
@@ -123,8 +120,8 @@ class SlotAdmin(KeptAdmin):
 
 @admin.register(SlotChange)
 class SlotChangeAdmin(HistoryAdminMixin, LongListAdmin):
-    older_words = "Look for older ones in the list of messages."
-    empty_says = "Every move of a delivery stands here: by a reply, by staff, or by an import."
+    older_words = "Search the message lists for older ones."
+    empty_says = "No deliveries moved yet. Moves by replies, by staff and by imports appear here."
     moved_at = moment_column("created_at", "moved")
     booking_link = booking_link
     inbound_link = inbound_link

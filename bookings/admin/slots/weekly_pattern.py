@@ -36,9 +36,7 @@ class _PatternAdmin(GuardedList):
 
 @admin.register(WeeklySlot)
 class WeeklySlotAdmin(OwnPages, _PatternAdmin):
-    empty_says = (
-        "The week has no slots yet: add each window that you deliver in, weekday by weekday."
-    )
+    empty_says = "No windows yet. Add the delivery windows of each weekday."
     list_display = ["weekday", "window", "place", "capacity_shown"]
     list_filter = ["weekday", "place"]
     list_before_template = "admin/bookings/slot/weeks_hint.html"
@@ -55,14 +53,14 @@ class WeeklySlotAdmin(OwnPages, _PatternAdmin):
         weeks = form.cleaned_data["weeks"] if form.is_valid() else _USUAL
         if request.method == "POST" and form.is_valid():
             count = make_slots(weeks)
-            sentence = f"Slots made: {count}." if count else "Every slot was there already."
+            sentence = f"{count} slots generated." if count else "All slots existed already."
             self.message_user(request, sentence, messages.SUCCESS)
             return redirect("admin:bookings_slot_changelist")
         days = list_days(weeks)
         return self.own_page(
             request,
             "slot/weeks.html",
-            "Make the slots of the coming weeks",
+            "Generate slots",
             choices=range(1, MOST_WEEKS + 1),
             weeks=weeks,
             days=[(show_day(day.date), day) for day in days],
@@ -82,8 +80,8 @@ class WeeklySlotAdmin(OwnPages, _PatternAdmin):
 @admin.register(ClosedDay)
 class ClosedDayAdmin(_PatternAdmin):
     empty_says = (
-        "No day is closed: add the holidays on which nobody delivers. They get no slots, and"
-        " customers are not offered them."
+        "No closed days. Add holidays here: no slots are generated for them, and they are"
+        " not offered to customers."
     )
     list_display = ["day", "reason_shown"]
     reason_shown = name_column("reason", "reason")
@@ -100,7 +98,7 @@ class ClosedDayAdmin(_PatternAdmin):
         super().save_model(request, obj, form, change)
         booked = _deliveries_on(obj)
         if booked:
-            sentence = f"Deliveries that stand on that day: {booked}. They stay there: move or cancel them."
+            sentence = f"{booked} deliveries are booked that day. Move or cancel them."
             self.message_user(request, sentence, messages.WARNING)
 
 

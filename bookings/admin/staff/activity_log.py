@@ -17,12 +17,12 @@ from bookings.models import StaffAct
 class StaffActAdmin(HistoryAdminMixin, KeptAdmin):
     """Who looked at this number last month: search for the number, filter by what was done and by month."""
 
-    empty_says = "No member of staff has looked at a whole number, exported a list or closed the circuit yet."
+    empty_says = "No activity yet."
     done_at = moment_column("created_at", "when")
-    by = user_column("user", "who")
-    phone = number_column("about the number")
+    by = user_column("user", "user")
+    phone = number_column("phone number")
     booking_link = booking_link
-    details_shown = name_column("details", "where")
+    details_shown = name_column("details", "details")
     fields = ["done_at", "by", "kind", "phone", "booking_link", "details_shown"]
     list_display = ["done_at", "by", "kind", "phone", "booking_link", "details_shown"]
     list_display_links = ["done_at"]
@@ -31,4 +31,4 @@ class StaffActAdmin(HistoryAdminMixin, KeptAdmin):
     date_hierarchy = "created_at"
     phone_fields = ("msisdn",)
     search_fields = ["user__username", "booking__reference", "details"]
-    search_help_text = "Whole phone number or its last four digits, who, reference, or where"
+    search_help_text = "Phone number or its last four digits, user, reference or details"

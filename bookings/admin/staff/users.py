@@ -28,15 +28,15 @@ class UserAdmin(GuardedList, BaseUserAdmin, ModelAdmin):
     change_password_form = AdminPasswordChangeForm
     actions = ["forget_second_factor"]
 
-    @admin.action(description="Take away the second factor (phone lost)", permissions=["change"])
+    @admin.action(description="Reset two-factor login", permissions=["change"])
     def forget_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         """Whoever has lost phone and recovery codes logs in with the password alone, and sets up a new one."""
         for user in queryset:
             if second_factor.forget(user):
-                self.log_change(request, user, "Second factor taken away.")
-                self.message_user(request, f"{user} has no second factor any more.")
+                self.log_change(request, user, "Two-factor login reset.")
+                self.message_user(request, f"Two-factor login of {user} was reset.")
             else:
-                self.message_user(request, f"{user} had no second factor.", messages.INFO)
+                self.message_user(request, f"{user} had no two-factor login.", messages.INFO)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False

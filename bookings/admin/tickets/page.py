@@ -87,7 +87,7 @@ class Attending(OwnPages):
         if request.method == "POST" or not self.has_view_permission(request):
             raise PermissionDenied
         if not is_key(object_id):
-            raise Http404("There is no such ticket.")
+            raise Http404("Ticket not found.")
         return self._page(request, _find(int(object_id)))
 
     def parts_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -170,7 +170,7 @@ class Attending(OwnPages):
 def _find(pk: int) -> Ticket:
     ticket = Ticket.objects.select_related(*ticket_actions.RELATED).filter(pk=pk).first()
     if ticket is None:
-        raise Http404("There is no such ticket.")
+        raise Http404("Ticket not found.")
     return ticket
 
 
@@ -222,17 +222,17 @@ Done = tuple[int, str, bool]
 
 
 def _nothing(request: HttpRequest, ticket: Ticket) -> Done:
-    raise CannotAct("Choose what to do about it.")
+    raise CannotAct("Choose an action.")
 
 
 def _take(request: HttpRequest, ticket: Ticket) -> Done:
     ticket_actions.take(ticket, _user(request))
-    return messages.SUCCESS, "It is yours now, with all that waits of this number.", False
+    return messages.SUCCESS, "Assigned to you, with everything from this number.", False
 
 
 def _let_go(request: HttpRequest, ticket: Ticket) -> Done:
     ticket_actions.let_go(ticket, _user(request))
-    return messages.SUCCESS, "It is nobody's now: a colleague can take it.", True
+    return messages.SUCCESS, "Unassigned.", True
 
 
 def _apply(request: HttpRequest, ticket: Ticket) -> Done:
@@ -242,11 +242,11 @@ def _apply(request: HttpRequest, ticket: Ticket) -> Done:
         raise CannotAct("Choose one of the options.")
     _check_unchanged(request, option.notification.booking, ticket)
     is_told = ticket_actions.choose_option(ticket, option, _user(request), seen=_seen(request))
-    where = f"{option.notification.booking} is on {option.slot}"
+    where = f"{option.notification.booking} is booked for {option.slot}"
     if is_told:
-        return messages.SUCCESS, f"{where}. The customer is told by SMS.", True
+        return messages.SUCCESS, f"{where}. The customer is texted.", True
     why = ticket_actions.why_not_answered(ticket)
-    sentence = f"{where}, and the customer does not know: {why} Call, then choose “Told by phone”."
+    sentence = f"{where}, but the customer was not texted. {why} Call, then choose “Told by phone”."
     return messages.WARNING, sentence, False
 
 
@@ -254,31 +254,31 @@ def _answer(request: HttpRequest, ticket: Ticket) -> Done:
     form = AnswerForm(request.POST)
     if not form.is_valid():
         is_long = len(request.POST.get("words", "")) > _LONGEST
-        raise CannotAct("Make it shorter." if is_long else "Write something first, then send it.")
+        raise CannotAct("Make it shorter." if is_long else "Write a message first.")
     words, nonce = form.cleaned_data["words"], form.cleaned_data["nonce"]
     message = ticket_actions.answer_by_text(
         ticket, words, _user(request), nonce=nonce, seen=_seen(request)
     )
     if message is None:
-        return messages.INFO, "This answer was sent before, so nothing more was sent.", True
-    later = " It leaves when the quiet hours are over." if claiming.is_quiet(timezone.now()) else ""
-    return messages.SUCCESS, f"Your answer is on its way.{later}", True
+        return messages.INFO, "This message was already sent. Nothing was sent again.", True
+    later = " It is sent when quiet hours end." if claiming.is_quiet(timezone.now()) else ""
+    return messages.SUCCESS, f"Message queued.{later}", True
 
 
 def _told_by_phone(request: HttpRequest, ticket: Ticket) -> Done:
     _check_unchanged(request, ticket.booking, ticket)
     ticket_actions.told_by_phone(ticket, _user(request), seen=_seen(request))
-    return messages.SUCCESS, "Written down: told by phone.", True
+    return messages.SUCCESS, "Recorded: told by phone.", True
 
 
 def _set_aside(request: HttpRequest, ticket: Ticket) -> Done:
     ticket_actions.set_aside(ticket, _user(request))
-    return messages.SUCCESS, "Set aside: not for us.", True
+    return messages.SUCCESS, "Closed: no action needed.", True
 
 
 def _opt_out(request: HttpRequest, ticket: Ticket) -> Done:
     ticket_actions.opt_out(ticket, _user(request))
-    return messages.SUCCESS, "Recorded: this number gets no more texts.", True
+    return messages.SUCCESS, "Recorded: opted out. This number gets no more messages.", True
 
 
 _ACTS: dict[str, Callable[[HttpRequest, Ticket], Done]] = {
@@ -303,7 +303,7 @@ def _check_unchanged(request: HttpRequest, booking: Booking | None, ticket: Tick
     # At once all that the act locks too: the booking's number alone, and then others, could be a deadlock.
     lock_customer(ticket.msisdn, *([ticket.booking.msisdn] if ticket.booking else []))
     if now := changed_since(request.POST.get("shown", ""), booking):
-        raise CannotAct(f"{now} Nothing was done.")
+        raise CannotAct(f"{now} Nothing was changed.")
 
 
 def _seen(request: HttpRequest) -> int:

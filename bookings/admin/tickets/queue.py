@@ -33,7 +33,7 @@ class WaitingFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("waiting", "waiting"), ("settled", "settled")]
+        return [("waiting", "open"), ("settled", "closed")]
 
     def choices(self, changelist: Any) -> Any:
         """Without "all": without a choice it shows what waits."""
@@ -46,11 +46,15 @@ class WaitingFilter(admin.SimpleListFilter):
 
 
 class OwnerFilter(admin.SimpleListFilter):
-    title = "owner"
+    title = "assignee"
     parameter_name = "owned"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("mine", "mine"), ("nobody", "nobody's"), ("others", "others'")]
+        return [
+            ("mine", "assigned to me"),
+            ("nobody", "unassigned"),
+            ("others", "assigned to others"),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         wanted = {
@@ -63,10 +67,7 @@ class OwnerFilter(admin.SimpleListFilter):
 
 @admin.register(Ticket)
 class TicketAdmin(Attending, HistoryAdminMixin, KeptAdmin):
-    empty_says = (
-        "Nothing waits for a person. What the machine must not guess appears here:"
-        " unclear or late replies, and texts that did not arrive."
-    )
+    empty_says = "Nothing needs attention. Unclear or late replies and failed messages appear here."
     list_display = ["what", "words", "phone", "delivery", "age", "owner_shown"]
     list_display_links = ["what"]
     list_select_related = ["booking__slot", "inbound", "outbound", "owner", "settled_by"]
@@ -81,7 +82,7 @@ class TicketAdmin(Attending, HistoryAdminMixin, KeptAdmin):
     class Media:
         css = {"all": ["bookings/tickets.css"]}
 
-    @display(description="what", ordering="kind")
+    @display(description="reason", ordering="kind")
     def what(self, ticket: Ticket) -> str:
         return format_html(
             '<span class="kind kind-{}">{}</span><div class="detail">{}</div>',
@@ -90,24 +91,24 @@ class TicketAdmin(Attending, HistoryAdminMixin, KeptAdmin):
             visible(ticket.reason),
         )
 
-    @display(description="customer's words")
+    @display(description="message")
     def words(self, ticket: Ticket) -> str | None:
         if ticket.inbound is not None:
             return show_text(Truncator(ticket.inbound.said).chars(_LISTED) or "(empty)")
         if ticket.outbound is not None:
             text = Truncator(ticket.outbound.text).chars(_LISTED)
-            return format_html('<div class="detail">Our text: {}</div>', show_text(text))
+            return format_html('<div class="detail">Our message: {}</div>', show_text(text))
         return None
 
     @display(description="delivery", ordering="booking__slot__date")
     def delivery(self, ticket: Ticket) -> str:
         booking = ticket.booking
         if booking is None:
-            return "none that we know"
+            return "No delivery found"
         state = "" if booking.is_scheduled else format_html('<div class="detail">cancelled</div>')
         return format_html("{}{}{}", booking_link(self, ticket), show_slot(booking.slot), state)
 
-    @display(description="waits for", ordering="raised_at")
+    @display(description="waiting since", ordering="raised_at")
     def age(self, ticket: Ticket) -> str:
         return format_html(
             '<span class="moment">{}</span><div class="detail">{}</div>',
@@ -115,11 +116,13 @@ class TicketAdmin(Attending, HistoryAdminMixin, KeptAdmin):
             moment(ticket.raised_at),
         )
 
-    @display(description="owner", ordering="owner__username")
+    @display(description="assigned to", ordering="owner__username")
     def owner_shown(self, ticket: Ticket) -> str:
         if ticket.settled_at is not None:
             by = full_name(ticket.settled_by)
             return format_html(
-                '{}<div class="detail">{}</div>', by or "nobody", ticket.get_settlement_display()
+                '{}<div class="detail">{}</div>',
+                by or "the system",
+                ticket.get_settlement_display(),
             )
-        return full_name(ticket.owner) or "nobody yet"
+        return full_name(ticket.owner) or "Unassigned"

@@ -33,7 +33,7 @@ _IN_WORDS = re.compile(
 _EITHER_WAY = re.compile(r"(\d\d?)([-/])(\d\d?)\2(\d{4})", re.ASCII)
 _TIME = re.compile(r"(\d\d?:\d\d)(?::00)?", re.ASCII)
 
-_EXAMPLES = "write it like 2026-11-24 or 24 Nov 2026"
+_EXAMPLES = "Use 2026-11-24 or 24 Nov 2026"
 
 
 def read_date(text: str) -> dt.date:
@@ -43,7 +43,7 @@ def read_date(text: str) -> dt.date:
     _refuse_two_readings(text)
     date = _date(text)
     if date is None or not EARLIEST <= date <= LATEST:
-        raise ValueError(f"{text[:40]!r} is no date: {_EXAMPLES}.")
+        raise ValueError(f"Date {text[:40]!r} not recognised. {_EXAMPLES}.")
     return date
 
 
@@ -55,7 +55,7 @@ def read_time(text: str, what: str) -> dt.time:
     try:
         return dt.time.fromisoformat(found[1].zfill(5) if found else "")
     except ValueError:
-        raise ValueError(f"{text[:40]!r} is no {what}: write it like 09:00.") from None
+        raise ValueError(f"{what.capitalize()} {text[:40]!r} not recognised. Use 09:00.") from None
 
 
 def _date(text: str) -> dt.date | None:
@@ -88,13 +88,9 @@ def _refuse_two_readings(text: str) -> None:
     could_be = " or ".join(map(_shown, readings))
     write = " or ".join(date.isoformat() for date in readings)
     if len(readings) == 1:
-        raise ValueError(
-            f"{text!r} is {could_be}, but others that are written so can be read in two ways. Write {write}."
-        )
+        raise ValueError(f"{text!r} is ambiguous for other dates written this way. Use {write}.")
     if readings:
-        raise ValueError(
-            f"{text!r} does not say whether the day or the month comes first. Is it {could_be}? Write {write}."
-        )
+        raise ValueError(f"{text!r} is ambiguous: {could_be}? Use {write}.")
 
 
 def _readings(found: re.Match[str]) -> Iterator[dt.date]:

@@ -112,9 +112,9 @@ class Import:
             line = lines.setdefault(entry.reference, entry.line)
             said = capacities.get(entry.slot, (entry.line, entry.capacity))
             if line != entry.line:
-                self.refuse(entry, f"The reference {entry.reference} is in row {line} already.")
+                self.refuse(entry, f"Duplicate of row {line} ({entry.reference}).")
             elif entry.capacity not in {None, said[1]}:
-                reason = f"It says the slot holds {entry.capacity}, row {said[0]} says {said[1]}."
+                reason = f"Capacity {entry.capacity} contradicts row {said[0]} ({said[1]})."
                 self.refuse(entry, reason)
             else:
                 if entry.capacity is not None:
@@ -130,7 +130,7 @@ class Import:
             if booking is None:
                 new.append(row)
             elif not booking.is_scheduled:
-                self.kept.append(Remark(row.line, f"{booking} is cancelled, and stays so."))
+                self.kept.append(Remark(row.line, f"{booking} stays cancelled."))
             else:
                 known += self._with_changes(compare(row, booking, cause))
         return (
@@ -156,7 +156,7 @@ class Import:
 
     def _is_ahead(self, row: Row, today: dt.date) -> bool:
         if row.slot.date < today:
-            self.refuse(row, f"{row.slot.date} has passed.")
+            self.refuse(row, "Date is in the past.")
         return row.slot.date >= today
 
     def _count(self, known: Comparison) -> None:
@@ -264,7 +264,7 @@ class Import:
                 raise
             for row in rows:
                 if row.reference in taken:
-                    self.refuse(row, "It was booked at this very moment: import the file again.")
+                    self.refuse(row, "Booked by somebody else just now. Import the file again.")
             self._store([row for row in rows if row.reference not in taken])
         else:
             self.refused += refused

@@ -29,26 +29,26 @@ def read(text: str) -> tuple[str, str]:
     digits = _digits(bare)
     if digits and _without_trunk_zero(digits) != msisdn:
         raise ValueError(
-            f"{bare} may have lost its first 0 or its +, which makes two different numbers: write"
-            " it with + and the country code."
+            f"{bare} is ambiguous: its leading 0 or + is missing. Write it with + and the country"
+            " code."
         )
     fault = _fault(text, bare, msisdn)
-    return msisdn, f"{fault}: it was read as {mask_msisdn(msisdn)}." if fault else ""
+    return msisdn, f"{fault}: {mask_msisdn(msisdn)}." if fault else ""
 
 
 def _fault(text: str, bare: str, msisdn: str) -> str:
     """What the spreadsheet had done to it."""
     if re.search(r"[eE]", text):
-        return "The phone number was written as a power of ten, with all its digits"
+        return "Scientific notation expanded"
     if text != bare:
-        return "The phone number had a .0 at its end"
+        return "Trailing .0 removed"
     digits = _digits(bare)
     if not digits:
         return ""
     if digits == msisdn:
-        return "The phone number had no +"
+        return "Leading + restored"
     if _trunk_prefix() == "0":
-        return "The phone number had lost its first 0"
+        return "Leading 0 restored"
     return ""
 
 
@@ -65,8 +65,8 @@ def _written_out(text: str) -> str:
         return text
     if power is None or len(power[2] or "") != int(power[3]):
         raise ValueError(
-            f"{text[:40]} is a phone number that the spreadsheet rounded: make the column text, and"
-            " enter it again."
+            f"{text[:40]} was rounded by the spreadsheet. Format the column as text and enter the"
+            " number again."
         )
     return power[1] + (power[2] or "")
 

@@ -104,7 +104,7 @@ def read(content: bytes) -> list[Entry]:
         if len(entries) > MOST_ROWS:
             raise ManifestError(f"The file has more than {MOST_ROWS:,} rows: split it.")
         if line > _MOST_LINES:
-            raise ManifestError("The file has a great many empty rows: delete them.")
+            raise ManifestError("The file has too many empty rows: delete them.")
     return entries
 
 
@@ -112,7 +112,7 @@ def parse_row(line: int, header: list[str], row: list[str]) -> Entry:
     """Return the row as a value, or a remark with everything that is wrong with it."""
     cells = dict(zip(header, row, strict=False))
     if any(row[len(header) :]):
-        reason = "It has more cells than the header: is a text with a comma unquoted?"
+        reason = "More cells than the header. Is a text with a comma unquoted?"
         return Remark(line, reason, cells)
     values: dict[str, Any] = {}
     faults = []
@@ -134,7 +134,7 @@ def _checked(header: list[str]) -> list[str]:
     if missing:
         raise ManifestError(
             f"The first row must name the columns. Missing: {', '.join(missing)}."
-            f" Expected: {', '.join(REQUIRED)}; and if you like: {', '.join(OPTIONAL)}."
+            f" Expected: {', '.join(REQUIRED)}; optional: {', '.join(OPTIONAL)}."
         )
     twice = [name for name in COLUMNS if header.count(name) > 1]
     if twice:
@@ -142,7 +142,7 @@ def _checked(header: list[str]) -> list[str]:
     for name in header:
         likely = difflib.get_close_matches(name, set(COLUMNS) - set(header), n=1, cutoff=0.8)
         if name not in COLUMNS and likely:
-            raise ManifestError(f"There is a column {name}: did you mean {likely[0]}?")
+            raise ManifestError(f"Unknown column {name!r}. Did you mean {likely[0]}?")
     return header
 
 
@@ -185,14 +185,16 @@ def _slot_key(cells: Mapping[str, str]) -> SlotKey:
 def _place(cells: Mapping[str, str]) -> str:
     text = re.sub(r"[\s-]+", "_", cells.get("place", "").lower()) or Place.DOOR.value
     if text not in Place.values:
-        raise ValueError(f"{cells['place'][:40]!r} is no place: write {' or '.join(Place.values)}.")
+        raise ValueError(
+            f"Place {cells['place'][:40]!r} not recognised. Use {' or '.join(Place.values)}."
+        )
     return text
 
 
 def _language(cells: Mapping[str, str]) -> str | None:
     text = cells.get("language", "").lower().replace("_", "-")
     if text and not re.fullmatch(r"[a-z]{2,3}(-[a-z]{2,4})?", text):
-        raise ValueError(f"{text[:40]!r} is no language: write it like en.")
+        raise ValueError(f"Language {text[:40]!r} not recognised. Use a code such as en.")
     return text or None
 
 
@@ -203,7 +205,9 @@ def _notes(cells: Mapping[str, str]) -> str | None:
 def _capacity(cells: Mapping[str, str]) -> int | None:
     text = cells.get("capacity", "").removesuffix(".0")
     if text and not re.fullmatch(r"\d{1,6}", text, re.ASCII):
-        raise ValueError(f"{text[:40]!r} is no capacity: write a whole number, or nothing.")
+        raise ValueError(
+            f"Capacity {text[:40]!r} not recognised. Use a whole number, or leave it empty."
+        )
     return int(text) if text else None
 
 

@@ -50,7 +50,7 @@ class SlotLedger:
         """The reason why no booking can be moved to a slot, however much room it has; "" if one can."""
         slot = self.slots[key]
         if slot.ends_at <= timezone.now():
-            return f"The slot {key} is over."
+            return f"Slot has passed: {key}."
         return describe_full(str(key), 0) if slot.capacity == 0 else ""
 
     def why_overbooked(self, key: SlotKey) -> str:
@@ -89,7 +89,7 @@ def set_capacity(slot: Slot, capacity: int, *, dry_run: bool) -> str:
         slots = Slot.objects.filter(pk=slot.pk)
         booked = sum(map(count_booked, slots if dry_run else slots.locked()))
         if capacity and is_overbooked(capacity, booked):
-            return f"The slot {slot} cannot be made to hold {capacity}: it holds {booked} already."
+            return f"Capacity {capacity} is too low: {booked} deliveries are booked in {slot}."
         slot.capacity = capacity
         if not dry_run:
             slot.save(update_fields=["capacity"])

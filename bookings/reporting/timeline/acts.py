@@ -75,11 +75,11 @@ def _logged(entry: LogEntry) -> Step:
 
 #: What a person did about what the machine must not guess. Moves, texts and opt-outs have rows of their own too.
 _ATTENDED = {
-    ActKind.TOOK: "Taken over: it needs a person",
+    ActKind.TOOK: "Assigned to a member of staff",
     ActKind.APPLIED: "An option was chosen for the customer",
-    ActKind.ANSWERED: "Answered in own words",
+    ActKind.ANSWERED: "Answered by staff",
     ActKind.TOLD_BY_PHONE: "Customer told by phone",
-    ActKind.SET_ASIDE: "Set aside: not for us",
+    ActKind.SET_ASIDE: "No action needed",
 }
 
 
@@ -112,7 +112,7 @@ def moved(change: SlotChange) -> Step:
         details=details(
             ("Before", change.from_slot),
             ("After", change.to_slot),
-            ("Because of", ChangeCause(change.cause).label),
+            ("Moved by", ChangeCause(change.cause).label),
         ),
         who=full_name(change.user),
         tone=Tone.GOOD,
@@ -127,7 +127,7 @@ def consent_changes(booking: Booking) -> Iterable[ConsentChange]:
 
 def consent(change: ConsentChange) -> Step:
     """From then on the number may, or may not, be texted."""
-    out = "Opted out of all our texts" if change.is_opted_out else "Opted in again"
+    out = "Opted out" if change.is_opted_out else "Opted in again"
     return Step(
         at=change.created_at,
         kind=StepKind.CONSENT,

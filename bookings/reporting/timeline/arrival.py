@@ -4,17 +4,17 @@ from bookings.models import DeliveryReceipt, MessageState, OutboundMessage
 from bookings.reporting.timeline.steps import moment, visible
 
 _SENTENCES = {
-    MessageState.QUEUED: "Not yet: it waits to be sent.",
-    MessageState.SENDING: "Not yet: it is being handed to the gateway.",
-    MessageState.SUBMITTED: "Not known: the gateway took it, and no receipt has come.",
-    MessageState.ACCEPTED: "Not yet: the network has it, and the phone has not.",
-    MessageState.BUFFERED: "Not yet: the phone is off or out of reach, and the network keeps trying.",
-    MessageState.DELIVERED: "Yes: it reached the phone.",
-    MessageState.FAILED: "No: it failed.",
-    MessageState.EXPIRED: "No: the network gave up, the phone was out of reach too long.",
-    MessageState.REJECTED: "No: the network refused it.",
-    MessageState.UNKNOWN: "Not known: nobody can tell whether the gateway took it.",
-    MessageState.CANCELLED: "No: it was cancelled before it was sent.",
+    MessageState.QUEUED: "Not yet: queued.",
+    MessageState.SENDING: "Not yet: being sent.",
+    MessageState.SUBMITTED: "Unknown: sent, no delivery receipt yet.",
+    MessageState.ACCEPTED: "Not yet: accepted by the network.",
+    MessageState.BUFFERED: "Not yet: the phone is unreachable, the network keeps trying.",
+    MessageState.DELIVERED: "Yes.",
+    MessageState.FAILED: "No: failed.",
+    MessageState.EXPIRED: "No: expired, the phone was unreachable for too long.",
+    MessageState.REJECTED: "No: rejected by the network.",
+    MessageState.UNKNOWN: "Unknown: it is not known whether the gateway accepted it.",
+    MessageState.CANCELLED: "No: cancelled before sending.",
 }
 
 

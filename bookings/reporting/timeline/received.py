@@ -23,12 +23,12 @@ def step(inbound: InboundMessage) -> Step:
     return Step(
         at=inbound.received_at,
         kind=StepKind.REPLY,
-        title="Customer's own words" + ("" if inbound.booking_id else ", about no delivery"),
+        title="Reply" + ("" if inbound.booking_id else ", no delivery found"),
         text=visible(inbound.said) or "(empty)",
         details=details(
             ("Read as", _reading(inbound)),
             ("Stands for", f"{option.digit} = {option.slot}" if option else ""),
-            ("Outcome", Outcome(inbound.outcome).label if inbound.outcome else "not decided yet"),
+            ("Outcome", Outcome(inbound.outcome).label if inbound.outcome else "not processed yet"),
             ("Needs attention", inbound.attention),
         ),
         tone=Tone.BAD if inbound.attention else Tone.CUSTOMER,

@@ -30,7 +30,7 @@ def ends(booking: Booking) -> Iterator[Step]:
     """How its notifications ended: closed when their time was over, or withdrawn."""
     for notification in booking.notifications.exclude(closed_at=None).order_by("pk"):
         is_withdrawn = notification.state == NotificationState.WITHDRAWN
-        reason = notification.withdrawn_because or "its time to answer was over"
+        reason = notification.withdrawn_because or "deadline passed"
         yield Step(
             at=notification.closed_at or notification.closes_at,
             kind=StepKind.ENDED,
@@ -42,12 +42,12 @@ def ends(booking: Booking) -> Iterator[Step]:
 def _notification(notification: Notification) -> tuple[tuple[str, str], ...]:
     options = [f"{option.digit} = {option.slot}" for option in notification.options.all()]
     return details(
-        ("Booked then", notification.slot),
+        ("Slot when sent", notification.slot),
         (
             "Options",
-            "; ".join(options) or "none: every digit was taken, so it went out as a plain notice",
+            "; ".join(options) or "none: all digits were in use",
         ),
-        ("Answer until", moment(notification.closes_at)),
+        ("Reply until", moment(notification.closes_at)),
     )
 
 
@@ -101,24 +101,24 @@ def steps(message: OutboundMessage) -> Iterator[Step]:
 
 
 _SAYS = {
-    Kind.NOTIFICATION: "Customer asked by SMS",
-    Kind.ACKNOWLEDGEMENT: "Reply acknowledged by SMS",
-    Kind.RE_PROMPT: "Options repeated by SMS",
-    Kind.HELP: "Help sent by SMS",
-    Kind.OPT_OUT_CONFIRMATION: "Opt-out confirmed by SMS",
-    Kind.TOLD: "Customer told by SMS",
-    Kind.REMINDER: "Customer reminded by SMS",
-    Kind.STAFF: "Staff wrote by SMS",
+    Kind.NOTIFICATION: "Notification sent",
+    Kind.ACKNOWLEDGEMENT: "Acknowledgement sent",
+    Kind.RE_PROMPT: "Options sent again",
+    Kind.HELP: "Help sent",
+    Kind.OPT_OUT_CONFIRMATION: "Opt-out confirmation sent",
+    Kind.TOLD: "Message from dispatch sent",
+    Kind.REMINDER: "Reminder sent",
+    Kind.STAFF: "Message from staff sent",
 }
 
 
 def _attempt(attempt: SendAttempt, message: OutboundMessage, about: Notification | None) -> Step:
     parts = [part.gateway_message_id for part in attempt.parts.all()]
-    said = attempt.get_verdict_display().replace("_", " ") or "no answer yet"
+    said = attempt.get_verdict_display().replace("_", " ") or "no result yet"
     return Step(
         at=attempt.call_started_at,
         kind=StepKind.ATTEMPT,
-        title=f"Handed to the gateway ({message.gateway}), try {attempt.number}: {said}",
+        title=f"Send attempt {attempt.number} ({message.gateway}): {said}",
         details=details(
             ("Why", attempt.reason),
             ("Code", attempt.code if attempt.code != "0" else ""),

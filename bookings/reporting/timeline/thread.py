@@ -45,7 +45,7 @@ def _theirs(inbound: InboundMessage) -> Said:
         text=visible(inbound.said) or "(empty)",
         is_theirs=True,
         about=visible(str(inbound.booking or "")),
-        state=Outcome(inbound.outcome).label if inbound.outcome else "not decided yet",
+        state=Outcome(inbound.outcome).label if inbound.outcome else "not processed yet",
         reason=visible(inbound.attention),
         is_bad=bool(inbound.attention),
     )

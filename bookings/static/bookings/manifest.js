@@ -23,11 +23,11 @@ document.addEventListener("DOMContentLoaded", () => {
         if (!response.ok) throw new Error(response.statusText);
         const told = await response.json();
         progress.value = told.done;
-        words.textContent = `${told.done} of ${told.rows} rows are done.`;
+        words.textContent = `${told.done} of ${told.rows} rows done.`;
         if (!told.goes_on) return location.reload();
       } catch {
         button.hidden = false;
-        words.textContent = "The server does not answer just now. It is tried again; what is done stays done.";
+        words.textContent = "The server is not responding. Retrying; finished rows are saved.";
         await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER));
       }
     }
@@ -55,13 +55,13 @@ document.addEventListener("DOMContentLoaded", () => {
     form.addEventListener("submit", (event) => {
       if (!check()) return event.preventDefault();
       const button = form.querySelector("button");
-      button.textContent = "Looking at it …";
+      button.textContent = "Checking …";
       button.disabled = true;
     });
     // Whoever comes back from the next page finds the button as it was.
     addEventListener("pageshow", () => {
       const button = form.querySelector("button");
-      button.textContent = "Look at it first";
+      button.textContent = "Preview";
       button.disabled = false;
     });
 

@@ -100,7 +100,7 @@ class NotifyForm(forms.Form):
         reference = self.cleaned_data["reference"] or reference_for(nonce)
         check_reference(reference)
         if Booking.objects.filter(reference=reference).exists():
-            raise ValidationError(f"There is a booking with the reference {reference} already.")
+            raise ValidationError(f"A booking with the reference {reference} already exists.")
         return str(reference)
 
     def clean(self) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def test_nobody_is_texted_who_came_to_the_day_since_the_page_was_shown(dispatche
     BookingFactory.create(slot=slot)
 
     page = confirm(dispatcher, page)
-    assert "Nobody was texted" in page.text
+    assert "Nothing was sent" in page.text
     assert "2 customers will be texted" in page.text
     assert not Batch.objects.exists()
 
@@ -134,7 +134,7 @@ def test_a_booking_that_is_named_twice_is_one(dispatcher):
 def test_more_bookings_than_a_database_takes_at_once_are_no_error(dispatcher):
     keys = ",".join(map(str, range(10_000, 300_000)))
     page = dispatcher.post(url(Batch, "add"), {"bookings": keys}, follow=True)
-    assert "No booking was found for that" in page.text
+    assert "No matching bookings" in page.text
 
 
 def test_one_customer_is_asked_from_the_page_of_the_booking(dispatcher):
@@ -164,22 +164,20 @@ def test_a_whole_day_and_a_whole_manifest_are_asked_without_what_is_cancelled(di
 @pytest.mark.parametrize("query", ["day=x", "manifest=x", "manifest=9999", "day=2026-02-30", ""])
 def test_an_address_that_names_nothing_says_so(query, dispatcher):
     page = dispatcher.get(f"{url(Batch, 'add')}?{query}", follow=True)
-    assert "nobody can be notified" in page.content.decode()
+    assert "Select bookings first" in page.content.decode()
 
 
 def test_the_button_above_the_list_says_how_a_batch_is_begun(dispatcher):
     page = dispatcher.get(url(Batch, "add"), follow=True)
     assert page.redirect_chain[-1][0] == url(Booking, "changelist")
-    assert (
-        "Tick the bookings in this list, then choose “Notify customers …”" in page.content.decode()
-    )
+    assert "Select bookings first, then choose “Notify customers …”" in page.content.decode()
 
 
 def test_too_many_at_once_are_refused_in_a_sentence(dispatcher, monkeypatch):
     monkeypatch.setattr(batches, "MOST_BOOKINGS", 2)
     page = choose(dispatcher, BookingFactory.create_batch(3)).url
     html = dispatcher.get(page).content.decode()
-    assert "At most 2 bookings can be notified at once" in html
+    assert "at most 2 bookings can be notified at once" in html
     assert not Batch.objects.exists()
 
 
@@ -230,7 +228,7 @@ def test_two_parcels_on_one_phone_are_asked_with_the_digits_that_were_shown(disp
 def test_a_fourth_parcel_of_a_customer_gets_a_plain_notice_and_the_page_says_so(dispatcher):
     page = choose(dispatcher, BookingFactory.create_batch(4, msisdn=PHONE))
     assert page.context["found"].notices == 1
-    assert "1 of them gets a plain notice" in page.content.decode()
+    assert "1 of them gets a notification without options" in page.content.decode()
 
 
 def test_staff_pick_the_number_to_send_from_where_there_are_several(dispatcher, settings):
@@ -311,9 +309,9 @@ def test_the_page_says_what_the_caps_hold_back(dispatcher, settings):
     two = BookingFactory.create_batch(2, msisdn=PHONE, slot=slot)
     page = choose(dispatcher, [*two, *BookingFactory.create_batch(8, slot=slot)])
     html, timing = page.content.decode(), page.context["found"].timing
-    assert f"<b>{timing.dear}</b> will not go out today: the day" in html
-    assert "cap on spending leaves 0.20 for today" in html
-    assert "<b>1</b> will not go out today: one number gets no more than 1 text in a day" in html
+    assert f"<b>{timing.dear}</b> will not be sent today: the daily" in html
+    assert "spending cap leaves 0.20 for today" in html
+    assert "<b>1</b> will not be sent today: one number gets at most 1 message a day" in html
     assert timing.today + timing.dear + timing.capped + timing.closed == 10
 
 
@@ -361,9 +359,9 @@ def test_a_batch_that_is_finished_says_so_and_offers_nothing(dispatcher, drain):
     html = dispatcher.get(address).content.decode()
     assert "1 chosen booking: finished" in html
     assert ". Finished " in html
-    assert not re.search("(Pause|Resume|Cancel what has not left yet)</button>", html)
+    assert not re.search("(Pause|Resume|Cancel remaining messages)</button>", html)
     page = dispatcher.post(url(Batch, "pause", batch.pk), follow=True)
-    assert "Nothing was done: it is finished already." in page.content.decode()
+    assert "No change: the batch is already finished." in page.content.decode()
 
 
 def test_the_list_is_filtered_by_the_state_that_it_shows(dispatcher, drain):
@@ -428,7 +426,7 @@ def test_buttons_pause_resume_and_cancel_and_are_written_down(dispatcher):
         assert batch.state == state
         assert state in page.content.decode()
     again = dispatcher.post(url(Batch, "resume", batch.pk), follow=True)
-    assert "Nothing was done: it is cancelled already." in again.content.decode()
+    assert "No change: the batch is already cancelled." in again.content.decode()
     kinds = list(StaffAct.objects.order_by("pk").values_list("kind", flat=True))
     assert kinds == [ActKind.ASKED_MANY, ActKind.PAUSED, ActKind.RESUMED, ActKind.CANCELLED]
     assert set(batch.entries.values_list("left_out", flat=True)) == {

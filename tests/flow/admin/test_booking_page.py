@@ -36,7 +36,7 @@ def test_why_a_parcel_moved_is_answered_on_its_page(dispatcher):
     make_story()
     booking = Booking.objects.get()
     html = dispatcher.get(url(Booking, "change", booking.pk)).content.decode()
-    why = html[html.index("Why it is on") : html.index("Everything that happened")]
+    why = html[html.index("Current slot:") : html.index("Timeline")]
     assert f"Moved to {booking.slot}" in why
     assert why.rindex("2 please") > why.rindex("Moved to")
 
@@ -98,7 +98,7 @@ def test_notes_change_nothing_else(dispatcher):
     assert not SlotChange.objects.exists()
 
 
-@pytest.mark.parametrize(("capacity", "sentence"), [(0, "is closed"), (1, "is full")])
+@pytest.mark.parametrize(("capacity", "sentence"), [(0, "Slot closed"), (1, "Slot full")])
 def test_a_slot_without_room_is_refused_in_the_form_and_nothing_changes(
     capacity, sentence, dispatcher
 ):
@@ -153,17 +153,17 @@ def test_a_booking_keeps_or_gets_a_number_of_another_country(typed, stored, disp
     assert (booking.msisdn, booking.notes) == (stored, "Ring twice")
 
 
-UNTOLD = "The customer has not been told: call +44 •••••• 0001"
+UNTOLD = "The customer was not told: call +44 •••••• 0001"
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"slot": "later"}, f"{UNTOLD}, or notify again."),
+        ({"slot": "later"}, f"{UNTOLD} or notify again."),
         ({"cancelled": "on"}, f"{UNTOLD}."),
         (
             {"msisdn": "07700 900 002"},
-            "The customer has not been told: call +44 •••••• 0002, or notify again.",
+            "The customer was not told: call +44 •••••• 0002 or notify again.",
         ),
         ({"notes": "Ring twice"}, None),
     ],
@@ -184,7 +184,7 @@ def test_staff_read_that_a_customer_who_knows_of_it_was_not_told(
     save(dispatcher, booking, **changes)
 
     html = dispatcher.get(url(Booking, "changelist")).content.decode()
-    said = re.findall(r"The customer has not been told[^<]*?\.", html)
+    said = re.findall(r"The customer was not told[^<]*?\.", html)
     assert said == ([] if knows == "nothing" or sentence is None else [sentence])
 
 
@@ -231,7 +231,7 @@ def test_a_booking_for_a_full_slot_is_refused(dispatcher):
     slot = SlotFactory.create(date=in_days(9), capacity=1)
     BookingFactory.create(slot=slot)
     response = dispatcher.post(url(Booking, "add"), new_booking(slot))
-    assert "is full" in errors(response)
+    assert "Slot full" in errors(response)
     assert not Booking.objects.filter(reference="NEW-1").exists()
 
 
@@ -261,7 +261,7 @@ def test_only_the_capacity_of_a_slot_can_change(dispatcher):
 
 def test_an_empty_capacity_is_no_limit_but_one_that_was_not_sent_changes_nothing(dispatcher):
     slot = SlotFactory.create(capacity=5)
-    assert "how many deliveries fit" in errors(dispatcher.post(url(Slot, "change", slot.pk), {}))
+    assert "Enter a capacity" in errors(dispatcher.post(url(Slot, "change", slot.pk), {}))
     slot.refresh_from_db()
     assert slot.capacity == 5
 
@@ -412,7 +412,7 @@ def test_a_slot_cannot_be_made_to_hold_fewer_than_are_in_it_but_it_can_be_closed
     slot = SlotFactory.create(capacity=5)
     BookingFactory.create_batch(2, slot=slot)
     address = url(Slot, "change", slot.pk)
-    assert "It holds 2 already" in errors(dispatcher.post(address, {"capacity": "1"}))
+    assert "2 deliveries are booked" in errors(dispatcher.post(address, {"capacity": "1"}))
     for capacity in ("2", "0"):
         assert dispatcher.post(address, {"capacity": capacity}).status_code == 302
     slot.refresh_from_db()

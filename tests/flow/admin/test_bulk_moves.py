@@ -56,12 +56,12 @@ def test_a_van_breaks_down_those_that_fit_are_moved_and_told_and_the_others_are_
 ):
     bookings = [NotificationFactory.create().booking for _ in range(3)]
     page = open_page(dispatcher, bookings)
-    assert "1 of 3 will not fit and stays" in page.content.decode()
+    assert "room for 2 of 3" in page.content.decode()
 
     html = carry_out(dispatcher, fields_of(page), slot=wanted.pk, told="sms")
 
     assert "Deliveries moved: 2." in html
-    assert re.search(r"P-\d+ stays as it is: The slot .* is full: it holds 2", html)
+    assert re.search(r"P-\d+ was not changed: Slot full \(2 of 2\)", html)
     assert wanted.bookings.count() == 2
     texts = OutboundMessage.objects.filter(kind=Kind.TOLD)
     assert set(texts.values_list("booking__slot", flat=True)) == {wanted.pk}
@@ -88,9 +88,9 @@ def test_who_cannot_be_texted_is_moved_and_named(dispatcher, wanted):
     booking = BookingFactory.create()
     consent.change(booking.msisdn, is_opted_out=True, words="STOP")
     page = open_page(dispatcher, [booking])
-    assert "No text reaches 1 of them" in page.content.decode()
+    assert "1 cannot be texted" in page.content.decode()
     html = carry_out(dispatcher, fields_of(page), slot=wanted.pk, told="sms")
-    assert "has not been told. The customer has opted out" in html
+    assert "was not told. The customer has opted out" in html
     assert wanted.bookings.get() == booking
     assert not OutboundMessage.objects.exists()
 
@@ -116,7 +116,7 @@ def test_who_may_not_notify_customers_texts_none_by_a_move_or_a_cancellation(tol
         page = open_page(client, [booking], action)
         assert "By SMS</span>" not in page.text
         html = carry_out(client, fields_of(page), what, slot=to, told=told)
-        assert "Choose how the customers learn of it." in html
+        assert "Choose how to tell the customers." in html
     page = save(client, booking, slot=wanted.pk, told=told)
     assert f"{told} is not one of the available choices" in page.text
     assert not OutboundMessage.objects.exists()
@@ -135,7 +135,7 @@ def test_many_are_cancelled(told, texts, acts, dispatcher):
     assert Booking.objects.filter(state=BookingState.CANCELLED).count() == 2
     assert OutboundMessage.objects.filter(text__contains="is cancelled").count() == texts
     assert StaffAct.objects.filter(kind="told_by_phone").count() == acts
-    assert ("has not been told. Call them" in html) == (told == "nobody")
+    assert ("was not told. Call them" in html) == (told == "nobody")
 
 
 def test_a_cancelling_page_that_comes_again_after_the_delivery_is_on_again_does_nothing(dispatcher):
@@ -220,7 +220,7 @@ def test_the_form_texts_who_was_asked_and_shows_the_words(dispatcher, wanted):
 
     assert "is moved to" in OutboundMessage.objects.get().text
     html = dispatcher.get(url(Booking, "change", booking.pk)).content.decode()
-    assert "Customer told by SMS" in html
+    assert "Message from dispatch sent" in html
 
 
 def test_a_form_that_comes_again_after_a_move_there_and_back_changes_nothing(dispatcher, wanted):

@@ -56,10 +56,10 @@ def test_f7_ops_show_when_by_which_words_and_by_whom_consent_changed_and_a_send_
         assert words in text
     assert changes[0].inbound == out
     assert url(type(out), "change", out.pk) in text
-    assert f"{changes[2].user}, who was told so" in text
+    assert f"{changes[2].user}" in text
     assert "this receipt" in text
     assert "(error code 9)" in text
-    assert "no texts go to this number" in text
+    assert "No messages are sent to this number" in text
     blocked.refresh_from_db()
     assert blocked.state == MessageState.CANCELLED
     assert blocked in page.context["blocked"]
@@ -71,7 +71,7 @@ def test_a_wish_given_by_phone_is_asked_once_more_and_then_holds(asked, reply, d
     waiting = reply(asked.msisdn, "2").answers.get()
     dispatcher = login("Dispatch")
     asks = dispatcher.post(page_of(asked), CALLED)
-    assert "Send no more texts to" in asks.content.decode()
+    assert "Opt +" in asks.content.decode()
     assert not ConsentChange.objects.exists()
     dispatcher.post(page_of(asked), CONFIRMED)
     waiting.refresh_from_db()
@@ -102,9 +102,9 @@ def test_a_number_that_stands_on_no_page_is_written_and_masked_afterwards():
 @pytest.mark.parametrize(
     ("missing", "sentence"),
     [
-        ({"words": " "}, "Write how you know"),
-        ({"wish": ""}, "Choose what the customer wants"),
-        ({"number": ""}, "Write the customer"),
+        ({"words": " "}, "Enter the reason"),
+        ({"wish": ""}, "Choose the new status"),
+        ({"number": ""}, "Enter the phone number"),
         ({"number": "12"}, "too short"),
         ({"words": "x" * 201}, "200 characters"),
     ],
@@ -127,7 +127,7 @@ def test_a_ticket_leads_to_its_number(asked, reply):
     assert len(page.context["changes"]) == 1
     Ticket.objects.filter(pk=ticket.pk).update(msisdn="MTN")
     page = login("Dispatch").get(url(ConsentChange, "of_ticket", ticket.pk))
-    assert "Record a wish" not in page.content.decode()
+    assert "Record an opt-out" not in page.content.decode()
 
 
 def test_the_booking_and_the_list_lead_to_it(asked, reply):

@@ -280,7 +280,7 @@ def test_more_rows_than_a_file_takes_are_refused_in_a_sentence(ops, monkeypatch)
     monkeypatch.setattr(export, "MOST_ROWS", 2)
     rows = [InboundMessageFactory.create() for _ in range(3)]
     page = ops.get(ask(ops, InboundMessage, "csv", rows).url).content.decode()
-    assert "More than 2 rows are chosen, and so many at most can be exported at once" in page
+    assert "Nothing was exported: at most 2 rows can be exported at once" in page
     assert not StaffAct.objects.exists()
 
 

@@ -38,15 +38,15 @@ def test_f15_212_will_be_imported_9_rows_refused_and_the_same_file_again_changes
     dispatcher,
 ):
     manifest = handed_in(dispatcher, week())
-    assert "212 will be imported, 9 rows refused" in page(dispatcher, manifest)
+    assert "212 will be imported, 9 rows rejected" in page(dispatcher, manifest)
     assert not Booking.objects.exists()
     carry_out(dispatcher, manifest)
-    assert "212 imported, 9 rows refused" in page(dispatcher, manifest)
+    assert "212 imported, 9 rows rejected" in page(dispatcher, manifest)
     assert Booking.objects.count() == 212
     before = everything()
     again = handed_in(dispatcher, week())
     shown = page(dispatcher, again)
-    assert "Nothing to import, 9 rows refused" in shown
+    assert "Nothing to import, 9 rows rejected" in shown
     assert "Import 0" not in shown
     carry_out(dispatcher, again)
     assert everything() == before
@@ -143,7 +143,7 @@ def test_changes_that_wait_for_one_another_for_ever_are_refused(dispatcher, monk
     content = as_csv(row("A1", date=NEXT_DAY), row("A2", date=NEXT_DAY))
     manifest = carry_out(dispatcher, handed_in(dispatcher, content))
     assert [each["line"] for each in manifest.refusals] == [2, 3]
-    assert "is closed" in manifest.refusals[0]["reason"]
+    assert "Slot closed" in manifest.refusals[0]["reason"]
     assert not SlotChange.objects.exists()
 
 
@@ -155,7 +155,7 @@ def test_an_import_that_was_left_is_gone_on_with_later_by_anybody_who_may(dispat
     press(dispatcher, manifest)
     assert Booking.objects.count() == 2
     colleague = login("Dispatch")
-    assert "2 of 5 rows are done." in page(colleague, manifest)
+    assert "2 of 5 rows done." in page(colleague, manifest)
     listed = colleague.get(url(Manifest, "changelist")).content.decode()
     assert "2 of 5" in listed
     carry_out(colleague, manifest)
@@ -190,7 +190,7 @@ def test_a_capacity_that_dispatch_sets_during_the_import_stays(dispatcher):
     Slot.objects.update(capacity=0)
     carry_out(dispatcher, manifest)
     assert Slot.objects.get().capacity == 0
-    assert "is closed" in manifest.refusals[0]["reason"]
+    assert "Slot closed" in manifest.refusals[0]["reason"]
 
 
 def test_moves_name_who_imported_and_the_act_is_written_down(dispatcher):
@@ -221,11 +221,11 @@ def test_the_refused_rows_can_be_mended_in_their_own_file_and_handed_in(dispatch
     response = dispatcher.post(reverse("admin:bookings_manifest_refused", args=[manifest.pk]))
     text = response.content.decode("utf-8-sig")
     first, second = csv.DictReader(io.StringIO(text))
-    assert first["refused because"] == "row 2: 0712 is too short for a phone number."
+    assert first["rejected because"] == "row 2: 0712 is too short for a phone number."
     assert first["customer_name"] == "'=1+1"
-    assert second["refused because"].startswith("row 4: ")
+    assert second["rejected because"].startswith("row 4: ")
     act = StaffAct.objects.get(kind=ActKind.EXPORTED)
-    assert act.details == "csv: 2 refused rows of week.csv"
+    assert act.details == "csv: 2 rejected rows of week.csv"
     mended = text.replace('"0712"', '"07700900005"').replace(str(in_days(-1)), str(DAY))
     again = carry_out(dispatcher, handed_in(dispatcher, mended))
     assert (again.counts["created"], again.counts["refused"]) == (2, 0)
@@ -271,7 +271,7 @@ def test_one_that_was_erased_says_so_and_imports_nothing(dispatcher):
         created_at=timezone.now() - dt.timedelta(days=100),
         counts={"created": 1},
     )
-    assert "was erased" in page(dispatcher, manifest)
+    assert "were erased" in page(dispatcher, manifest)
     press(dispatcher, manifest)
     assert Manifest.objects.get().state == ManifestState.PREVIEWED
 

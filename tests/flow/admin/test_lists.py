@@ -180,7 +180,10 @@ def test_words_are_looked_for_in_the_newest_texts_of_the_days_that_are_chosen(
     assert found(superuser, OutboundMessage, "fancy") == []
     assert len(found(superuser, OutboundMessage, "newer")) == 3
     told = superuser.get(url(OutboundMessage, "changelist"), {"q": "fancy"}).content.decode()
-    assert "in the newest 3 texts only. Choose days to look further back." in told
+    assert (
+        "Only the newest 3 messages were searched for words. Choose dates to look further back."
+        in told
+    )
     days = {"q": "fancy", "queued_from": "2025-10-01", "queued_to": "2025-10-31"}
     listed = superuser.get(url(OutboundMessage, "changelist"), days)
     assert [text.booking for text in listed.context["cl"].result_list] == [wanted]
@@ -272,7 +275,7 @@ def test_what_needs_attention_is_filtered(superuser):
     assert settled in others.context["cl"].result_list
     assert wanted not in others.context["cl"].result_list
     html = others.content.decode()
-    assert re.search(r"Seen to: <bdi[^>]*>Answered too late", html)
+    assert re.search(r"Handled: <bdi[^>]*>Answered too late", html)
     assert "Needs attention: <bdi" not in html
 
 
@@ -293,7 +296,7 @@ def test_of_the_parts_of_a_long_text_the_one_that_is_seen_to_speaks_for_all(supe
     assert superuser.get(address).content.decode().count("Needs attention: <bdi") == 1
     ticket_actions.set_aside(ticket, UserFactory.create())
     html = superuser.get(address).content.decode()
-    assert html.count("Seen to: <bdi") == 1
+    assert html.count("Handled: <bdi") == 1
     assert "Needs attention: <bdi" not in html
 
 

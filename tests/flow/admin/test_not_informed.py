@@ -77,15 +77,15 @@ def test_f6_at_five_a_dispatcher_opens_tomorrow_and_sees_who_does_not_know(dispa
     assert told == {
         "FIXED": "This number cannot receive SMS: call instead.",
         "OUT": "The customer has opted out of our texts.",
-        "NEW": "Not asked yet.",
-        "FAILED": "Its text failed. Unknown number.",
-        "EXPIRED": "Its text expired: the phone could not be reached in time.",
-        "UNKNOWN": "Nobody knows whether its text left us.",
-        "SILENT": "Its text was sent, but no receipt says that it arrived.",
-        "MOVED": "Moved since, and nobody told them.",
+        "NEW": "Not notified yet.",
+        "FAILED": "Message failed. Unknown number.",
+        "EXPIRED": "Message expired: the phone could not be reached.",
+        "UNKNOWN": "It is unknown whether the message was sent.",
+        "SILENT": "Message sent, no delivery receipt.",
+        "MOVED": "Moved since; not told.",
     }
     html = page.content.decode()
-    assert "Tue 24 Nov 2026: 8 customers do not know" in html
+    assert "Tue 24 Nov 2026: 8 customers to call" in html
     assert all(f"<bdi>{reference}</bdi>" in html for reference in told)
     assert "KNOWS" not in html
     assert informed.count_not_informed([TOMORROW])[TOMORROW] == len(page.context["unreached"]) == 8
@@ -94,18 +94,18 @@ def test_f6_at_five_a_dispatcher_opens_tomorrow_and_sees_who_does_not_know(dispa
 def test_why_a_text_still_waits(clock, settings):
     waiting = booked("WAITS")
     message = texted(waiting, MessageState.QUEUED)
-    assert reasons() == {"WAITS": "Its text waits to be sent."}
+    assert reasons() == {"WAITS": "Message queued."}
     settings.QUIET_HOURS = (dt.time(20), dt.time(8))
     clock("2026-11-23 21:00")
-    assert reasons() == {"WAITS": "Its text waits for the end of the quiet hours."}
+    assert reasons() == {"WAITS": "Message queued until quiet hours end."}
     message.kind = Kind.TOLD  # of a delivery within a day: goes at night, too
     message.save()
-    assert reasons() == {"WAITS": "Its text waits to be sent."}
+    assert reasons() == {"WAITS": "Message queued."}
     Circuit.objects.create(pk=1, opened_at=message.queued_at, reason="No balance.")
-    assert reasons() == {"WAITS": "Its text waits: sending is paused. No balance."}
+    assert reasons() == {"WAITS": "Message queued: sending is paused. No balance."}
     message.is_held = True
     message.save()
-    assert reasons() == {"WAITS": "Its text is held until Ops release it."}
+    assert reasons() == {"WAITS": "Message on hold until Ops releases it."}
 
 
 def test_a_notification_waits_for_its_paused_batch_and_an_answer_for_none():
@@ -116,10 +116,10 @@ def test_a_notification_waits_for_its_paused_batch_and_an_answer_for_none():
         booking=notification.booking, notification=notification, settled_at=timezone.now()
     )
     texted(notification.booking, MessageState.QUEUED, notification=notification)
-    assert reasons() == {"AB12": "Its text waits: its batch is paused."}
+    assert reasons() == {"AB12": "Message queued: its batch is paused."}
     about = {"notification": notification, "kind": Kind.ACKNOWLEDGEMENT}
     texted(notification.booking, MessageState.QUEUED, **about)
-    assert reasons() == {"AB12": "Its text waits to be sent."}
+    assert reasons() == {"AB12": "Message queued."}
 
 
 def test_who_replied_after_the_last_text_knows_but_not_of_a_later_move(clock):
@@ -132,7 +132,7 @@ def test_who_replied_after_the_last_text_knows_but_not_of_a_later_move(clock):
     clock("2026-11-23 16:45")
     other = SlotFactory.create(date=TOMORROW, window_start=dt.time(14), window_end=dt.time(17))
     dispatch.move(notification.booking, other)
-    assert reasons() == {"AB12": "Moved since, and nobody told them."}
+    assert reasons() == {"AB12": "Moved since; not told."}
 
 
 @pytest.mark.parametrize("state", ["queued", "failed", "expired", "rejected"])
@@ -179,7 +179,7 @@ def test_who_was_told_by_phone_that_it_is_off_does_not_know_that_it_is_on_again(
     notices.record_phone_call(booking, user)
     clock("2026-11-23 16:20")
     dispatch.reinstate(booking)
-    assert reasons() == {"AB12": "Was told that it is cancelled, and it is planned again since."}
+    assert reasons() == {"AB12": "Was told it is cancelled; since reinstated."}
     notices.record_phone_call(booking, user)
     assert reasons() == {}
 
@@ -192,10 +192,10 @@ def test_who_writes_after_a_move_of_which_nobody_told_them_does_not_know_of_it(c
     dispatch.move(notification.booking, other)
     clock("2026-11-23 16:20")
     InboundMessageFactory.create(notification=notification, outcome="thanks")
-    assert reasons() == {"AB12": "Moved since, and nobody told them."}
+    assert reasons() == {"AB12": "Moved since; not told."}
 
 
-OFF = {"AB12": "Cancelled, and nobody told them."}
+OFF = {"AB12": "Cancelled; not told."}
 
 
 def test_who_knew_of_a_cancelled_delivery_is_listed_until_told_that_it_is_off(dispatcher, clock):
@@ -206,7 +206,7 @@ def test_who_knew_of_a_cancelled_delivery_is_listed_until_told_that_it_is_off(di
     assert reasons() == OFF
     clock("2026-11-23 16:20")
     page = post_told(dispatcher, booking)
-    assert "written down as told by phone" in page.content.decode()
+    assert "recorded, told by phone" in page.content.decode()
     assert StaffAct.objects.filter(told_state="cancelled").count() == 1
     assert reasons() == {}
     clock("2026-11-23 16:30")
@@ -221,7 +221,7 @@ def test_a_text_that_says_it_is_off_must_arrive(clock):
     clock("2026-11-23 16:10")
     dispatch.cancel(booking)
     off = notices.send_notice(booking)
-    assert reasons() == {"AB12": "Cancelled. Its text waits to be sent."}
+    assert reasons() == {"AB12": "Cancelled. Message queued."}
     off.state = MessageState.SUBMITTED
     off.save()
     assert reasons() == {}  # it may still arrive
@@ -236,7 +236,7 @@ def test_whoever_no_text_reaches_is_listed_when_the_delivery_is_cancelled(clock)
     dispatch.cancel(booked("FIXED", msisdn="442079460123"))
     dispatch.cancel(booked("NEVER-ASKED"))
     why = "This number cannot receive SMS: call instead."
-    assert reasons() == {"FIXED": f"Cancelled, and nobody told them. {why}"}
+    assert reasons() == {"FIXED": f"Cancelled; not told. {why}"}
 
 
 def on_thursday():
@@ -249,7 +249,7 @@ def test_who_waits_on_the_day_that_a_delivery_left_is_on_the_list_of_that_day(di
     dispatch.move(booked("NEVER-ASKED"), on_thursday())
     clock("2026-11-23 16:10")
     dispatch.move(booking, on_thursday(), user=UserFactory.create())
-    assert reasons() == {"AB12": "Moved to Thu 26 Nov since, and nobody told them."}
+    assert reasons() == {"AB12": "Moved to Thu 26 Nov since; not told."}
     assert informed.count_not_informed([TOMORROW])[TOMORROW] == 1
     assert "Thu 26 Nov</div>" in dispatcher.get(reverse(UNAWARE)).text
     clock("2026-11-23 16:20")
@@ -267,7 +267,7 @@ def test_who_was_told_of_a_move_waits_on_the_new_day_when_it_is_moved_on(clock):
     dispatch.move(booking, friday)
     assert reasons() == {}
     (on_the_day_between,) = informed.list_not_informed(on_thursday().date)
-    assert on_the_day_between.reason == "Moved to Fri 27 Nov since, and nobody told them."
+    assert on_the_day_between.reason == "Moved to Fri 27 Nov since; not told."
     dispatch.cancel(booking)
     assert reasons() == {}
     (on_the_day_between,) = informed.list_not_informed(on_thursday().date)
@@ -283,14 +283,14 @@ def test_who_chose_another_day_or_got_it_back_waits_on_no_day_that_it_left(clock
     assert reply(notification.msisdn, "2").outcome == "moved"
     dispatch.move(back, on_thursday())
     dispatch.move(back, before)
-    assert reasons() == {"BACK": "Moved since, and nobody told them."}
+    assert reasons() == {"BACK": "Moved since; not told."}
 
 
 def test_a_text_to_the_number_of_before_told_nobody():
     booking = booked("AB12")
     texted(booking)
     dispatch.change_phone(booking, "447700900777")
-    assert reasons() == {"AB12": "Not asked yet."}
+    assert reasons() == {"AB12": "Not notified yet."}
 
 
 def post_told(client, booking, **fields):
@@ -302,9 +302,9 @@ def post_told(client, booking, **fields):
 def test_told_by_phone_takes_it_off_the_list_and_is_written_down_once(dispatcher):
     booking = booked("AB12")
     page = post_told(dispatcher, booking)
-    assert "written down as told by phone" in page.content.decode()
-    assert "nobody has to be called" in page.content.decode()
-    assert "knows already" in post_told(dispatcher, booking).content.decode()
+    assert "recorded, told by phone" in page.content.decode()
+    assert "no calls needed" in page.content.decode()
+    assert "already reached" in post_told(dispatcher, booking).content.decode()
     act = StaffAct.objects.get()
     assert (act.booking, act.kind) == (booking, "told_by_phone")
     story = dispatcher.get(reverse("admin:bookings_booking_change", args=[booking.pk]))
@@ -316,7 +316,9 @@ def test_what_changed_during_the_call_is_not_written_down_as_told(dispatcher):
     seen = seen_word(booking)
     dispatch.move(booking, SlotFactory.create(date=TOMORROW, window_end=dt.time(13)))
     page = post_told(dispatcher, booking, seen=seen)
-    assert "changed meanwhile: it is now on Tue 24 Nov 2026 09:00-13:00" in page.content.decode()
+    assert (
+        "changed in the meantime: it is now on Tue 24 Nov 2026 09:00-13:00" in page.content.decode()
+    )
     assert not StaffAct.objects.exists()
 
 
@@ -327,14 +329,14 @@ def test_told_by_phone_that_is_sent_again_after_a_move_there_and_back_tells_of_n
     post_told(dispatcher, booking, seen=seen)
     dispatch.move(booking, SlotFactory.create(date=TOMORROW, window_end=dt.time(13)))
     dispatch.move(booking, before)
-    assert "changed meanwhile" in post_told(dispatcher, booking, seen=seen).content.decode()
+    assert "changed in the meantime" in post_told(dispatcher, booking, seen=seen).content.decode()
     assert StaffAct.objects.count() == 1
 
 
 def test_what_is_no_date_shows_tomorrow_and_a_day_without_deliveries_says_so(dispatcher):
     html = dispatcher.get(reverse(UNAWARE), {"day": "32.13."}).content.decode()
-    assert "That is no date" in html
-    assert "Tue 24 Nov 2026: no delivery is planned" in html
+    assert "Date not recognised" in html
+    assert "Tue 24 Nov 2026: no deliveries" in html
 
 
 def test_queries_do_not_grow_with_the_day(django_assert_max_num_queries):

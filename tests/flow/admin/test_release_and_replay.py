@@ -54,7 +54,7 @@ def test_held_texts_are_found_by_a_filter(held, ops):
 
 def test_held_texts_are_released_once_it_is_confirmed(held, ops):
     asked = act(ops, "release_held", held).content.decode()
-    assert "<h2>Send these texts after all?</h2>" in asked
+    assert "<h2>Send these messages?</h2>" in asked
     assert held[0].text in asked
     assert OutboundMessage.objects.filter(is_held=True).count() == 2
     assert not StaffAct.objects.exists()
@@ -94,7 +94,7 @@ def test_a_page_that_is_sent_again_when_the_texts_are_held_again_asks_once_more(
 
     page = act(ops, action, held, **CONFIRMED).content.decode()
 
-    assert "Nothing was done: this page was sent before" in page
+    assert "Nothing was changed: this page was already submitted" in page
     assert OutboundMessage.objects.filter(is_held=True).count() == 2
     (seen,) = re.findall(r'name="seen" value="(\d+)"', page)
     act(ops, action, held, confirmed="yes", seen=seen)
@@ -105,14 +105,14 @@ def test_a_page_that_is_sent_again_when_the_texts_are_held_again_asks_once_more(
 def test_a_text_that_is_not_held_is_left_alone(action, ops):
     message = OutboundMessageFactory.create()
     page = act(ops, action, [message], **CONFIRMED)
-    assert "None of the ticked rows" in said(ops, page)
+    assert "does not apply to the selected rows" in said(ops, page)
     message.refresh_from_db()
     assert message.state == MessageState.QUEUED
     assert not StaffAct.objects.exists()
 
 
 def test_the_rule_is_run_again_over_a_text_on_which_it_failed(failed, ops):
-    assert "Run the rule again" in act(ops, "run_again", [failed]).content.decode()
+    assert "Process again" in act(ops, "run_again", [failed]).content.decode()
     failed.refresh_from_db()
     assert failed.outcome == Outcome.ERROR
 
@@ -128,7 +128,7 @@ def test_the_rule_is_run_again_over_a_text_on_which_it_failed(failed, ops):
 def test_a_text_that_was_dealt_with_is_not_run_again(ops):
     inbound = InboundMessageFactory.create(outcome=Outcome.MOVED)
     page = act(ops, "run_again", [inbound], **CONFIRMED)
-    assert "None of the ticked rows" in said(ops, page)
+    assert "does not apply to the selected rows" in said(ops, page)
     assert not StaffAct.objects.exists()
 
 
@@ -137,7 +137,7 @@ def test_too_many_rows_at_once_are_refused_in_a_sentence(held, ops, monkeypatch)
     monkeypatch.setattr(confirmation, "MOST_AT_ONCE", 1)
     for more in ({}, CONFIRMED):
         page = act(ops, "release_held", held, **more)
-        assert "At most 1 rows can be changed at once" in said(ops, page)
+        assert "select at most 1 rows" in said(ops, page)
     assert OutboundMessage.objects.filter(is_held=True).count() == 2
 
 
@@ -174,6 +174,6 @@ def test_the_notification_is_about_the_act_that_its_button_does(held, ops):
     page = ops.post(
         url(OutboundMessage, "changelist"), chosen | {"action": ["release_held", "drop_held"]}
     ).content.decode()
-    assert "<h2>Send these texts after all?</h2>" in page
+    assert "<h2>Send these messages?</h2>" in page
     assert 'value="release_held"' in page
     assert 'value="drop_held"' not in page.split("<h2>")[1].partition("</form>")[0]

@@ -66,7 +66,7 @@ def test_f3_200_replies_show_the_option_the_refusal_and_the_reason_and_none_move
         moved += one.outcome == "moved"
     assert moved > 20
     page = response.content.decode()
-    assert f"200 texts tried, {moved} would move the delivery" in page
+    assert f"200 replies tested, {moved} would move the delivery" in page
 
 
 def test_a_text_shows_its_option_its_rule_and_what_would_come_of_it(ops):
@@ -118,10 +118,10 @@ def test_one_text_may_have_line_breaks(ops):
 
 def test_too_many_texts_and_unknown_bookings_are_refused_in_a_sentence_and_stay_in_the_form(ops):
     many = "\n".join(["2"] * 501)
-    assert "These are 501 texts, and 500 at the most" in refused(ops, texts=many)
-    assert "There is no booking with this reference." in refused(ops, texts="2", reference="nope")
+    assert "501 replies; at most 500" in refused(ops, texts=many)
+    assert "Booking not found." in refused(ops, texts="2", reference="nope")
     BookingFactory.create(reference="NEW")
-    assert "has not been asked anything yet" in refused(ops, texts="2", reference="NEW")
+    assert "has no notification yet" in refused(ops, texts="2", reference="NEW")
     page = ops.post(url(InboundMessage, "try"), {"texts": "keep me", "reference": "nope"})
     assert "keep me" in page.content.decode()
 

@@ -86,11 +86,11 @@ def test_a_spreadsheets_own_values_are_read_and_what_was_repaired_is_said(dispat
     )
     manifest = handed_in(dispatcher, content, "week.xlsx")
     shown = page(dispatcher, manifest)
-    assert "3 will be imported, 1 row refused" in shown
-    assert "4.47E+11 is a phone number that the spreadsheet rounded" in shown
-    assert "The phone number had no +: it was read as +44 •••••• 0001." in shown
-    assert "power of ten, with all its digits: it was read as +44 •••••• 0002." in shown
-    assert "had lost its first 0: it was read as +44 •••••• 0004." in shown
+    assert "3 will be imported, 1 row rejected" in shown
+    assert "4.47E+11 was rounded by the spreadsheet" in shown
+    assert "Leading + restored: +44 •••••• 0001." in shown
+    assert "Scientific notation expanded: +44 •••••• 0002." in shown
+    assert "Leading 0 restored: +44 •••••• 0004." in shown
     carry_out(dispatcher, manifest)
     phones = dict(Booking.objects.values_list("reference", "msisdn"))
     assert phones == {"A1": "447700900001", "A2": "447700900002", "A4": "447700900004"}
@@ -98,4 +98,4 @@ def test_a_spreadsheets_own_values_are_read_and_what_was_repaired_is_said(dispat
 
 def test_the_example_can_be_imported_as_it_is(dispatcher):
     example = dispatcher.get(reverse("admin:bookings_manifest_example")).content
-    assert "2 will be imported, 0 rows refused" in page(dispatcher, handed_in(dispatcher, example))
+    assert "2 will be imported, 0 rows rejected" in page(dispatcher, handed_in(dispatcher, example))
