@@ -1,4 +1,4 @@
-"""Rows for tests: believable, in the future, and in keeping with every constraint.
+"""Factories of valid rows for tests, with future dates.
 
 `NotificationFactory` makes a notification with its options, `OutboundMessageFactory` the SMS of it.
 """
@@ -43,7 +43,7 @@ STRANGER = "447700900999"
 
 
 def in_days(days: int) -> dt.date:
-    """A date so many days from today, in the company's zone."""
+    """Return the date so many days from today, in the company's zone."""
     return timezone.localdate() + dt.timedelta(days=days)
 
 
@@ -96,7 +96,7 @@ class NotificationFactory(DjangoModelFactory[Notification]):
 
     @post_generation
     def options(self: Any, create, extracted, **kwargs):
-        """Options 1 to `options` (3): keep, the next day, the post office."""
+        """Create options 1 to `options` (3): keep, the next day, the post office."""
         booked = self.slot
         window = {"window_start": booked.window_start, "window_end": booked.window_end}
         next_day = booked.date + dt.timedelta(days=1)

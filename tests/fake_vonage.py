@@ -1,4 +1,4 @@
-"""Vonage for tests: takes SMS over TLS, counts every POST, misbehaves as told, calls our webhooks.
+"""A fake Vonage: takes SMS over TLS, counts every POST, misbehaves on request, calls the webhooks.
 
 In a test `with FakeVonage() as fake`; on its own `python -m tests.fake_vonage --port 0`,
 where `GET /posts` lists what came and `POST /mode` (`mode`, `times`, `to`) is `set_mode`.
@@ -185,7 +185,7 @@ class FakeVonage(Network):
             self._send_receipt(post, number)
 
     def _send_receipt(self, post: Post, number: int) -> None:
-        """As Vonage does: again and again until it is taken, though not for 72 hours."""
+        """Repeat the receipt until the webhook takes it, as Vonage does, but not for 72 hours."""
         for wait in (0, 1, 2, 4, 8, 15, 30, 60):
             if self.receipts_to is None or self.stopping.wait(wait):
                 return
@@ -221,7 +221,7 @@ class _Server(ThreadingHTTPServer):
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)  # leaves its TLS alone
 
     def handle_error(self, *_: object) -> None:
-        """Clients that went away are what some tests are about."""
+        """Ignore disconnected clients: some tests disconnect on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -278,7 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
                 os.close(self.connection.detach())
 
     def _drag_out(self, post: Post, mode: str) -> None:
-        """Take the SMS, and answer in an answer's own good time."""
+        """Take the SMS, and send the answer slowly."""
         body = json.dumps(self.server.fake.say(post, ["0"] * len(post.message_ids))).encode()
         head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n"
         chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -295,7 +295,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._write(b"1000\r\n" + b" " * 4096 + b"\r\n")
 
     def _write(self, content: bytes, *, piece: int = 2**16, pause: float = 0) -> None:
-        """In pieces, with a pause in seconds after each; until the fake stops."""
+        """Write the pieces with a pause in seconds after each, until the fake stops."""
         for start in range(0, len(content), piece):
             self.wfile.write(content[start : start + piece])
             if pause and self.server.fake.stopping.wait(pause):

@@ -1,4 +1,4 @@
-"""A mobile network that notes the texts it takes, and answers as it is told.
+"""A fake mobile network that records the texts it takes, and answers in a given mode.
 
 Modes: ok, partial, count:N (as message-count), no_error_text, status:N; slow:SECONDS; those of LOST_ANSWERS; html200,
 empty200, redirect_302, redirect_307; and for any HTTP status: 401, 429 (with Retry-After), 500, 503 in Vonage's JSON,
@@ -43,14 +43,14 @@ class Post:
 
     @property
     def shown_text(self) -> str:
-        """What the handset shows: a question mark for what GSM-7 lacks, unless type=unicode."""
+        """Return the text on the handset: `?` for characters outside GSM-7, unless type=unicode."""
         text = self.form.get("text", "")
         is_unicode = self.form.get("type") == "unicode"
         return text if is_unicode else "".join(c if c in GSM7 else "?" for c in text)
 
 
 def count_parts(form: dict[str, str]) -> int:
-    """How many SMS the text takes: 160 or 153 septets each, as unicode 70 or 67 UCS-2 units."""
+    """Return the number of SMS: 160 or 153 septets each, or as unicode 70 or 67 UCS-2 units."""
     text = form.get("text", "")
     if form.get("type") == "unicode":
         length, one, several = len(text.encode("utf-16-be")) // 2, 70, 67
@@ -85,13 +85,13 @@ class Network:
         self._lock = threading.Lock()
 
     def reset(self) -> None:
-        """Behave again, and forget what came."""
+        """Reset the modes, and forget the texts."""
         with self._lock:
             self._modes.clear()
             self.posts.clear()
 
     def set_mode(self, mode: str, *, times: float = float("inf"), to: str = "") -> None:
-        """How the next sends go, before what was set earlier: `times` of them, or all.
+        """Set the mode of the next `times` sends, or of all; it comes before modes set earlier.
 
         What is set for one recipient goes before what is set for all.
         """
@@ -99,7 +99,7 @@ class Network:
             self._modes.setdefault(to, []).insert(0, (mode, times))
 
     def count(self, client_ref: str | None = None) -> int:
-        """How many POSTs came, of one client-ref or in all."""
+        """Return the number of POSTs, of one client-ref or in all."""
         return sum(client_ref in {None, post.client_ref} for post in list(self.posts))
 
     def take(self, form: dict[str, str], connection: int) -> tuple[Post, str]:
@@ -176,7 +176,7 @@ class Network:
 
 
 def _status(form: dict[str, str]) -> str:
-    """What Vonage would say of this form."""
+    """Return the status that Vonage gives this form."""
     if not (form.get("from") and form.get("to") and form.get("text")):
         return "2"
     kind, ttl = form.get("type", "text"), int(form.get("ttl", 20_000))

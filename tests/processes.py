@@ -17,7 +17,7 @@ SECRET = "first-secret-" * 4
 
 
 def environment(network: FakeVonage, database_url: str) -> dict[str, str]:
-    """The whole environment of a process of the product that sends to this network."""
+    """Return the whole environment of a product process that sends to this network."""
     return {
         "PATH": os.environ["PATH"],
         "ENV_FILE": os.devnull,
@@ -63,7 +63,7 @@ def running(
 
 
 def wait_for(happened: Callable[[], object], *, seconds: float = 20, every: float = 0.05) -> None:
-    """Look again and again until it has happened."""
+    """Poll until the condition is true."""
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, "It did not happen in time."

@@ -1,4 +1,4 @@
-"""A real browser before the real web server: what it finds wrong is kept, and its pictures if asked for."""
+"""Fixtures for browser tests: Chromium, the product's web server, browser errors, and screenshots on request."""
 
 import os
 from pathlib import Path
@@ -46,7 +46,7 @@ def _phones_reach_the_web_server(live_server, settings):
 
 @pytest.fixture
 def complaints():
-    """What the browser finds wrong: scripts, policies, missing files."""
+    """Collect the browser's errors: failed scripts, violated policies, missing files."""
     return []
 
 
@@ -69,14 +69,14 @@ def page(browser, live_server, complaints):
 
 
 def switch_to(page: Page, scheme: Literal["light", "dark"]) -> None:
-    """Light or dark, as the system would say it; the page has followed when this returns."""
+    """Switch the system's colour scheme, and return once the page has followed."""
     page.emulate_media(color_scheme=scheme)
     page.evaluate("() => new Promise(requestAnimationFrame)")
 
 
 @pytest.fixture
 def picture(tmp_path):
-    """Saves a picture of the page, wide and narrow, by day and by night."""
+    """Save pictures of the page, wide and narrow, in the light and the dark theme."""
     folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -1,4 +1,4 @@
-"""Every page that staff see, with rows on it, for tests that look at each of them."""
+"""Every page for staff, with rows on it, for tests that visit each of them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ LONG_NAME = "Hubert Blaine Wolfeschlegelsteinhausenbergerdorff"
 
 @dataclass(frozen=True)
 class StaffPage:
-    """An address, and what is done there before the page shows that is meant."""
+    """An address, and the action there that leads to the page to test."""
 
     address: str
     then: Callable[[Page], None] = lambda page: None
@@ -57,7 +57,7 @@ class StaffPage:
 
 
 def fill_tables(user: User) -> None:
-    """Rows in every table, among them long words and names."""
+    """Fill every table, with long words and names among the rows."""
     make_story(2)
     Group.objects.get_or_create(name="Dispatch")
     slot = SlotFactory.create(date=in_days(1))
@@ -80,7 +80,7 @@ def fill_tables(user: User) -> None:
 
 
 def staff_pages() -> Iterator[tuple[str, StaffPage]]:
-    """Every page of a superuser by its name; the second factor comes last, since it changes who one is."""
+    """Return a superuser's pages by name; the second factor comes last, because it changes the login."""
     yield "dashboard", StaffPage(reverse("admin:index"))
     yield "notify", StaffPage(reverse("notify-form"))
     yield from _lists_and_forms()
@@ -92,7 +92,7 @@ def staff_pages() -> Iterator[tuple[str, StaffPage]]:
 
 
 def strangers_pages() -> Iterator[tuple[str, StaffPage]]:
-    """What is seen without a log-in."""
+    """Return the pages that need no login."""
     login = reverse("admin:login")
     yield "login", StaffPage(login)
     yield "login-refused", StaffPage(login, _log_in_wrongly)
@@ -167,7 +167,7 @@ def _acting(action: str) -> Callable[[Page], None]:
 
 
 def _revealing(address: str) -> Callable[[Page], None]:
-    """As without a script: on a page of its own."""
+    """Reveal the number on its own page, as without scripts."""
 
     def reveal(page: Page) -> None:
         submit = "(form, address) => { form.action = address; form.submit(); }"

@@ -1,4 +1,4 @@
-"""Every page can be read and used by everybody: by axe-core, on a small screen, and enlarged."""
+"""Accessibility of every page: axe-core's rules, a small screen, and enlarged text."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -32,7 +32,7 @@ def session(client, live_server, user):
 
 
 def every_page(page, session):
-    """Opens one after the other, the strangers' first, and names each."""
+    """Open each page in turn, pages without login first, and yield its name."""
     for name, one in strangers_pages():
         yield name, opened(one, page)
     page.context.add_cookies([session])
@@ -46,7 +46,7 @@ def opened(one: StaffPage, page):
 
 
 def barriers(page) -> list[str]:
-    """What axe-core finds that keeps somebody from reading or using the page. By night only colours differ."""
+    """Return axe-core's violations on the page. The dark theme is checked for colours only."""
     by_day = _found(page, {"type": "tag", "values": RULES})
     switch_to(page, "dark")
     by_night = _found(page, {"type": "rule", "values": ["color-contrast"]})

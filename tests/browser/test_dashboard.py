@@ -1,4 +1,4 @@
-"""Pages that keep themselves up to date: whoever works with the keyboard stays where they are."""
+"""Pages that refresh themselves keep the keyboard focus."""
 
 import pytest
 from playwright.sync_api import expect

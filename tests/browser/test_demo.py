@@ -1,4 +1,4 @@
-"""The card "Try it": whoever replies on its phone sees the timeline beside it change."""
+"""The card "Try it": a reply on its phone changes the timeline beside it."""
 
 import pytest
 from playwright.sync_api import expect

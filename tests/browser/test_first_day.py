@@ -1,4 +1,4 @@
-"""A dispatcher's first day, played in a real browser: web server, sender and phone are the real ones."""
+"""A dispatcher's first day in a browser, with the product's web server, sender and simulated phone."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def database_url():
 
 @pytest.fixture
 def sender(live_server, tmp_path):
-    """A sender in a process of its own, as in production."""
+    """Run a sender as a separate process, as in production."""
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "delivery_sms.settings",
         "DATABASE_URL": database_url(),
@@ -95,7 +95,7 @@ def test_a_dispatcher_notifies_a_number_and_sees_the_answer_move_the_booking(
 
 
 def a_customer_is_previewed(page: Page, picture) -> str:
-    """Returns the text that the page promises."""
+    """Return the previewed text."""
     page.get_by_label("Phone number").fill("07700 900123")
     page.get_by_label("Name").fill("Ana Torres")
     preview = page.locator("#preview")
@@ -107,7 +107,7 @@ def a_customer_is_previewed(page: Page, picture) -> str:
 
 
 def it_is_sent_and_arrives(page: Page, promised: str) -> str:
-    """Returns the address where staff see what becomes of it."""
+    """Return the address of the progress page."""
     page.get_by_role("button", name="Book and send the SMS").click()
     expect(page.get_by_role("heading", name="Status")).to_be_visible()
     assert page.locator(".bubble.ours").last.inner_text() == promised
@@ -147,7 +147,7 @@ def the_timeline_tells_it_all(page: Page, picture, progress: str, texts: list[st
 
 
 def phone_text(booking):
-    """The acknowledgement, as the database has it."""
+    """Return the stored text of the acknowledgement."""
     message = booking.outbound_messages.filter(kind="acknowledgement").get()
     return re.sub(r"\s+", " ", message.text)
 

@@ -1,4 +1,4 @@
-"""A manifest is dropped on the page and imported while one watches; without scripts by a button."""
+"""A manifest is uploaded and imported in steps: by itself with scripts, by a button without."""
 
 import pytest
 from playwright.sync_api import expect

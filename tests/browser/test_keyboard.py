@@ -1,4 +1,4 @@
-"""The main way of a dispatcher, by keyboard alone: wherever the focus is, it can be seen."""
+"""A dispatcher's main tasks by keyboard alone, with a visible focus at every stop."""
 
 import pytest
 from django.contrib.auth.models import User
@@ -45,19 +45,19 @@ STOP = """() => {
 
 @pytest.fixture
 def keyboard(page):
-    """All that this dispatcher has."""
+    """Return the page's keyboard, the dispatcher's only input device."""
     page.add_init_script(AT_ONCE)
     return Keyboard(page)
 
 
 class Keyboard:
-    """Goes by Tab and looks where the focus is at every stop."""
+    """Moves by Tab and checks the visible focus at every stop."""
 
     def __init__(self, page):
         self.page = page
 
     def go_to(self, words, *, backwards=False):
-        """Press Tab until the focus is on what bears these words."""
+        """Press Tab until the focused element has these words."""
         passed = []
         for _ in range(MOST_STOPS):
             self.page.keyboard.press("Shift+Tab" if backwards else "Tab")
@@ -69,7 +69,7 @@ class Keyboard:
         raise AssertionError(f"{words!r} is not among {passed}")
 
     def press(self, key, *, on, backwards=False):
-        """Go there and press it, which leads to another page."""
+        """Go to the element and press it; the press must lead to another page."""
         self.go_to(on, backwards=backwards)
         with self.page.expect_navigation():
             self.page.keyboard.press(key)

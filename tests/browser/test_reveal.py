@@ -1,4 +1,4 @@
-"""A whole number is shown by a click: in its place, or on a page of its own where no script runs."""
+"""A click reveals a whole phone number: in its place, or on its own page without scripts."""
 
 import pytest
 from playwright.sync_api import expect

@@ -88,7 +88,7 @@ _ids = count(1)
 
 
 def text_from(msisdn: str, text: str) -> InboundMessage:
-    """A customer's text, over the real webhook."""
+    """Send a customer's text to the real webhook."""
     values = {
         "msisdn": msisdn,
         "to": VIRTUAL_NUMBER,
@@ -105,13 +105,13 @@ def text_from(msisdn: str, text: str) -> InboundMessage:
 
 
 def stored_as(payload: str) -> str:
-    """No database keeps a NUL."""
+    """Return the payload as stored: without NUL, which databases reject."""
     return payload.replace("\0", "\ufffd")
 
 
 @pytest.fixture
 def stored() -> list[InboundMessage]:
-    """One customer for each payload, who is called so and texts it."""
+    """Create a customer for each payload, who has it as a name and texts it."""
     slot = SlotFactory.create(capacity=None)
     texts = []
     for payload in PAYLOADS:
@@ -126,7 +126,7 @@ def stored() -> list[InboundMessage]:
 
 @pytest.fixture
 def evidence(stored) -> str:
-    """All payloads at once, in whatever else a page shows. Where the network writes, it may write anything."""
+    """Store all payloads in the other fields that pages show, even in those that the network fills."""
     words = "\n".join(inbound.text for inbound in stored)
     booking = BookingFactory.create(notes=words)
     user = UserFactory.create(first_name=PAYLOADS[3], last_name=PAYLOADS[20])
@@ -144,7 +144,7 @@ def evidence(stored) -> str:
 
 @pytest.fixture
 def staff(page, client, live_server):
-    """A superuser's browser. Whatever runs or opens is a complaint."""
+    """Open a superuser's browser; a script that runs or a dialog that opens is an error."""
     user = UserFactory.create(is_superuser=True)
     client.force_login(user)
     session = {"name": "sessionid", "value": client.cookies["sessionid"].value}
@@ -154,7 +154,7 @@ def staff(page, client, live_server):
 
 @pytest.fixture
 def look(staff, complaints):
-    """Opens a page, touches what can be touched, and returns its words. Nothing may have run."""
+    """Open a page, hover its elements, return its words, and fail if a payload ran."""
     staff.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
 
     def open_page(address: str) -> str:
@@ -165,7 +165,7 @@ def look(staff, complaints):
 
 
 def seen(page, complaints) -> str:
-    """The words of the page, once everything of it is loaded and hovered."""
+    """Return the page's words once it is loaded and its elements were hovered."""
     page.evaluate(
         "document.querySelectorAll('[onmouseover],[onfocus],[x-data]')"
         ".forEach(part => part.dispatchEvent(new Event('mouseover')))"

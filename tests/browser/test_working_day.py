@@ -1,4 +1,4 @@
-"""A dispatcher's day from 07:30 to 17:00, and what ops ask the week after: the simulator's network, a real browser."""
+"""A dispatcher's day from 07:30 to 17:00 and Ops' questions of the next week, in a browser, with simulated SMS."""
 
 import csv
 import datetime as dt

@@ -1,4 +1,4 @@
-"""What a dispatcher's day is made of: a manifest of 302 parcels, the customers' answers, and a desk to sit at."""
+"""Material for a dispatcher's day: a manifest of 302 parcels, the customers' answers, and a browser for staff."""
 
 import datetime as dt
 from collections.abc import Callable, Iterator
@@ -37,18 +37,18 @@ FORMS = ["1", "1.", "option 1", " 1 thanks", "1 please"]
 
 
 def reference(number: int) -> str:
-    """`V4-733`: the van, and the parcel."""
+    """Return the reference: van and parcel, as in `V4-733`."""
     van = 4 if number in VAN_4 else number % 3 + (1 if number < VAN_4.start else 5)
     return f"V{van}-{number}"
 
 
 def msisdn(number: int) -> str:
-    """The customer of this parcel; Ofcom keeps 07700 900xxx for examples."""
+    """Return the number of the parcel's customer, from Ofcom's examples (07700 900xxx)."""
     return f"447700900{number}"
 
 
 def manifest() -> bytes:
-    """The spreadsheet of 07:30, as Excel wrote it: two fixed lines, some ruined numbers, four bad rows."""
+    """Return the spreadsheet of 07:30 as Excel writes it: two fixed lines, some damaged numbers, four bad rows."""
     rows = [_row(number) for number in PARCELS]
     rows[4][2] = 447700900605  # Excel took it for a number, and the + is gone
     rows[9][2] = "447700900610.0"
@@ -72,7 +72,7 @@ def _row(number: int) -> list[Any]:
 
 
 def answers() -> Iterator[tuple[int, str]]:
-    """What two of three customers text back, clearly: most keep their day, some take the next or the post office."""
+    """Yield clear replies of two in three customers: most keep their day, some take the next or the post office."""
     for number in PARCELS:
         if number % 3 == 0 or number in TOLD_ONE_BY_ONE:
             continue
@@ -83,19 +83,19 @@ def answers() -> Iterator[tuple[int, str]]:
 
 
 def text(number: int, words: str) -> None:
-    """The customer's phone sends it: signed, over HTTP, to the real webhook."""
+    """Send the customer's text, signed, over HTTP to the real webhook."""
     deliver_reply(msisdn(number), words, VIRTUAL_NUMBER)
 
 
 def break_some_phones() -> None:
-    """Two phones that nothing can be delivered to, and one that is off."""
+    """Break two phones, and switch one off."""
     for number in OUT_OF_REACH:
         SimulatedPhone.objects.create(msisdn=msisdn(number), fails=True)
     SimulatedPhone.objects.create(msisdn=msisdn(SWITCHED_OFF), stays_silent=True)
 
 
 def hire(name: str, group: str) -> None:
-    """A member of staff in one of the groups that the migration makes; an emptied test database lacks them."""
+    """Create a member of staff, and the group if the emptied database lacks it."""
     import_module("bookings.migrations.0002_groups").make_groups(apps, connection.schema_editor())
     user = User.objects.create_user(name.lower(), password=PASSWORD, first_name=name, is_staff=True)
     user.groups.add(Group.objects.get(name=group))
@@ -103,14 +103,14 @@ def hire(name: str, group: str) -> None:
 
 @dataclass
 class Desk:
-    """A member of staff before a browser; the clock on the wall and the senders are the test's."""
+    """A member of staff with a browser; the test sets the clock and runs the senders."""
 
     page: Page
     set_clock: Callable[[str], None]
     take_picture: Callable[[Page, str], None]
 
     def log_in(self, name: str, at: str) -> None:
-        """Come to the desk at this time; whoever sat there before is logged out."""
+        """Log in at this time, and log the former user out."""
         self.set_clock(at)
         self.page.context.clear_cookies()
         self.page.goto("/admin/")
@@ -124,7 +124,7 @@ class Desk:
         self.page.locator("#nav-sidebar-apps").get_by_role("link", name=name).click()
 
     def read(self, *words: str) -> None:
-        """All these words stand on the page."""
+        """Check that the page has all these words."""
         for one in words:
             expect(self.page.locator("#main, main").first).to_contain_text(one)
 
@@ -142,5 +142,5 @@ class Desk:
         self.take_picture(self.page, f"day-{name}")
 
     def send_all(self) -> None:
-        """What the senders do: ask, hand over what is due, and wait for its receipts."""
+        """Do the senders' work: ask customers, send due texts, and wait for their receipts."""
         call_command("run_outbox", "--drain")

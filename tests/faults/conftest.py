@@ -1,4 +1,4 @@
-"""A Vonage that can misbehave, and the gateway to it."""
+"""Fixtures: a fake Vonage that can misbehave, and the gateway to it."""
 
 from contextlib import contextmanager
 

@@ -1,4 +1,4 @@
-"""The Vonage of the tests: it runs by itself, takes only whole requests, and calls us as the real one does."""
+"""The fake Vonage: it runs as a process, takes only whole requests, and calls the webhooks like the real one."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def test_fake_takes_no_text_from_a_sender_that_dies_during_the_request(sent, von
 
 @contextmanager
 def webhook():
-    """A server that takes webhooks; yields its base URL and the list of (path, fields)."""
+    """Run a server that takes webhooks; yields its base URL and the list of (path, fields)."""
     taken = []
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""The gateway in memory, which most tests send through, answers as the real one does in front of Vonage."""
+"""The gateway in memory returns the results that the real gateway returns for Vonage's answers."""
 
 from dataclasses import replace
 from datetime import timedelta

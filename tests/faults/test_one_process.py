@@ -1,4 +1,4 @@
-"""Web server and sender in one process: how it ends, and what happens when its sender fails."""
+"""Web server and sender in one process: its end, and failures of its sender."""
 
 import os
 import pty
@@ -97,7 +97,7 @@ class Running:
         os.write(self.terminal, keys)
 
     def session(self):
-        """The ids of all processes that came from this one, and live."""
+        """Return the ids of the living processes in this process's session."""
         command = ["ps", "-o", "pid=,stat=", "-s", str(self.process.pid)]
         listed = subprocess.run(command, capture_output=True, text=True, check=False)
         rows = [line.split() for line in listed.stdout.splitlines()]
@@ -219,7 +219,7 @@ def test_sender_that_fails_is_started_again_and_the_web_goes_on(start, queued):
 
 
 def test_web_server_that_fails_ends_the_process(start):
-    """A process manager starts it again. Without its web server it would only seem to be well."""
+    """A process manager restarts an ended process; one without a web server would look alive."""
     running = start(WEB_SERVER_FAILS)
     assert running.process.wait(15) == 1
     assert "a bug of ours" in running.text

@@ -1,4 +1,4 @@
-"""The real SDK against a Vonage that misbehaves: one POST a try, and the truth about it."""
+"""The real SDK against a misbehaving Vonage: one POST for each try, and the right verdict."""
 
 import logging
 import subprocess
@@ -110,7 +110,7 @@ def test_an_answer_that_drags_on_is_cut_off_though_its_bytes_keep_coming(mode, v
 
 
 def test_call_is_not_begun_when_connecting_takes_too_long(vonage, monkeypatch):
-    """As after a freeze: nothing may be written that the lease of its claim does not cover."""
+    """A frozen process may not send after the lease of its claim."""
     with gateway_to(vonage.host, vonage.ca_file, timeout=1) as gateway:
         gateway.send(SMS)
         passed = iter([0, 30])

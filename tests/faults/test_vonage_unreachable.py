@@ -1,4 +1,4 @@
-"""What goes wrong before the first byte means that nothing was sent, and that it may be tried again."""
+"""Failures before the first byte mean that nothing was sent and that the text may be retried."""
 
 import socket
 import threading
@@ -12,7 +12,7 @@ from tests.faults.conftest import SMS, gateway_to
 
 @contextmanager
 def listener(answer):
-    """A port where `answer` meets each connection, before any TLS."""
+    """Listen on a port where `answer` handles each connection before TLS."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve():

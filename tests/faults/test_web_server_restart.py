@@ -24,7 +24,7 @@ CALLERS = 24  # more than the web has threads, so that some requests wait in its
 
 @pytest.fixture
 def listener():
-    """The listening socket, which stays open between two web servers, as systemd keeps it."""
+    """Open the listening socket that stays open between two web servers, as systemd does."""
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
         yield listener
 

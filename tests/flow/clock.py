@@ -1,4 +1,4 @@
-"""A clock on the wall of the company's office, for tests to set."""
+"""A clock in the company's time zone, for tests to set."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -8,12 +8,12 @@ from django.utils import timezone
 
 
 def wall(text: str) -> dt.datetime:
-    """`2026-11-23 10:00` in the company's zone."""
+    """Return a time such as `2026-11-23 10:00` in the company's zone."""
     return timezone.make_aware(dt.datetime.fromisoformat(text))
 
 
 def clock_at(time_machine: Any, text: str) -> Callable[[str], None]:
-    """Stop the clock at this moment, and return what sets it to another one."""
+    """Stop the clock at this time, and return a function that sets it to another."""
 
     def set_to(text: str) -> None:
         time_machine.move_to(wall(text), tick=False)

@@ -1,4 +1,4 @@
-"""What the flow tests speak in: a customer's reply over the real webhook, and the sender.
+"""Fixtures for flow tests: replies and receipts over the real webhooks, and a sender.
 
 The mobile network is faked: in memory, or over TLS where a process of the product sends.
 """
@@ -133,12 +133,12 @@ def reply() -> Callable[..., InboundMessage]:
 
 @pytest.fixture
 def process_env(vonage, transactional_db) -> dict[str, str]:
-    """The environment of a process that works on the tests' own database."""
+    """Return the environment of a process on the tests' own database."""
     return environment(vonage, url_of(str(connection.settings_dict["NAME"])))
 
 
 def url_of(name: str) -> str:
-    """The address of a database beside the one that the tests run on; a file for SQLite."""
+    """Return the URL of a database beside the tests' database; a file for SQLite."""
     if connection.vendor == "sqlite":
         return f"sqlite:///{name}"
     told = connection.settings_dict
@@ -147,7 +147,7 @@ def url_of(name: str) -> str:
 
 
 def begin_call() -> SendAttempt:
-    """What a sender does up to the first byte, with the one message that is due."""
+    """Claim the one due message, and start its call."""
     (message,) = claim(1).messages
     attempt = start_call(message)
     assert attempt is not None

@@ -1,4 +1,4 @@
-"""Manifests made up for tests, and what came of them."""
+"""Manifests for tests, and their import results."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ def row(reference="A1", phone="07700 900001", date=DAY, start="09:00", end="12:0
 
 
 def crowd():
-    """Rows with a capacity for a slot of 4 that holds A0 to A3: some go in, others find no room, or are wrong."""
+    """Return rows with a capacity for a slot of 4 that holds A0 to A3: some fit, others do not or are invalid."""
     return [
         [*row("B1"), ""],
         [*row("B2"), ""],
@@ -68,7 +68,7 @@ def everything():
 
 
 def refused(*cells, header=HEADER):
-    """What is said about the only row."""
+    """Return the reason for refusing the only row."""
     return said_of(as_csv(cells, header=header).encode())
 
 
@@ -79,7 +79,7 @@ def said_of(content):
 
 
 def taken(*cells, header=HEADER):
-    """The only row as a value."""
+    """Return the only row as a value."""
     return value_in(as_csv(cells, header=header).encode())
 
 

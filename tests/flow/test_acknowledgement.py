@@ -1,4 +1,4 @@
-"""What customers are told of their replies: the truth, once, and how to change it."""
+"""Acknowledgements: the current slot, stated once, and the way to change it."""
 
 import datetime as dt
 
@@ -24,7 +24,7 @@ def clock():
 
 @pytest.fixture
 def booking(drain):
-    """A delivery tomorrow, Tuesday, whose customer was asked: 1 that, 2 Thursday, 3 post office."""
+    """Create a delivery tomorrow, Tuesday, whose customer was asked: 1 Tuesday, 2 Thursday, 3 post office."""
     SlotFactory.create(date=THURSDAY, capacity=1)
     tomorrow = SlotFactory.create(date=TUESDAY)
     booking = BookingFactory.create(reference="AB12", msisdn="447700900123", slot=tomorrow)
@@ -197,7 +197,7 @@ def test_an_answer_that_offers_something_is_not_sent_when_the_offer_is_over(
 def test_an_answer_to_a_closed_notification_offers_the_open_one_in_time(
     booking, reply, drain, clock
 ):
-    """It said at 22:00 "you can still answer, before 21:00" (campaign `states`)."""
+    """The answer had said at 22:00 "you can still answer, before 21:00" (found by the campaign `states`)."""
     notify(booking)
     drain()
     answer = reply(booking.msisdn, "2").answers.get()

@@ -1,4 +1,4 @@
-"""Texts go out and nothing comes back: what is counted, who is told, and when it is over."""
+"""Alarms: missing receipts and replies, an ageing queue, absent senders; their start and their end."""
 
 import datetime as dt
 import logging
@@ -61,7 +61,7 @@ def facts():
 
 
 def sent(minutes: float, *, count: int = 1, **fields):
-    """Texts that the gateway took so many minutes ago."""
+    """Create texts that the gateway took so many minutes ago."""
     moment = timezone.now() - minutes * M
     return SendAttemptFactory.create_batch(
         count, call_started_at=moment, message__call_started_at=moment, **fields
@@ -124,7 +124,7 @@ def test_one_receipt_of_any_text_ends_the_silence(clock):
 
 
 def ask(count: int, minutes: float, *, answered: int = 0):
-    """Notifications handed over so many minutes ago."""
+    """Create notifications handed over so many minutes ago."""
     for number in range(count):
         moment = timezone.now() - minutes * M
         notification = NotificationFactory.create(handed_over_at=moment, options=0)

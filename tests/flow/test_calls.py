@@ -20,7 +20,7 @@ A_MINUTE = dt.timedelta(minutes=1)
 
 
 class Carrier:
-    """A gateway that looks around when it is called."""
+    """A gateway that runs a function during its call."""
 
     name = "vonage"
 
@@ -71,7 +71,7 @@ def test_gateway_bug_leaves_one_outcome_unknown_and_other_texts_leave(queued, ne
 
 
 def in_thread(act):
-    """Do it in a thread, whose database connection is its own."""
+    """Run it in a thread with its own database connection."""
     found = []
 
     def run():
@@ -144,7 +144,7 @@ def test_an_answer_is_written_down_though_the_database_is_busy(queued, network):
 def test_an_answer_is_written_down_though_the_database_is_away_for_long(
     fault, queued, network, monkeypatch
 ):
-    """It can never be had again: without it nobody knows whether Vonage took the text."""
+    """The answer comes only once: without it the outcome of the text is unknown."""
     message = queued()
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     faults = iter(range(25))

@@ -1,4 +1,4 @@
-"""Where texts may go, and how many one number gets: whoever asks for them, and whatever they say."""
+"""Allowed countries, and the caps on texts to one number, for texts of every kind."""
 
 import datetime as dt
 

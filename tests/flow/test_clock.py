@@ -1,4 +1,4 @@
-"""The company's clock: its days, quiet hours, cut-offs, a text's life, and both changes of the clock."""
+"""The company's time zone: days, quiet hours, cut-offs, lifetimes of texts, and both clock changes."""
 
 import datetime as dt
 
@@ -31,7 +31,7 @@ def utc(text):
 
 
 def in_utc(moment):
-    """To be compared: in the hour that is skipped or comes twice, no two zones' times are equal (PEP 495)."""
+    """Convert for comparison: in a skipped or repeated hour, times of two zones are never equal (PEP 495)."""
     return moment.astimezone(dt.UTC)
 
 

@@ -32,7 +32,7 @@ HEADER = "reference,customer_name,phone,date,window_start,window_end\n"
 
 
 def run(name, *arguments):
-    """What a command prints, and its exit code."""
+    """Return the command's output and its exit code."""
     out = StringIO()
     try:
         call_command(name, *map(str, arguments), stdout=out)

@@ -1,4 +1,4 @@
-"""STOP, START, HELP and CANCEL: whom we may text, and that it holds at every step."""
+"""STOP, START, HELP and CANCEL: consent is recorded and enforced at every step."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def is_opted_out(msisdn: str) -> bool:
 
 @pytest.fixture
 def asked(drain):
-    """A booking whose customer has been asked."""
+    """Create a booking whose customer has been asked."""
     booking = BookingFactory.create()
     notify(booking)
     drain()

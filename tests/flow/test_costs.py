@@ -1,4 +1,4 @@
-"""What a month cost, by country: each text once, each part as the gateway took it."""
+"""Monthly costs by country: each text once, each part at the price of the gateway."""
 
 import datetime as dt
 from decimal import Decimal
@@ -16,7 +16,7 @@ OCTOBER, NOVEMBER = dt.date(2026, 10, 1), dt.date(2026, 11, 1)
 
 
 def tried(message, number, when, *prices, verdict="unknown", cost="0.05"):
-    """A try of this text; without prices the gateway named no part of it."""
+    """Create a try of this text; without prices the gateway named no parts."""
     attempt = SendAttemptFactory.create(
         message=message, number=number, call_started_at=wall(when), verdict=verdict, cost=cost
     )

@@ -1,4 +1,4 @@
-"""The database is locked, full, away or slow: 503, "send it again", and never half an effect."""
+"""A locked, full, absent or slow database: the webhook answers 503 and changes nothing."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def _nothing_is_known_of_the_database():
 
 @contextmanager
 def held(table):
-    """Somebody else's transaction has locked the rows of a table; on SQLite, the database. We wait a moment for it."""
+    """Lock a table's rows (on SQLite the database) in another transaction, and shorten the lock timeout."""
     is_sqlite = connection.vendor == "sqlite"
     other = connection.copy()
     with pytest.MonkeyPatch.context() as impatient, other.cursor() as theirs:
@@ -93,7 +93,7 @@ def set_lock_timeout(value):
 
 @contextmanager
 def nobody_answers(monkeypatch):
-    """Whoever connects now finds no server: the address is one that all threads share."""
+    """Point all threads' connections at an address without a server."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     with monkeypatch.context() as away:
@@ -148,7 +148,7 @@ def test_a_reply_that_gets_no_connection_is_asked_for_again(monkeypatch):
 @only_postgresql
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="what Linux calls it")
 def test_a_network_that_falls_silent_is_given_up_on():
-    """Else each thread would wait for a quarter of an hour for the answer to its last packet, or two for a late one."""
+    """Without limits each thread would wait 15 minutes for the answer to its last packet, or 2 hours for a late one."""
     with (
         connection.cursor() as cursor,
         socket.socket(fileno=os.dup(cursor.connection.fileno())) as ours,
@@ -161,7 +161,7 @@ def test_a_network_that_falls_silent_is_given_up_on():
 
 
 def test_a_reply_that_waited_for_a_thread_while_the_database_was_stuck_is_asked_for_again():
-    """Else it would wait twice: behind those that wait for the database, and then for the database."""
+    """Otherwise it would wait twice: for a thread, and then for the database."""
     asked = NotificationFactory.create()
     long_ago = time.monotonic() - 4
     with held("bookings_slot"):
@@ -176,7 +176,7 @@ def test_a_reply_that_waited_for_a_thread_while_the_database_was_stuck_is_asked_
 def test_a_reply_that_waited_for_a_thread_since_there_is_much_to_do_is_carried_out(
     heals, monkeypatch
 ):
-    """A database that is well again is not kept stuck by what waited too long."""
+    """A late request does not mark a recovered database as stuck."""
     asked = NotificationFactory.create()
     long_ago = time.monotonic() - 4
     with held("bookings_slot"):
@@ -201,7 +201,7 @@ def test_requests_refused_without_the_database_do_not_count_as_stuck():
 
 @pytest.fixture
 def _awake():
-    """Who was cut off is not told: its session sleeps on."""
+    """End the cut-off session afterwards: the server is not told of the cut, and the session sleeps on."""
     yield
     with connection.cursor() as cursor:
         cursor.execute(
@@ -211,7 +211,7 @@ def _awake():
 
 
 def says_nothing(execute, sql, *rest):
-    """PostgreSQL, from a reply's first INSERT on; nobody there to keep its own limits."""
+    """Let PostgreSQL sleep from a reply's first INSERT on, without its own time limit."""
     if sql.startswith("INSERT"):
         execute("SET statement_timeout TO 0", (), *rest[1:])
         execute("SELECT pg_sleep(30)", (), *rest[1:])
@@ -221,7 +221,7 @@ def says_nothing(execute, sql, *rest):
 @only_postgresql
 @pytest.mark.usefixtures("_awake")
 def test_a_reply_is_cut_off_from_a_server_that_says_nothing(monkeypatch):
-    """It does not even connect anew, for which it would have to wait."""
+    """It does not reconnect, because it would have to wait for that."""
     asked = NotificationFactory.create()
     opened = []
     with connection.execute_wrapper(says_nothing), monkeypatch.context() as impatient:
@@ -266,7 +266,7 @@ def test_readiness_is_not_waited_for_either(monkeypatch):
     [(True, 4, 503), (True, 0, 200), (True, -4, 200), (False, 4, 200), (True, None, 200)],
 )
 def test_a_proxy_may_say_since_when_a_reply_waits(is_proxied, waited, status, settings):
-    """For web servers that do not say it themselves."""
+    """The header serves web servers that do not report the arrival time."""
     asked = NotificationFactory.create()
     settings.BEHIND_PROXY = is_proxied
     with held("bookings_slot"):
@@ -277,7 +277,7 @@ def test_a_proxy_may_say_since_when_a_reply_waits(is_proxied, waited, status, se
 
 @only_sqlite
 def test_replies_take_turns_at_sqlite(monkeypatch):
-    """Its own waiters overtake one another until the last of them gives up."""
+    """SQLite's own waiters overtake one another until the last of them gives up."""
     asked = NotificationFactory.create()
     somebody = object()
     with monkeypatch.context() as impatient:

@@ -1,4 +1,4 @@
-"""PostgreSQL goes away and comes back: found by the campaign `soak`."""
+"""PostgreSQL stops and returns (cases found by the campaign `soak`)."""
 
 import select
 import socket
@@ -16,7 +16,7 @@ from bookings.outbox.sending import hand_over
 
 @contextmanager
 def road(port):
-    """Leads one caller from this port of ours to the database of the tests."""
+    """Forward one connection from a local port to the tests' database."""
     given = connection.settings_dict
     goal = (given["HOST"] or "127.0.0.1", int(given["PORT"] or 5432))
 
@@ -45,7 +45,7 @@ def road(port):
 
 @pytest.fixture
 def elsewhere():
-    """A connection like ours, to a port where nobody answers; and that port."""
+    """Return a connection to a port without a server, and that port."""
     if connection.vendor != "postgresql":
         pytest.skip("SQLite is always there.")
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -57,7 +57,7 @@ def elsewhere():
 
 @pytest.mark.django_db
 def test_a_database_that_was_away_is_used_as_soon_as_it_is_back(elsewhere):
-    """A pool would ask it less and less often: after 1 s, 2 s, 4 s, 8 s."""
+    """A pool would retry after 1 s, 2 s, 4 s, 8 s."""
     other, port = elsewhere
     for _ in range(4):
         with pytest.raises(OperationalError):

@@ -1,4 +1,4 @@
-"""The text by which dispatch tells a customer where a delivery stands now."""
+"""The text that tells a customer about a move or a cancellation by dispatch."""
 
 import datetime as dt
 
@@ -60,7 +60,7 @@ def test_a_cancelled_delivery_is_told_to_be_off(booking):
 
 
 def test_last_text_states_the_current_slot(booking, later):
-    """A second move takes back what was to be told of the first."""
+    """A second move cancels the queued text about the first."""
     first = move_and_tell(booking, later)
     second = move_and_tell(booking, SlotFactory.create(date=dt.date(2026, 11, 27)))
     first.refresh_from_db()

@@ -1,4 +1,4 @@
-"""For one customer no digit stands for two things: blocks, rest, late answers, and a phone with many parcels."""
+"""Digits of a customer's options: blocks, rest, late answers, and phones with several parcels."""
 
 import datetime as dt
 
@@ -47,7 +47,7 @@ def place_and_day(booking):
 
 
 def answer_to(inbound):
-    """The text that the customer gets in answer."""
+    """Return the text of the answer to the customer."""
     return inbound.answers.get().text
 
 

@@ -1,4 +1,4 @@
-"""What staff and imports do to bookings: book, move, cancel, reinstate, change the phone."""
+"""Changes to bookings by staff and imports: book, move, cancel, reinstate, change the phone number."""
 
 import datetime as dt
 

@@ -1,4 +1,4 @@
-"""Too many texts from one number, forged senders, and answers that cost money: the rule grows quiet."""
+"""Floods from one number, forged senders and costly answers: the rule stops answering."""
 
 import datetime as dt
 
@@ -37,7 +37,7 @@ def asked(clock):
 
 
 def wrote(msisdn: str, texts: int = MOST_TEXTS) -> None:
-    """So many texts of this number have come just now."""
+    """Store so many texts of this number as received just now."""
     InboundMessageFactory.create_batch(
         texts, msisdn=msisdn, outcome=Outcome.NOT_UNDERSTOOD, rule="unknown words"
     )

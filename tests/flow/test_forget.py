@@ -1,4 +1,4 @@
-"""Retention: people are forgotten, what happened is not."""
+"""Retention: personal data is erased, and the history stays countable."""
 
 import datetime as dt
 from io import StringIO
@@ -31,7 +31,7 @@ WORDS = "2 please, says Mary"
 
 @pytest.fixture
 def history(reply, drain, report, network, time_machine):
-    """A notification, its receipt, an answer and a STOP, a hundred days ago."""
+    """Create a notification, its receipt, an answer and a STOP, a hundred days old."""
     now = timezone.now()
     time_machine.move_to(now - dt.timedelta(days=100), tick=True)
     booking = BookingFactory.create(customer_name="Mary Lamb", notes="Ring twice")
@@ -147,7 +147,7 @@ def test_less_than_a_week_is_refused():
 
 
 def test_a_customer_who_comes_back_is_forgotten_a_second_time(time_machine, drain):
-    """The digits of their first notification stand for nothing any more."""
+    """The digits of their first notification have no meaning any more."""
     now = timezone.now()
     for _ in range(2):
         booking = BookingFactory.create(

@@ -1,4 +1,4 @@
-"""What the campaigns found, each in its smallest form."""
+"""Bugs found by campaigns, each in its smallest form."""
 
 import datetime as dt
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 
 def die() -> None:
-    """The sender is gone, and a minute too."""
+    """Let the leases of the crashed sender expire, and recover its claims."""
     long_ago = timezone.now() - dt.timedelta(hours=1)
     OutboundMessage.objects.filter(state=MessageState.SENDING).update(lease_until=long_ago)
     recovery.recover_expired_claims()
@@ -40,7 +40,7 @@ def test_a_text_that_kills_its_sender_takes_no_other_with_it():
 
 
 def test_result_recorded_at_the_second_try_costs_the_gateways_price():
-    """What the rolled back try had counted was left out of the day's sum (campaign `soak`)."""
+    """The daily sum had missed the amount counted by the rolled back try (campaign `soak`)."""
     OutboundMessageFactory.create()
     [message] = claim(1).messages
     attempt = start_call(message)
@@ -62,7 +62,7 @@ def test_result_recorded_at_the_second_try_costs_the_gateways_price():
 
 
 def test_options_repeated_after_an_answer_are_no_contradiction(network, reply):
-    """Both wait, and both are true (campaign `states`)."""
+    """Both texts are queued, and both are true (campaign `states`)."""
     asked = NotificationFactory.create()
     reply(asked.msisdn, "1")
     reply(asked.msisdn, "1 or 2")
@@ -81,7 +81,7 @@ def test_the_answer_to_a_start_is_no_contradiction(network, reply, drain):
 
 
 def test_reinstatement_cancels_a_queued_answer_about_the_cancellation(network, reply, drain):
-    """The answer to a late digit said so, and still waited (campaign `states`)."""
+    """The answer to a late digit had named the cancellation and stayed queued (campaign `states`)."""
     asked = NotificationFactory.create()
     dispatch.cancel(asked.booking)
     reply(asked.msisdn, "2")

@@ -1,4 +1,4 @@
-"""What becomes of each answer of the gateway: taken, refused, lost, tried again."""
+"""The effect of each gateway answer: sent, refused, lost, tried again."""
 
 import datetime as dt
 

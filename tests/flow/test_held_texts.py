@@ -1,4 +1,4 @@
-"""A restored old backup sends nothing by itself: what waited while no sender was at work is held for a person.
+"""A restored old backup sends nothing: texts queued while no sender worked are held for Ops.
 
 Leases and senders live in the database's time, which tests cannot move: so they date rows back.
 """
@@ -35,7 +35,7 @@ def minutes(count):
 
 
 def last_sender(ago):
-    """The last sender was at work so long ago. Leases of that time are over."""
+    """Date the last sender back to `ago` before now, and its leases to a minute later."""
     Sender.objects.all().delete()
     Sender.objects.create(name="of the backup", seen_at=Now() - ago)
     sending = OutboundMessage.objects.filter(state=MessageState.SENDING)
@@ -44,7 +44,7 @@ def last_sender(ago):
 
 @pytest.fixture
 def old_backup(queued):
-    """What an old backup can remember: one text that waits, one claimed, two whose outcome nobody knows."""
+    """Create an old backup's texts: one queued, one claimed, two with an unknown outcome."""
     called, answered = queued(Kind.TOLD), queued()
     start_call(*claim(1).messages)
     start_call(*claim(1).messages)

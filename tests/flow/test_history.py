@@ -1,4 +1,4 @@
-"""The timeline tells the whole story of a booking, in order, from what is stored."""
+"""The timeline of a booking: all its events, in order, from stored rows."""
 
 import datetime as dt
 
@@ -40,7 +40,7 @@ def ago(minutes: float) -> dt.datetime:
 
 
 def ask(booking, *, minutes_ago: float = 50, user=None, text: str = "Acme: reply 1, 2 or 3"):
-    """A notification that was asked, handed over and delivered."""
+    """Create a delivered notification."""
     at = ago(minutes_ago)
     notification = NotificationFactory.create(booking=booking, created_at=at, asked_by=user)
     message = OutboundMessageFactory.create(
@@ -59,7 +59,7 @@ def ask(booking, *, minutes_ago: float = 50, user=None, text: str = "Acme: reply
 
 
 def reply(notification, digit: int, *, text: str, minutes_ago: float = 40, **fields):
-    """A reply that moved the booking, and its acknowledgement."""
+    """Create a reply that moved the booking, and its acknowledgement."""
     booking, at = notification.booking, ago(minutes_ago)
     option = notification.options.get(digit=digit)
     inbound = InboundMessageFactory.create(

@@ -1,4 +1,4 @@
-"""An honest history contradicts nothing; each check finds what it is there to find."""
+"""The invariants: valid data passes every check, and each check finds its contradiction."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class History:
 
 
 def deliver(message):
-    """The receipt of each part comes in."""
+    """Apply a receipt for each part."""
     for attempt in message.attempts.all():
         for part in attempt.parts.all():
             receipt = DeliveryReceiptFactory.create(

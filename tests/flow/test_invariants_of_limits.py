@@ -1,4 +1,4 @@
-"""What no text may do is found: another country, too many for a number, a cost that nobody counted, a stale queue."""
+"""Invariants of limits: forbidden countries, caps of a number, uncounted costs, a stale queue."""
 
 import datetime as dt
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""A long text has one effect, that of the part which completed it; whatever else its pieces do is found."""
+"""Invariants of long texts: a text in parts has one effect, that of the part that completed it."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def part(number, **fields):
 
 @pytest.fixture
 def whole():
-    """Three pieces, of which the second came last, and once more under another id."""
+    """Create a text of three parts, of which the second came last, with copies of parts under other ids."""
     last = part(2, outcome=Outcome.NOT_UNDERSTOOD, whole="piece 1 piece 2 piece 3 ")
     for number in (1, 3, 3, 2):
         part(number, joined_in=last)

@@ -1,4 +1,4 @@
-"""Numbers, words and secrets that are easily found again, sent through real processes: none is in what they log."""
+"""Recognisable numbers, words and secrets are sent through real processes; no log contains them."""
 
 import re
 
@@ -39,7 +39,7 @@ def web(env, tmp_path):
 
 
 def speak(web):
-    """Everything that a customer, Vonage and strangers send, well and badly."""
+    """Send valid and invalid requests of a customer, of Vonage and of strangers."""
     real = {"msisdn": CUSTOMER, "to": VIRTUAL_NUMBER, "text": WORDS, "token": TOKEN}
     for way in ("json", "form", "get"):
         assert post_inbound(web, secret=SECRET, sent_as=way, **real) == 200

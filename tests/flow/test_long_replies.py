@@ -43,7 +43,7 @@ def asked(clock):
 
 @pytest.fixture
 def send_part(reply, asked):
-    """One part of a long text of the customer, as Vonage posts it."""
+    """Post one part of a customer's long text as Vonage does."""
 
     def send(number: int, text: str, *, total: int = 2, ref: str = "7", **fields: str):
         concat = {
@@ -345,7 +345,7 @@ def test_a_full_part_of_a_text_with_part_fields_says_nothing_about_the_next_text
 
 @pytest.mark.parametrize("kinds", [("text", "binary"), ("binary", "text")])
 def test_a_part_that_is_no_text_completes_none(send_part, kinds):
-    """Whichever comes last: it waits for a person."""
+    """The text waits for a person, whichever part comes last."""
     for number, kind in enumerate(kinds, 1):
         send_part(number, "2 please", type=kind)
     assert not InboundMessage.objects.exclude(whole="").exists()

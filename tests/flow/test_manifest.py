@@ -1,4 +1,4 @@
-"""Importing a manifest: what its rows do to bookings and slots, and what they leave alone."""
+"""Importing a manifest: the effect of its rows on bookings and slots."""
 
 import datetime as dt
 

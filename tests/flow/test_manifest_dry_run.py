@@ -1,4 +1,4 @@
-"""A dry run says what the import will do, which rows make room for others, and neither takes long."""
+"""A dry run predicts the import's result, and both take few queries."""
 
 import pytest
 from django.db import connection
@@ -101,7 +101,7 @@ def test_many_moved_rows_take_few_queries():
 
 
 def test_moved_rows_withdraw_their_open_notifications():
-    """As if each had been moved by hand: an open notification, a text that waits, one that is being handed over."""
+    """As with a move by hand: an open notification, a queued text, and a text in its call."""
     numbers = range(6)
     load(*[row(f"A{number}", phone=f"+4477009{number:05d}") for number in numbers])
     bookings = {booking.reference: booking for booking in Booking.objects.all()}

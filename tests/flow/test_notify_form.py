@@ -1,4 +1,4 @@
-"""The notify form: who may use it, what it shows before, and that one form sends one SMS."""
+"""The notify form: its permissions, its preview, and one SMS for each form."""
 
 import datetime as dt
 import html

@@ -1,4 +1,4 @@
-"""How long a notification is open, what withdraws it, and who is never asked."""
+"""Notifications: closing, withdrawal, and customers who cannot be asked."""
 
 import datetime as dt
 import io

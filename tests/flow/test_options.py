@@ -1,4 +1,4 @@
-"""What a customer is offered: to keep the slot, the next later date, the post office. And in which words."""
+"""Options of a notification: keep the slot, the next later date, the post office; and their words."""
 
 import datetime as dt
 
@@ -36,7 +36,7 @@ def fill(full):
 
 
 def offered(booking, **how):
-    """What is behind each digit: the place, the date and when its window starts."""
+    """Return each digit's place, date and window start."""
     return [
         (option.slot.place, option.slot.date, option.slot.window_start.hour)
         for option in plan(booking, **how).options
@@ -48,7 +48,7 @@ def words(booking, **how):
 
 
 def printed(booking, **how):
-    """The options as the text prints them."""
+    """Return the options as the text prints them."""
     text = plan(booking, **how).text
     return text.split("Reply ")[1].split(" before ")[0]
 

@@ -1,4 +1,4 @@
-"""From the queue to the network: what is claimed and sent, and what stays."""
+"""From the queue to the network: claims, sending, and texts that stay queued."""
 
 import datetime as dt
 

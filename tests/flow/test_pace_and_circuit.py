@@ -1,4 +1,4 @@
-"""How fast we send, and when we stop: for all workers at once."""
+"""The sending rate and the circuit, shared by all workers."""
 
 import datetime as dt
 import threading

@@ -42,7 +42,7 @@ def body() -> bytes:
 
 
 def send(port: int, request: bytes, *, then_hang_up: bool = False) -> int:
-    """The status that the answer to these bytes has; 0 if we hang up before there is one."""
+    """Return the status of the answer to these bytes; 0 if the connection closes without one."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
         connection.sendall(request)
         if then_hang_up:

@@ -1,4 +1,4 @@
-"""Delivery receipts over the real webhook: stored whatever they say, and never a step back."""
+"""Delivery receipts over the real webhook: all are stored, and no state goes back."""
 
 import datetime as dt
 from itertools import permutations
@@ -43,7 +43,7 @@ def state_of(message):
 
 @pytest.fixture
 def sent(network, queued, drain):
-    """A message that the network took, and the POST it came with."""
+    """Return a sent message and its POST."""
 
     def send(**fields):
         message = queued(**fields)
@@ -254,7 +254,7 @@ def test_an_opt_out_by_receipt_counts_once_so_that_a_later_start_stands(network,
 
 
 def test_no_receipt_touches_anything_but_its_message(sent, report):
-    """Some carriers say "delivered" of what never arrived: nothing is decided by it."""
+    """Some carriers report lost texts as delivered, so receipts decide nothing else."""
     message, post = sent(kind=Kind.NOTIFICATION)
     tables = (Booking, Slot, SlotChange, Notification, SlotOption)
     before = [list(table.objects.order_by("pk").values()) for table in tables]
@@ -286,7 +286,7 @@ def test_unmatched_receipts_are_dropped_after_thirty_days(sent, report):
 
 
 def test_a_bug_of_ours_keeps_the_receipt_for_the_next_sweep(sent, report, monkeypatch, caplog):
-    """A 500 would have Vonage repeat it for three days, and then it would be lost."""
+    """After a 500 Vonage would repeat the receipt for three days, and then drop it."""
 
     def fails(context):
         raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""What crashes and silence leave behind, and what is sent once more."""
+"""Recovery after crashes and missing receipts, and texts that are sent once more."""
 
 import datetime as dt
 
@@ -30,13 +30,13 @@ ANSWERS = [Kind.ACKNOWLEDGEMENT, Kind.HELP, Kind.RE_PROMPT, Kind.OPT_OUT_CONFIRM
 
 
 def let_leases_run_out():
-    """Leases are in database time, which tests cannot move."""
+    """End the leases by dating rows back: they are in database time, which tests cannot move."""
     past = timezone.now() - dt.timedelta(hours=1)
     OutboundMessage.objects.filter(state=MessageState.SENDING).update(lease_until=past)
 
 
 def crash(*, call_started):
-    """A sender claims a message, perhaps begins the call, and is seen no more. Returns its attempt."""
+    """Let a sender claim a message, perhaps begin the call, and crash. Returns the attempt."""
     attempt = None
     if call_started:
         attempt = begin_call()

@@ -1,4 +1,4 @@
-"""Whoever stays silent is reminded once, half-way to the close; whoever has answered, or was moved, never."""
+"""Reminders: one, half-way to the close, for customers who have neither answered nor been moved."""
 
 import datetime as dt
 

@@ -1,4 +1,4 @@
-"""A code of the phone beside the password: set up by everyone for themselves, asked for from then on."""
+"""The second factor: each user sets it up, and each later login asks for a code."""
 
 import pytest
 import time_machine
@@ -33,13 +33,13 @@ def log_in(ops):
 
 
 def code_of(device, *, steps=0):
-    """What the phone shows now, or so many half minutes later."""
+    """Return the phone's code, now or so many half minutes later."""
     return f"{TOTP(device.bin_key, drift=device.drift + steps).token():06}"
 
 
 @pytest.fixture
 def set_up(log_in):
-    """Somebody who has set up a second factor: their device and recovery codes."""
+    """Set up a user's second factor; returns the device and the recovery codes."""
     client = log_in()
     client.get(PAGE)
     device = TOTPDevice.objects.get()

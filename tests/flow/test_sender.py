@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def sender(network):
-    """A sender with one thread; `round` runs one round, `look` one with a sweep before."""
+    """A sender with one thread; `round` runs one round, `look` runs a sweep before it."""
     with SteppedWorker() as stepped:
         yield stepped
 
@@ -122,7 +122,7 @@ class FailingWorker:
 
 
 def delays_after(runs_for, monkeypatch, caplog):
-    """The seconds after which a worker is started again that fails after running for so many."""
+    """Return the delays, in seconds, before restarts of a worker that fails after running for so many seconds."""
     thread, clock = WorkerThread(), [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[-1])
     monkeypatch.setattr(worker, "Worker", FailingWorker(thread, runs_for, clock))
@@ -178,7 +178,7 @@ def test_worker_that_fails_finishes_its_calls_and_closes_its_connections(
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no such limits")
 def test_time_limits_of_the_web_are_not_for_the_sender_beside_it(monkeypatch):
-    """They come through the environment, which both have."""
+    """Both processes get the limits through the same environment."""
     monkeypatch.setattr(worker, "Bell", Mock)
     monkeypatch.setenv("PGOPTIONS", "-c statement_timeout=4000 -c jit=off")
 

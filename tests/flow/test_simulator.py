@@ -68,7 +68,7 @@ def dispatcher():
 
 @pytest.fixture
 def web(live_server, settings):
-    """Staff's browser at a web server that the simulated network can reach."""
+    """Open a staff browser at a web server that the simulated network can reach."""
     settings.SIMULATOR_BASE_URL = live_server.url
     host = live_server.url.removeprefix("http://")
     settings.ALLOWED_HOSTS = [host.partition(":")[0]]
@@ -79,7 +79,7 @@ def web(live_server, settings):
 
 @pytest.fixture
 def listener():
-    """Takes what is posted, in the place of our webhooks."""
+    """Record POSTs in place of the product's webhooks."""
     posted = []
 
     class Listener(BaseHTTPRequestHandler):
@@ -102,7 +102,7 @@ def listener():
 
 @pytest.fixture
 def asked(booking, web):
-    """The customer has been asked, and the text is on the phone."""
+    """Notify a customer, so that the text is on the phone."""
     notification = notify(booking)
     call_command("run_outbox", drain=True)
     return notification

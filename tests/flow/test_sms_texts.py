@@ -65,7 +65,7 @@ def nothing_else(asked):
 
 
 def nothing(asked):
-    """As it is."""
+    """Change nothing."""
 
 
 def kept(asked):

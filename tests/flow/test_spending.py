@@ -1,4 +1,4 @@
-"""What a day's texts cost, and the cap on it: what does not fit waits, unharmed."""
+"""Daily spending and its cap: texts beyond the cap wait unchanged."""
 
 import datetime as dt
 import logging
@@ -42,7 +42,7 @@ def answer(*prices, verdict=Verdict.ACCEPTED, balance=""):
 
 
 def counted(**fields):
-    """Of an attempt: its parts that count, and those of them without a price."""
+    """Return an attempt's counted parts, and those of them without a price."""
     attempt = SendAttempt.objects.get(**fields)
     return attempt.counted_parts, attempt.unpriced_parts
 
@@ -249,7 +249,7 @@ def test_money_that_is_given_back_is_spent_again(network, queued, settings):
 
 
 def test_a_cap_is_used_to_its_last_cent(network, queued, settings):
-    """Sums of 0.05 are no round floats, which SQLite adds up."""
+    """SQLite adds floats, and sums of 0.05 are inexact."""
     settings.SMS_PER_NUMBER_HOUR = 1000
     settings.SMS_DAILY_SPEND_CAP = 37 * PRICE
     first = queued()

@@ -1,4 +1,4 @@
-"""No text leaves us that is not true any more: what it says, what became of its booking, what was said since."""
+"""Outdated texts do not leave: their dates, their booking's changes, and newer texts decide."""
 
 import datetime as dt
 
@@ -42,7 +42,7 @@ def text_of(notification):
 
 
 def hold_back(network):
-    """The gateway takes nothing for now; what is tried stays queued."""
+    """Let the gateway refuse all texts for now, so that they stay queued."""
     network.set_mode("401")
 
 

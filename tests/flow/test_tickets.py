@@ -1,4 +1,4 @@
-"""What needs a person: raised with what gives rise to it, and settled by itself when a later event mends it."""
+"""Tickets: opened with their cause, and settled when a later event resolves them."""
 
 import datetime as dt
 
@@ -34,7 +34,7 @@ def asked():
 
 @pytest.fixture
 def unclear(reply, asked):
-    """The ticket of a customer who wrote twice what nobody can read as a choice."""
+    """Return the ticket of a customer who sent two unclear replies."""
     reply(asked.msisdn, "hm?")
     return reply(asked.msisdn, WISH).ticket
 

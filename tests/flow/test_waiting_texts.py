@@ -1,4 +1,4 @@
-"""What waits when something changes: a person's words come back to people, an answer repeats only what is open."""
+"""Queued texts after a change: staff texts come back to staff, answers repeat only open options."""
 
 import datetime as dt
 
@@ -58,7 +58,7 @@ def test_staff_text_comes_back_when_the_delivery_changes(act, because, reply, dr
 
 @pytest.fixture
 def written(reply, drain):
-    """A person's answer that waits."""
+    """Queue an answer written by staff."""
     booking = parcel(FRI)
     reply(booking.msisdn, "can you leave it with number 7?")
     ticket_actions.answer_by_text(
@@ -93,7 +93,7 @@ def test_expired_staff_text_comes_back(written, clock):
 
 @pytest.fixture
 def closed(reply, drain):
-    """An answer that waits: it says that a notification was closed, and repeats the open one about another delivery."""
+    """Queue an answer about a closed notification, with the options of another delivery's open one."""
     first, second = parcel(), parcel(FRI)
     Booking.objects.filter(pk=second.pk).update(msisdn=first.msisdn)
     second.refresh_from_db()
@@ -107,7 +107,7 @@ def closed(reply, drain):
 
 
 def test_an_answer_repeats_no_notification_that_was_withdrawn_while_it_waited(closed, drain):
-    """It was offered all the same (campaign `states`)."""
+    """The answer had offered it (campaign `states`)."""
     answer, first, second = closed
     dispatch.cancel(second)
     answer.refresh_from_db()

@@ -1,4 +1,4 @@
-"""The whole loop, with real processes: a manifest in, 200 notifications out, 200 replies back, and every answer right.
+"""The whole loop with real processes: a manifest, 200 notifications, 200 replies, and their answers.
 
 What must come of each reply is written down here by hand, and counted at the network: nothing of the rule is asked.
 """
@@ -58,7 +58,7 @@ Round = str | tuple[str, ...]  # what a customer texts before the next answer co
 
 @dataclass(frozen=True)
 class Story:
-    """What a customer texts, where the parcels end (0 kept, 1 the next day, 2 post office), what comes back."""
+    """A customer's texts, the parcels' final options (0 kept, 1 the next day, 2 post office), and the answers."""
 
     rounds: Sequence[Round]
     ends: Sequence[int]
@@ -152,7 +152,7 @@ class Customer:
     day: dt.date
 
     def slot(self, end: int) -> tuple[str, str]:
-        """Place and date."""
+        """Return the place and the date."""
         day = self.day + dt.timedelta(days=end == 1)
         return ("post_office" if end == 2 else "door", str(day))
 
@@ -161,7 +161,7 @@ class Customer:
 
 
 def customers(day: dt.date, late_day: dt.date) -> list[Customer]:
-    """Of 200 bookings."""
+    """Return the customers of 200 bookings."""
     numbers, parcels = count(447700900101), count(1)
 
     def customer(story: Story, day: dt.date) -> Customer:
@@ -187,7 +187,7 @@ def write_manifest(path: Path, everyone: list[Customer]) -> None:
 
 @pytest.fixture
 def database(tmp_path) -> Iterator[str]:
-    """The address of an empty database of our own, of the kind that the other tests use."""
+    """Return the URL of an empty database, of the kind that the other tests use."""
     if connection.vendor == "sqlite":
         yield url_of(str(tmp_path / "loop.sqlite3"))
         return
@@ -200,7 +200,7 @@ def database(tmp_path) -> Iterator[str]:
 
 
 class Loop:
-    """Everything that runs, and what is seen of it from outside."""
+    """The running processes, and their state as seen from outside."""
 
     def __init__(self, network: FakeVonage, database: str, **more: str) -> None:
         self.network, self.database = network, database
@@ -228,7 +228,7 @@ class Loop:
 
     @contextmanager
     def web(self, log: Path) -> Iterator[str]:
-        """The web alone, at the address that it prints."""
+        """Start a web server without sender, and return the address that it prints."""
         with running("serve", "--no-sender", "--port", "0", env=self.env, log=log):
             wait_for(lambda: re.search(r"http://127\.0\.0\.1:\d+", log.read_text()))
             base_url = re.findall(r"http://127\.0\.0\.1:\d+", log.read_text())[0]
@@ -242,7 +242,7 @@ class Loop:
             return [tuple(row) for row in database.execute(sql).fetchall()]
 
     def wait_until_idle(self) -> None:
-        """Everything queued is delivered. The states may not be looked at while nothing is queued yet."""
+        """Wait until every queued text is delivered. Call it only after something was queued."""
         sql = "SELECT state, count(*) FROM bookings_outboundmessage GROUP BY state"
         wait_for(
             lambda: {state for state, _ in self.rows(sql)} == {"delivered"}, seconds=60, every=0.3
@@ -257,7 +257,7 @@ def texts_of(story: Story, number: int) -> tuple[str, ...]:
 
 
 def deliver(base_url: str, fields: dict[str, str]) -> None:
-    """One text, as often as it takes: a busy database is answered with 503, and Vonage repeats it."""
+    """Post one text until it is accepted: a busy database answers 503, and Vonage repeats the text."""
     secret = settings.VONAGE_SIGNATURE_SECRETS[0]
 
     def is_taken() -> bool:
@@ -269,7 +269,7 @@ def deliver(base_url: str, fields: dict[str, str]) -> None:
 
 
 def deliver_round(base_url: str, everyone: list[Customer], number: int) -> int:
-    """Everyone who has something to say texts it, many at a time; returns how many texts that were."""
+    """Post the next text of every customer who has one, many at a time; returns the number of texts."""
     ways = cycle(["json", "form", "get"])
     told = [
         {"msisdn": customer.msisdn, "text": text, "message_id": message_id, "sent_as": next(ways)}
@@ -283,7 +283,7 @@ def deliver_round(base_url: str, everyone: list[Customer], number: int) -> int:
 
 
 def deliver_all(loop: Loop, base_url: str, everyone: list[Customer]) -> int:
-    """All rounds, each after the answers to the one before; returns how many texts that were."""
+    """Post all rounds, each after the answers to the one before; returns the number of texts."""
     told = 0
     for number in range(3):
         told += deliver_round(base_url, everyone, number)
@@ -327,7 +327,7 @@ def test_last_valid_reply_decides_each_booking_and_is_acknowledged_once(database
 
 
 def check_slots(loop: Loop, everyone: list[Customer]) -> None:
-    """Every parcel is where its story ends."""
+    """Check that every parcel is in its expected slot."""
     found = loop.rows(
         "SELECT reference, place, date FROM bookings_booking"
         " JOIN bookings_slot ON bookings_slot.id = slot_id"
@@ -340,7 +340,7 @@ def check_slots(loop: Loop, everyone: list[Customer]) -> None:
 
 
 def check_texts(network: FakeVonage, everyone: list[Customer]) -> None:
-    """Every customer got just the texts of their story, each of them once."""
+    """Check that every customer got the expected texts, each once."""
     got: dict[str, list[str]] = {}
     for post in network.posts:
         assert post.form["from"] == VIRTUAL_NUMBER
@@ -355,7 +355,7 @@ def check_texts(network: FakeVonage, everyone: list[Customer]) -> None:
 
 
 def check_last_word(customer: Customer, texts: list[str]) -> None:
-    """The last text that says where a parcel is tells the truth."""
+    """Check that the last text that names a parcel's slot is true."""
     for reference, end in zip(customer.references, customer.story.ends, strict=True):
         where = rf"{reference}\b.*?(the post office, )?\w{{3}} (\d+ \w{{3}}) \d\d:\d\d"
         told = [

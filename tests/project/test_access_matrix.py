@@ -1,4 +1,4 @@
-"""Who gets what at every address: written down by hand, and compared with what the server answers.
+"""Access by role at every address: a table, compared with the server's answers.
 
 An address that is not in the table fails, and so does a line without an address.
 """
@@ -235,7 +235,7 @@ SIGNED = {"/webhooks/delivery-receipt/", "/webhooks/inbound-sms/"}
 
 
 def patterns(resolver: Any, prefix: str = "") -> Iterator[str]:
-    """Every address of the project, with `<id>` where a row stands."""
+    """Return every address of the project, with `<id>` in place of a row's key."""
     for entry in resolver.url_patterns:
         route = prefix + str(entry.pattern)
         if isinstance(entry, URLResolver):
@@ -250,7 +250,7 @@ def _short(found: re.Match[str]) -> str:
 
 
 def expected() -> dict[str, list[str]]:
-    """What is written down: for each address the answers by role."""
+    """Return the table: for each address the answers by role."""
     lines = [line.split() for line in TABLE.strip().splitlines() if not line.startswith("#")]
     table = {address: cells for address, *cells in lines}
     assert len(table) == len(lines), "an address stands there twice"
@@ -266,7 +266,7 @@ def addresses() -> set[str]:
 
 @pytest.fixture
 def address_of() -> Callable[[str], str]:
-    """What fills an address in, with a real row of the table that it is about."""
+    """Fill an address in with a real row of its table."""
     make_story()
     tables: list[Any] = [*apps.get_app_config("bookings").get_models(), User, Group]
     rows = {model.__name__.lower(): model._default_manager.first() for model in tables}
@@ -304,7 +304,7 @@ def browser(role: str) -> Client:
 
 
 def ask(client: Client, method: str, address: str) -> str:
-    """What is answered, in the words of the table. Whatever it did is undone, a log-out too."""
+    """Return the answer in the table's words, and undo its effects, a logout too."""
     cookies = copy.deepcopy(client.cookies)
     with transaction.atomic():
         response = getattr(client, method)(address)

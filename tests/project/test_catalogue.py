@@ -1,4 +1,4 @@
-"""The catalogue of what can go wrong has no holes: each row names tests that exist, or says why it has none."""
+"""The catalogue of failures is complete: each row names tests that exist, or the reason for none."""
 
 import ast
 import tomllib

@@ -85,7 +85,7 @@ def of_manage() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def usage() -> set[str]:
-    """What `./run help` names as its first words."""
+    """Return the commands that `./run help` lists."""
     told = subprocess.run([ROOT / "run", "help"], capture_output=True, text=True, check=True)
     return set(re.findall(r"^\./run ([a-z]+)", told.stdout, re.MULTILINE))
 

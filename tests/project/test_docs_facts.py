@@ -1,4 +1,4 @@
-"""What the pages in docs/ list is what the code has: commands, alarms, health, defaults, words, columns."""
+"""Tables in docs/ match the code: commands, alarms, health, defaults, words, columns."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""What every response tells the browser."""
+"""Security headers of every response."""
 
 import pytest
 

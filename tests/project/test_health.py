@@ -1,4 +1,4 @@
-"""What a proxy and a monitor are told."""
+"""The health pages for proxies and monitors."""
 
 import shutil
 from datetime import timedelta
@@ -15,7 +15,7 @@ from tests.factories import DeliveryReceiptFactory, OutboundMessageFactory, Send
 
 
 class DiskUsage(NamedTuple):
-    """As the operating system tells it, in bytes."""
+    """Disk usage in bytes, as the operating system reports it."""
 
     total: int
     used: int

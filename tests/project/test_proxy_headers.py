@@ -1,4 +1,4 @@
-"""Host and X-Forwarded headers: believed from a proxy that was declared, and from nobody else."""
+"""Host and X-Forwarded headers are trusted from a declared proxy only."""
 
 import pytest
 from axes.models import AccessAttempt

@@ -30,7 +30,7 @@ def locked(name):
 
 
 def pins(name):
-    """The lines `name==version`, with what follows them up to the first hash."""
+    """Return the lines `name==version`, with their continuations up to the first hash."""
     return set(re.findall(r"^[\w\-.\[\]]+==[^\\]*", text_of(name), re.MULTILINE))
 
 

@@ -1,4 +1,4 @@
-"""What the environment may say, and what stops a start."""
+"""Settings from the environment: accepted values, and values that stop the start."""
 
 import json
 import os
@@ -32,7 +32,7 @@ print(json.dumps({name: getattr(settings, name) for name in sys.argv[1:]}, defau
 
 
 def start(env, *names):
-    """A new process with these settings alone: what it printed, or its last words."""
+    """Start a process with these settings alone; returns its output or its last error line."""
     clean = {"PATH": os.environ["PATH"], "DJANGO_SETTINGS_MODULE": "delivery_sms.settings"}
     result = subprocess.run(
         [sys.executable, "-c", SHOW, *(names or ["DEBUG"])],
@@ -121,7 +121,7 @@ def test_postgresql_gives_up_on_a_connection_before_the_gateway_gives_up_on_us()
 
 @pytest.fixture
 def env(monkeypatch):
-    """A reader of an environment that holds what the test says and nothing else."""
+    """Return a reader of an environment with the test's values and no others."""
 
     def _env(**variables):
         monkeypatch.setattr(Env, "ENVIRON", variables)

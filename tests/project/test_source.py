@@ -1,4 +1,4 @@
-"""What must not stand in the source: secrets, and comparisons of secrets that take longer the more is right."""
+"""The source has no committed secrets, and compares secrets in constant time."""
 
 import ast
 import re
@@ -23,7 +23,7 @@ _NO_SECRETS = {"bookings/outbox", "bookings/operations/invariants", "tests"}
 
 @pytest.fixture(scope="module")
 def files():
-    """What git knows of; in a copy without git, our own modules."""
+    """Return the files that git tracks; without git, the product's modules."""
     git = shutil.which("git")
     if git is None or not (ROOT / ".git").exists():
         return list(ROOT.glob("[bd]*/**/*.py"))
@@ -43,7 +43,7 @@ def test_the_scan_sees_a_secret():
 
 
 def compared_plainly(source):
-    """The names of secrets that are compared with == or != or looked up with `in`."""
+    """Return the names of secrets that are compared with == or != or looked up with `in`."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Compare):
             plain = any(isinstance(op, ast.Eq | ast.NotEq | ast.In | ast.NotIn) for op in node.ops)

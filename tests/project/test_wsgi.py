@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture
 def call(monkeypatch):
-    """The status that a request with these headers gets."""
+    """Return the status of a request with these headers."""
     monkeypatch.setenv("PGOPTIONS", "")  # its time limits are not for tests
     application = import_module("delivery_sms.wsgi").application
 

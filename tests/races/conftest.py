@@ -1,4 +1,4 @@
-"""Customers who write at the same instant."""
+"""Fixtures for customers who write at the same time."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ __all__ = ["signed"]
 
 @pytest.fixture(autouse=True)
 def _patient_webhooks(monkeypatch):
-    """Eight threads of one process wait for one another, on a machine that may be busy with other things."""
+    """Lengthen the webhooks' time limits: eight threads wait for one another on a machine that may be busy."""
     monkeypatch.setattr(deadline, "CUT_AFTER", 60.0)
     monkeypatch.setattr(deadline, "LAST_TURN", 60.0)
 

@@ -1,4 +1,4 @@
-"""Acts at the same instant: real threads, each with its own connection, and requests that are signed as Vonage does."""
+"""Simultaneous actions: threads with their own connections, and signed webhook requests."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ _message_ids = count(1)
 
 
 def at_once(*acts: Callable[[], Any]) -> list[Any]:
-    """What each returned, or the exception that it raised.
+    """Run the acts at once, and return each result or exception.
 
     Every thread opens its connection first: else the first one is done before the last begins.
     """
@@ -38,7 +38,7 @@ def at_once(*acts: Callable[[], Any]) -> list[Any]:
 
 
 def post(path: str, fields: dict[str, str]) -> Callable[[], int]:
-    """Post these to a webhook: an act that returns the status code."""
+    """Return an act that posts these fields to a webhook and returns the status code."""
     return lambda: Client().post(path, fields, content_type="application/json").status_code
 
 
@@ -47,7 +47,7 @@ def reply(msisdn: str, text: str) -> Callable[[], int]:
 
 
 def signed(msisdn: str, text: str, message_id: str = "") -> dict[str, str]:
-    """The fields of an inbound SMS."""
+    """Return the signed fields of an inbound SMS."""
     return sealed(
         {
             "msisdn": msisdn,

@@ -1,4 +1,4 @@
-"""A wish given by phone against a sender at the same instant."""
+"""An opt-out recorded by phone while a sender works."""
 
 import pytest
 from django.test import Client

@@ -37,7 +37,7 @@ ROUNDS, MANY = range(5), 6
 
 @pytest.mark.parametrize("round_", ROUNDS)
 def test_simultaneous_opt_outs_record_one_change(round_):
-    """A stranger: nothing else of theirs can be locked."""
+    """The number is unknown: it has no rows to lock."""
     Consent.objects.create(msisdn=STRANGER)
     assert at_once(*[reply(STRANGER, "STOP") for _ in range(MANY)]) == [200] * MANY
     assert Consent.objects.is_opted_out(STRANGER)

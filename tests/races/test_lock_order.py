@@ -1,4 +1,4 @@
-"""Two acts that lock the same rows do so in one order: else PostgreSQL ends one of them as a deadlock."""
+"""Actions that lock the same rows do so in one order; otherwise PostgreSQL ends one as a deadlock."""
 
 import datetime as dt
 import time
@@ -56,7 +56,7 @@ _WAITING = """
 
 
 def meet_at(rows: QuerySet[Any], *acts: Callable[[], Any]) -> list[Any]:
-    """What these come to, begun while somebody holds rows that all of them need, each when the one before waits."""
+    """Start the acts one after another while another transaction locks rows that all need, and return their results."""
 
     def run(act: Callable[[], Any]) -> Any:
         try:
@@ -90,7 +90,7 @@ def _see_waiting(count: int) -> None:
     ],
 )
 def test_a_batch_is_cancelled_while_an_import_changes_its_deliveries(change):
-    """Their reminders wait, made in another order than that in which the import comes to the deliveries."""
+    """Reminders were queued in another order than that in which the import handles the deliveries."""
     slot = SlotFactory.create(date=DAY, capacity=None)
     deliveries = [row(name, f"07700 90000{number}") for number, name in enumerate("AB", 1)]
     import_rows(entries(*deliveries))
@@ -146,7 +146,7 @@ def test_a_delivery_gets_the_number_of_another_while_both_are_imported():
 
 
 def held_texts(booking: Booking) -> QuerySet[OutboundMessage]:
-    """One to the number that this booking is to get, and a later one about it: the later."""
+    """Hold a text to the booking's next number and a later one about the booking; returns the later one."""
     other = BookingFactory.create(msisdn="447700900002")
     OutboundMessageFactory.create(booking=other, kind=Kind.TOLD, is_held=True)
     last = OutboundMessageFactory.create(booking=booking, kind=Kind.TOLD, is_held=True)

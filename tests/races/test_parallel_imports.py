@@ -34,7 +34,7 @@ def _small_slices(monkeypatch):
 
 
 def window(manifest):
-    """Everything that the page does until the import is done."""
+    """Do the page's work until the import is done."""
 
     def press():
         mine = Manifest.objects.get(pk=manifest.pk)

@@ -1,4 +1,4 @@
-"""Two of ops confirm what they were asked about the same texts at the same instant: one does it, the other is told."""
+"""Two Ops users release and cancel the same held texts at once: one succeeds, the other is told."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Two dispatchers at the same customer at the same instant: one acts, the other is told who did."""
+"""Two dispatchers act for the same customer at once: one succeeds, the other is told."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def asked():
 
 @pytest.fixture
 def tickets(asked):
-    """Two that wait of the same number."""
+    """Create two open tickets of one number."""
     return TicketFactory.create_batch(2, inbound__notification=asked)
 
 

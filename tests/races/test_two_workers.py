@@ -44,7 +44,7 @@ def messages(settings):
 
 
 def at_once(work, workers=WORKERS):
-    """Do it in so many threads that connect first and start together; returns what each returned."""
+    """Run it in so many threads that connect first and start together; returns their results."""
     barrier, results, faults = threading.Barrier(workers), [], []
 
     def run():
@@ -141,7 +141,7 @@ def test_the_cap_of_a_number_holds_while_claims_turn_into_calls(messages, settin
 
 
 def test_four_workers_stay_within_the_spending_cap(messages, settings):
-    """Every fifth text is refused, and its money spent on another one."""
+    """The gateway refuses every fifth text, and its money is spent on another one."""
     settings.SMS_PRICE_PER_PART = Decimal("0.05")
     settings.SMS_DAILY_SPEND_CAP = Decimal("1.00")
     carrier = Carrier(refuses=5)

@@ -1,4 +1,4 @@
-"""Which facts ring which alarms: a table."""
+"""The alarms raised for given facts, as a table."""
 
 from datetime import timedelta as td
 

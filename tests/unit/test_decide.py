@@ -1,4 +1,4 @@
-"""The rule, line by line: a text, everything that decides about it, and the decision."""
+"""The rule as a table: a text, the facts about its customer, and the decision."""
 
 import datetime as dt
 from dataclasses import replace

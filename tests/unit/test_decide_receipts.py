@@ -1,4 +1,4 @@
-"""What a delivery receipt changes: pure, from the receipt and everything known of its message."""
+"""Decisions on delivery receipts: pure functions of the receipt and its message's history."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ CONTRADICTED = "Reported delivered, and not delivered as well. Believe the custo
 
 
 def context(*receipts: tuple[str, str], err_code: str = "0", **changes: object) -> ReceiptContext:
-    """The context of the last of these receipts, each with the id of a part and a status."""
+    """Return the context of the last of these receipts, each given as a part's id and a status."""
     attempt = replace(ATTEMPT, receipts=receipts)
     values = {"status": receipts[-1][1], "err_code": err_code, "attempts": (attempt,)}
     return replace(CONTEXT, **values, **changes)  # type: ignore[arg-type]  # values of many types

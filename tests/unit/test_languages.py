@@ -1,4 +1,4 @@
-"""What customers write in each language but English, and what it means; and that every language is whole."""
+"""Replies in each language but English with their readings, and the completeness of every language."""
 
 import datetime as dt
 import itertools

@@ -1,4 +1,4 @@
-"""What the log hides of what libraries write into it."""
+"""The log masks numbers and tokens, and escapes line breaks, in all messages."""
 
 import json
 import logging

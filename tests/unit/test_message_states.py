@@ -1,4 +1,4 @@
-"""Where a message stands: a pure function of what is stored, so that no order of events can matter."""
+"""The state of a message: a pure function of stored rows, independent of the order of events."""
 
 from itertools import permutations, product
 

@@ -1,4 +1,4 @@
-"""Fields become frozen values, or a refusal: never anything else."""
+"""Webhook fields become frozen values or a refusal."""
 
 from datetime import UTC, datetime
 

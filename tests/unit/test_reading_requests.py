@@ -1,4 +1,4 @@
-"""Bytes from the wire become fields, or a refusal: never anything else."""
+"""Request bytes become fields or a refusal."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""What customers write, and what it means. The tables are the specification of the reader."""
+"""Customers' replies and their readings. The tables are the specification of the reader."""
 
 import time
 from typing import Any

@@ -1,4 +1,4 @@
-"""What must hold for any text a customer may send, whatever it is."""
+"""Properties of the reader that hold for any text."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""What an SMS costs: its alphabet and its parts; and what of a number a log may show."""
+"""The alphabet and parts of an SMS, and masked numbers."""
 
 import datetime as dt
 

@@ -24,7 +24,7 @@ def is_waited_for_by(turns, count):
 
 
 def served(turns, *line):
-    """Who got the lock after whom, where each of (name, queue) came after the one before."""
+    """Return the order in which the waiters, given as (name, queue) in order of arrival, got the lock."""
     names = []
 
     def write(name, queue):
@@ -51,7 +51,7 @@ def test_queues_are_served_by_turns(turns):
 
 
 def test_holder_that_returns_at_once_waits_behind_the_others(turns):
-    """Python's own lock would let it overtake: it runs already, and the others must first wake up."""
+    """Python's own lock would let it overtake: it is running, and the waiters must first wake up."""
     names = []
 
     def write(name):

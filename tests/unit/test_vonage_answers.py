@@ -1,4 +1,4 @@
-"""What every answer of Vonage's, and every silence, comes to."""
+"""The verdict on every answer of Vonage's, and on missing answers."""
 
 import json
 from datetime import timedelta

@@ -44,7 +44,7 @@ def as_plain_json(fields):
 
 
 def refusal(request):
-    """The status it is refused with, or None."""
+    """Return the status of the refusal, or None."""
     try:
         read_fields(request)
     except RefusedError as error:

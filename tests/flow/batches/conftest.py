@@ -1,4 +1,4 @@
-"""What the tests of batches share: a morning, parcels, and a batch of them."""
+"""Fixtures for batch tests: a Monday morning, bookings, and a batch of them."""
 
 import datetime as dt
 
@@ -36,7 +36,7 @@ def start(bookings, **fields) -> Batch:
 
 
 def send_now(most):
-    """What the pace lets out in a moment."""
+    """Send the texts that the rate limit allows at this moment."""
     messages = claim(most).messages
     for message in messages:
         hand_over(message, gateway())
@@ -44,7 +44,7 @@ def send_now(most):
 
 
 def state_of(batch) -> tuple[bool, bool]:
-    """Whether it goes on, and whether it is finished."""
+    """Return whether the batch goes on, and whether it is finished."""
     this = Batch.objects.filter(pk=batch.pk)
     return this.going_on().exists(), this.finished().exists()
 

@@ -1,4 +1,4 @@
-"""A batch goes on until the last of its texts has left, and is finished then."""
+"""A batch is finished when the last of its texts has left."""
 
 import pytest
 
@@ -72,7 +72,7 @@ def test_a_text_that_is_queued_once_more_makes_its_batch_go_on(drain):
 
 @pytest.fixture
 def nobody_knows(clock) -> Batch:
-    """A batch of one text: its sender stopped during the call."""
+    """Start a batch of one text whose outcome is unknown: its sender stopped during the call."""
     batch = start(parcels(1))
     ask_waiting()
     begin_call()

@@ -1,4 +1,4 @@
-"""A batch is asked by the senders, a few customers at a time, and says only what is true when it leaves."""
+"""Senders ask a batch's customers a few at a time, with texts that are true when they leave."""
 
 import datetime as dt
 
@@ -67,7 +67,7 @@ def test_a_booking_that_was_cancelled_since_is_left_out_and_says_why(drain):
 
 
 def test_a_customer_of_a_batch_is_asked_in_the_words_of_a_single_notification():
-    """Though what is offered is looked up once for all whose deliveries are in one slot."""
+    """Options are looked up once for all deliveries in one slot."""
     thursday, tuesday = parcels(3), parcels(2, date=TUE)
     alone = [plan(booking) for booking in (*thursday, *tuesday)]
     start([*thursday, *tuesday])

@@ -1,4 +1,4 @@
-"""What the preview of a batch foretells: who is asked, what it costs, who waits and when they go."""
+"""The preview of a batch: its recipients, costs, waiting texts and times of departure."""
 
 import datetime as dt
 from decimal import Decimal
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 def in_slots_of(days) -> list[Booking]:
-    """One on each of these days, each at an hour of its own."""
+    """Create a booking on each of these days, each at another hour."""
     return [
         BookingFactory.create(
             slot=SlotFactory.create(
@@ -65,7 +65,7 @@ def test_preview_looks_up_shared_options_once():
 
 @pytest.fixture
 def money(settings):
-    """A cap, and the prices that the fake network asks for."""
+    """Set a spending cap, and the prices of the fake network."""
     settings.SMS_PRICE_PER_PART, settings.SMS_DAILY_SPEND_CAP = Decimal("0.0333"), Decimal("1.00")
 
 
@@ -172,7 +172,7 @@ def test_the_preview_says_how_many_wait_for_the_hour_of_their_number(settings, c
 
 
 def timing(texts, now, ahead=0):
-    """When these texts would leave, after so many others."""
+    """Return the timing of these texts after `ahead` others."""
     walk = Walk({text.msisdn for text in texts}, wall(now), Ahead(ahead))
     for text in texts:
         walk.take(text)

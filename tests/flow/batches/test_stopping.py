@@ -1,4 +1,4 @@
-"""A batch that is paused or cancelled says nothing more, but whoever answers is answered."""
+"""A paused or cancelled batch sends no more notifications, but replies are still answered."""
 
 import datetime as dt
 
@@ -67,7 +67,7 @@ def test_a_text_that_was_asked_at_the_moment_of_the_cancellation_is_withdrawn_by
 
 @pytest.fixture
 def half_asked(drain) -> Batch:
-    """A batch of which one customer has the text, and another waits for their turn."""
+    """Start a batch in which one customer has the text and another waits."""
     batch = start(parcels(2))
     ask_waiting(1)
     send_now(1)
@@ -75,7 +75,7 @@ def half_asked(drain) -> Batch:
 
 
 def answer_of(reply, batch):
-    """What is queued for the one who was asked, when they choose another day."""
+    """Return the queued answer after the asked customer chooses another day."""
     asked = batch.entries.exclude(notification=None).get().booking
     inbound = reply(asked.msisdn, "2")
     assert inbound.outcome == "moved"

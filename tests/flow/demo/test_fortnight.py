@@ -1,4 +1,4 @@
-"""What the demo shows: a fortnight of a company, with something of every kind."""
+"""The demo's data: two weeks of a company, with an example of every kind."""
 
 import datetime as dt
 import io
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(scope="module", autouse=True)
 def noon(django_db_setup, django_db_blocker):
-    """A demo that was started on a Monday at noon. These tests only look at it."""
+    """Start a demo on a Monday at noon. These tests only read it."""
     with django_db_blocker.unblock(), transaction.atomic():
         with time_machine.travel("2026-11-23T12:00:00Z", tick=False):
             call_command("demo", stdout=io.StringIO())

@@ -1,4 +1,4 @@
-"""What the demo adds to staff's pages, and that nothing of it is there outside the demo."""
+"""The demo's additions to staff pages, which exist only in the demo."""
 
 import io
 
@@ -23,7 +23,7 @@ NAMES = [login.username for login in LOGINS]
 
 @pytest.fixture
 def demo(settings):
-    """The accounts of the demo and its first booking, without the fortnight around it."""
+    """Create the demo's accounts and its first booking, without the fortnight of other data."""
     settings.DEBUG = True
     ensure_users()
     booking = BookingFactory.create(reference=f"{PREFIX}101", customer_name=FIRST_CUSTOMER)

@@ -1,4 +1,4 @@
-"""The demo writes its rows in one go. Here the product does the same at the same moments, and writes the same rows."""
+"""The demo writes its rows in bulk; the product, given the same events at the same times, writes the same rows."""
 
 import io
 from typing import Any
@@ -59,7 +59,7 @@ LEFT_OUT = {
 
 
 def told(row):
-    """A row as what it says: values, and the names of the rows that it refers to."""
+    """Describe a row by its values and the names of the rows that it refers to."""
     fields = [field for field in row._meta.fields if field.name not in LEFT_OUT]
     values = {field.name: getattr(row, field.name) for field in fields}
     return {name: str(value) if hasattr(value, "pk") else value for name, value in values.items()}
@@ -73,7 +73,7 @@ def rows_of(msisdn):
 
 
 class Past:
-    """What happened to one customer of the demo, and when."""
+    """The events of one demo customer, with their times."""
 
     def __init__(self, msisdn):
         self.rows = rows_of(msisdn)
@@ -94,7 +94,7 @@ class Past:
         self.slots = list(Slot.objects.filter(place="door"))
 
     def events(self):
-        """Everything that somebody or the network did, by moment."""
+        """Return the actions of people and of the network, ordered by time."""
         return sorted(
             [
                 *((row.created_at, self.ask) for row in self.asked),
@@ -107,7 +107,7 @@ class Past:
         )
 
     def happen(self):
-        """Let the product do it all again, in an empty database."""
+        """Repeat the events with the product, in an empty database."""
         for slot in self.slots:
             Slot.objects.create(
                 **{f: getattr(slot, f) for f in ("date", "window_start", "window_end", "capacity")}
@@ -177,7 +177,7 @@ class Past:
 
 
 def single(numbers):
-    """The first of these numbers with one delivery of which staff did nothing that the customer saw."""
+    """Return the first number with one delivery, no text by staff, and no consent recorded by staff."""
     for number in numbers:
         written = OutboundMessage.objects.filter(msisdn=number, kind="staff")
         recorded = ConsentChange.objects.filter(msisdn=number).exclude(user=None)
@@ -188,7 +188,7 @@ def single(numbers):
 
 
 def customers():
-    """One customer for each outcome of a reply, one whose phone got nothing, and one whose delivery staff moved."""
+    """Return a customer for each reply outcome, one without a delivered text, and one whose delivery staff moved."""
     numbers = InboundMessage.objects.order_by("pk")
     found = [
         single(numbers.filter(outcome=o).values_list("msisdn", flat=True)) for o in Outcome.values
@@ -203,7 +203,7 @@ def customers():
 
 @pytest.fixture
 def pasts(settings):
-    """What happened to them; the demo's rows are gone again."""
+    """Return the customers' events, and delete the demo's rows."""
     settings.SMS_RATE_PER_SECOND = 1000.0
     with transaction.atomic():
         with time_machine.travel(START, tick=False):

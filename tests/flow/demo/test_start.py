@@ -1,4 +1,4 @@
-"""Starting the demo: at any hour, again, weeks later, and where it is refused."""
+"""Starting the demo: at any hour, a second time, weeks later, and refusals."""
 
 import datetime as dt
 import io
@@ -49,7 +49,7 @@ def counts():
 
 @pytest.fixture(autouse=True)
 def quarter(monkeypatch):
-    """Every fourth delivery: it is the hour that matters here."""
+    """Make a quarter of the deliveries: these tests are about the hour."""
     monkeypatch.setattr(fortnight, "BEHIND", (10,) * 7)
     monkeypatch.setattr(fortnight, "AHEAD", (24, 22, 14, 10, 5, 3, 2))
 

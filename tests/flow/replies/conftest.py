@@ -1,4 +1,4 @@
-"""What the tests of one reply share: a Monday morning, a delivery on Tuesday, and the notification about it."""
+"""Fixtures for tests of one reply: a Monday morning, a delivery on Tuesday, and its notification."""
 
 import datetime as dt
 
@@ -16,7 +16,7 @@ TUESDAY, THURSDAY = dt.date(2026, 11, 24), dt.date(2026, 11, 26)
 
 @pytest.fixture
 def ask(drain):
-    """Ask about a booking, and let the text leave."""
+    """Notify the booking's customer, and send the text."""
 
     def notified(booking, **choices) -> Notification:
         notification = notify(booking, **choices)
@@ -38,7 +38,7 @@ def slot_now(booking: Booking) -> Slot:
 
 
 def tuesday_booking(**values):
-    """A delivery on Tuesday, that can go to Thursday or the post office."""
+    """Create a delivery on Tuesday that can move to Thursday or to the post office."""
     SlotFactory.create(date=THURSDAY)
     return BookingFactory.create(slot=SlotFactory.create(date=TUESDAY), **values)
 

@@ -1,4 +1,4 @@
-"""A reply on which our own software or database fails is kept, or asked for again."""
+"""Failures of our rule or database: the reply is kept for a replay, or Vonage is asked to resend it."""
 
 import pytest
 from django.conf import settings as django_settings
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def bug(monkeypatch):
-    """A rule that fails, after the booking was moved."""
+    """Make the rule fail after the booking was moved."""
 
     def broken(*_args, **_kwargs):
         raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""Unclear replies get the options again once, politeness and robots nothing, and a person looks."""
+"""Unclear replies get the options once more and then a person; politeness and robots get no answer."""
 
 import pytest
 

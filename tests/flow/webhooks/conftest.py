@@ -1,4 +1,4 @@
-"""What the tests of both webhooks share: their payloads, a signature, and three ways of sending."""
+"""Fixtures for both webhooks: payloads, signatures, and three ways of sending."""
 
 import json
 from collections.abc import Callable
@@ -79,7 +79,7 @@ def configure(settings):
 
 @pytest.fixture
 def send(client, configure):
-    """Sends fields a minute after they say they were sent."""
+    """Send fields a minute after their timestamp."""
 
     def send(webhook, fields, *, token=None, way="JSON", after=timedelta(minutes=1)):
         now = int(webhook.fields["timestamp"]) + after.total_seconds()

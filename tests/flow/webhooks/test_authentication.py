@@ -1,4 +1,4 @@
-"""Who may speak to the two webhooks, and what everyone else gets: a status, and nothing else."""
+"""Authentication of the two webhooks: unproven requests get a status and have no effect."""
 
 import functools
 from datetime import timedelta
