@@ -37,10 +37,10 @@ def test_dispatcher_handles_a_day_and_ops_find_its_facts(desk, complaints, tmp_p
     one_unclear_reply_means_an_option(desk)
     another_gets_a_written_answer(desk)
     a_van_breaks_down(desk)
-    who_does_not_know_about_tomorrow(desk)
-    why_did_812_come_on_thursday(desk)
-    what_did_october_cost(desk)
-    what_did_customers_answer(desk, tmp_path)
+    uninformed_customers_are_called(desk)
+    ops_explain_the_move_of_812(desk)
+    ops_read_the_costs_of_october(desk)
+    ops_export_the_replies(desk, tmp_path)
     assert list(find_contradictions()) == []
     assert complaints == []
 
@@ -162,7 +162,7 @@ def a_van_breaks_down(desk: Desk) -> None:
     desk.read("moved to Thu 29 Oct 12:00-16:00", "delivered")
 
 
-def who_does_not_know_about_tomorrow(desk: Desk) -> None:
+def uninformed_customers_are_called(desk: Desk) -> None:
     page = desk.page
     desk.log_in("Dana", "2026-10-27 17:00")
     desk.choose("Customers to call")
@@ -182,7 +182,7 @@ def who_does_not_know_about_tomorrow(desk: Desk) -> None:
     assert set(acts.values_list("kind", flat=True)) == kinds
 
 
-def why_did_812_come_on_thursday(desk: Desk) -> None:
+def ops_explain_the_move_of_812(desk: Desk) -> None:
     page = desk.page
     desk.log_in("Omar", "2026-11-03 10:00")
     desk.choose("Bookings")
@@ -197,7 +197,7 @@ def why_did_812_come_on_thursday(desk: Desk) -> None:
     desk.picture("week-after-812")
 
 
-def what_did_october_cost(desk: Desk) -> None:
+def ops_read_the_costs_of_october(desk: Desk) -> None:
     page = desk.page
     desk.choose("Outbound messages")
     page.get_by_role("link", name="Cost by month").click()
@@ -208,7 +208,7 @@ def what_did_october_cost(desk: Desk) -> None:
     desk.picture("week-after-october")
 
 
-def what_did_customers_answer(desk: Desk, folder: Path) -> None:
+def ops_export_the_replies(desk: Desk, folder: Path) -> None:
     page = desk.page
     desk.choose("Inbound messages")
     desk.search("V4-")

@@ -142,7 +142,7 @@ def test_too_many_options_for_two_parts_are_named_by_their_digits(booking, reply
     assert "Parcel B-REFERENCE-OF-20-CH: 7, 8 or 9, before" in answer.text
 
 
-def test_tomorrow_stands_in_no_answer(booking, reply, drain):
+def test_answers_never_say_tomorrow(booking, reply, drain):
     take_thursday()
     for text in ["1", "2", "3", "what?", "cancel", "3"]:
         reply(booking.msisdn, text)
@@ -171,7 +171,7 @@ def test_text_that_does_not_state_the_slot_replaces_no_acknowledgement(booking, 
     assert states(booking) == [("2", QUEUED), (text, QUEUED)]
 
 
-def test_a_move_leaves_the_answer_to_a_call_for_help(booking, reply):
+def test_move_keeps_the_queued_help_answer(booking, reply):
     reply(booking.msisdn, "help")
     reply(booking.msisdn, "2")
     assert states(booking) == [("help", QUEUED), ("2", QUEUED)]

@@ -172,7 +172,7 @@ def test_a_queued_notification_is_not_sent_with_less(clock, drain, moment, is_se
     assert len(drain()) == is_sent
 
 
-# What is left of its life
+# Remaining life of a text
 
 
 @pytest.mark.parametrize(

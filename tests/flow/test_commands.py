@@ -57,10 +57,10 @@ def line(reference="A1", phone="07700900001", days=3):
     return f"{reference},Ann,{phone},{in_days(days)},09:00,12:00"
 
 
-# What `import_bookings` prints
+# Command import_bookings
 
 
-def test_import_prints_the_counts_and_ends_well(manifest):
+def test_import_prints_the_counts_and_exits_0(manifest):
     printed, code = run("import_bookings", manifest(line("A1"), line("A2")))
     assert (printed, code) == (
         "Rows: 2 created, 0 changed, 0 unchanged, 0 kept, 0 refused\n",
@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_imported_is_named_in_one_sentence(tmp_path, exist
     assert code == 1
 
 
-# Whom `send_notifications` asks
+# Command send_notifications
 
 
 def tomorrow(**fields):
@@ -211,7 +211,7 @@ def test_a_dry_run_prints_the_texts_and_sends_none():
     assert code == 0
 
 
-# What `replay_inbound` answers
+# Command replay_inbound
 
 
 @pytest.mark.parametrize("outcome", ["", Outcome.ERROR], ids=["never dealt with", "failed"])
@@ -252,10 +252,10 @@ def test_a_message_that_fails_again_says_so_and_can_be_replayed_once_more(settin
     assert f"Inbound SMS {inbound.pk}" in caplog.text
 
 
-# What `check_invariants` finds is in test_invariants.py
+# Command check_invariants: the contradictions that it finds are in test_invariants.py
 
 
-def test_sound_data_prints_nothing_and_ends_well():
+def test_check_invariants_prints_nothing_for_valid_data():
     notify(tomorrow())
     assert run("check_invariants") == ("", 0)
 

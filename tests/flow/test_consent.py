@@ -53,7 +53,7 @@ def test_opt_out_keeps_its_time_and_words(asked, reply):
 
 
 @pytest.mark.parametrize("to", [ANOTHER_OF_OURS, NOT_OURS, "ACME"])
-def test_a_stop_holds_whichever_number_it_came_to(settings, asked, reply, to):
+def test_stop_to_any_number_opts_out(settings, asked, reply, to):
     settings.VONAGE_NUMBERS = [*settings.VONAGE_NUMBERS, ANOTHER_OF_OURS]
     inbound = reply(asked.msisdn, "STOP", to=to)
     assert inbound.outcome == Outcome.OPTED_OUT
@@ -63,7 +63,7 @@ def test_a_stop_holds_whichever_number_it_came_to(settings, asked, reply, to):
 
 
 @pytest.mark.parametrize("text", ["STOP", "cancel"])
-def test_a_stranger_can_opt_out_and_in_again_and_is_not_answered(reply, text):
+def test_unknown_number_opts_out_and_in_without_answers(reply, text):
     assert reply(STRANGER, text).outcome == Outcome.OPTED_OUT
     assert is_opted_out(STRANGER)
     assert reply(STRANGER, "START").outcome == Outcome.OPTED_IN
@@ -87,7 +87,7 @@ def test_opted_out_customers_are_not_asked(asked, reply):
 
 
 @pytest.mark.parametrize("text", ["stop 2", "please stop", "2 stop", "stop, thank you", "unsub"])
-def test_an_opt_out_word_among_others_is_for_a_person_at_once(asked, reply, text):
+def test_opt_out_word_among_others_needs_a_person_at_once(asked, reply, text):
     before = asked.slot
     inbound = reply(asked.msisdn, text)
     assert inbound.outcome == Outcome.NOT_UNDERSTOOD
@@ -144,14 +144,14 @@ def test_help_is_always_answered(settings, asked, reply, drain, text, first):
         assert inbound.answers.get().kind == Kind.HELP
 
 
-def test_help_is_answered_with_nothing_open(reply, drain):
+def test_help_is_answered_without_an_open_notification(reply, drain):
     booking = BookingFactory.create()
     reply(booking.msisdn, "HELP")
     (sent,) = drain()
     assert booking.reference in sent["text"]
 
 
-def test_a_cancel_with_something_open_names_both_ways(settings, asked, reply, drain):
+def test_cancel_with_an_open_notification_names_both_meanings(settings, asked, reply, drain):
     inbound = reply(asked.msisdn, "Cancel please")
     assert inbound.outcome == Outcome.CANCEL_ASKED
     assert inbound.attention
@@ -163,7 +163,7 @@ def test_a_cancel_with_something_open_names_both_ways(settings, asked, reply, dr
     assert asked.is_scheduled
 
 
-def test_a_cancel_with_nothing_open_opts_out(reply, drain):
+def test_cancel_without_an_open_notification_opts_out(reply, drain):
     booking = BookingFactory.create()
     assert reply(booking.msisdn, "CANCEL").outcome == Outcome.OPTED_OUT
     assert is_opted_out(booking.msisdn)

@@ -92,7 +92,7 @@ def set_lock_timeout(value):
 
 
 @contextmanager
-def nobody_answers(monkeypatch):
+def unreachable_server(monkeypatch):
     """Point all threads' connections at an address without a server."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -139,7 +139,7 @@ def test_a_reply_that_finds_the_disk_full_is_asked_for_again():
 @only_postgresql
 def test_a_reply_that_gets_no_connection_is_asked_for_again(monkeypatch):
     asked = NotificationFactory.create()
-    with nobody_answers(monkeypatch), ThreadPoolExecutor(1) as threads:
+    with unreachable_server(monkeypatch), ThreadPoolExecutor(1) as threads:
         response = threads.submit(post_reply, asked).result()
     assert_asked_again_and_nothing_done(response, asked)
     assert_done_once(post_reply(asked))

@@ -247,7 +247,7 @@ def test_asking_again_after_it_left_takes_the_next_block(drain):
     assert digits(notify(booking)) == [4, 5, 6]
 
 
-# What a digit means
+# Meaning of a digit
 
 
 def test_a_digit_means_the_latest_handed_over_notification_that_printed_it(clock, reply, drain):

@@ -91,7 +91,7 @@ def told(steps, kind: str):
     return [step for step in steps if step.kind == kind]
 
 
-def test_the_story_of_a_reply_is_told_in_order():
+def test_timeline_shows_a_reply_in_order():
     anna = UserFactory.create(first_name="Anna", last_name="Post")
     booking = BookingFactory.create(reference="812", created_at=ago(60))
     reply(ask(booking, user=anna), 2, text="2 please")
@@ -121,7 +121,7 @@ def test_move_reason_ends_with_the_customers_words():
     assert dict(lines[-1].details)["Read as"] == 'Choice (rule: digit, matched "2")'
 
 
-def test_a_booking_that_never_moved_needs_no_reason():
+def test_unmoved_booking_has_no_move_reason():
     booking = BookingFactory.create()
     ask(booking)
     assert timeline.why(timeline.timeline(booking)) == []
@@ -138,13 +138,13 @@ def test_the_reason_of_a_move_by_staff_is_their_name_though_the_customer_replied
     assert (line.who, dict(line.details)["Moved by"]) == ("ben", "dispatch")
 
 
-def test_a_move_by_an_import_says_so():
+def test_timeline_names_the_import_of_a_move():
     change = SlotChangeFactory.create(cause=ChangeCause.IMPORT, user=None)
     moved = told(timeline.timeline(change.booking), "moved_by_staff")
     assert dict(moved[0].details)["Moved by"] == "import"
 
 
-def test_a_withdrawn_notification_says_because_of_what():
+def test_timeline_names_the_cause_of_a_withdrawal():
     booking = BookingFactory.create()
     ask(booking)
     dispatch.move(booking, SlotFactory.create(date=in_days(9)))
@@ -154,14 +154,14 @@ def test_a_withdrawn_notification_says_because_of_what():
     assert ended[0].title.startswith("Notification withdrawn: moved to")
 
 
-def test_a_closed_notification_says_that_its_time_was_over():
+def test_timeline_says_that_a_notification_closed_at_its_deadline():
     closed = {"state": NotificationState.CLOSED, "closed_at": timezone.now()}
     notification = NotificationFactory.create(**closed)
     ended = told(timeline.timeline(notification.booking), "ended")
     assert ended[0].title == "Notification closed: deadline passed"
 
 
-def test_a_cancellation_has_a_name_and_is_told_once():
+def test_timeline_shows_a_cancellation_once_with_its_user():
     booking, user = BookingFactory.create(), UserFactory.create(username="cora")
     dispatch.cancel(booking, user=user)
     assert [(s.title, s.who) for s in told(timeline.timeline(booking), "staff")] == [
@@ -169,7 +169,7 @@ def test_a_cancellation_has_a_name_and_is_told_once():
     ]
 
 
-def test_a_cancellation_that_was_taken_back_is_still_told():
+def test_timeline_keeps_a_cancellation_after_reinstatement():
     booking, user = BookingFactory.create(), UserFactory.create()
     dispatch.cancel(booking, user=user)
     dispatch.reinstate(booking, user=user)
@@ -177,7 +177,7 @@ def test_a_cancellation_that_was_taken_back_is_still_told():
     assert titles == ["Cancelled", "Reinstated"]
 
 
-def test_each_cancellation_is_told_also_when_it_was_taken_back():
+def test_timeline_shows_each_of_several_cancellations():
     booking, user = BookingFactory.create(), UserFactory.create(username="cora")
     for _ in range(2):
         dispatch.cancel(booking, user=user)

@@ -90,7 +90,7 @@ def history(drain, reply):
     return History(booking, notification, choice, asked, told)
 
 
-def test_an_honest_history_contradicts_nothing(history, reply, drain):
+def test_valid_history_passes_every_check(history, reply, drain):
     msisdn = history.booking.msisdn
     for words in ("1", "2", "hello", "thanks", "help", "3"):
         reply(msisdn, words)
@@ -363,7 +363,7 @@ def latest(model, **fields):
 
 
 @pytest.mark.parametrize("name", SEEDS)
-def test_a_contradiction_is_found(name, history):
+def test_each_check_finds_its_contradiction(name, history):
     assert contradictions() == []
     seed, line = SEEDS[name]
     seed(history)

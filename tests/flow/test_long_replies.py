@@ -97,7 +97,7 @@ def test_a_digit_at_the_end_of_a_longer_text_is_no_choice(asked, send_part):
     assert not is_moved(asked)
 
 
-def test_a_stop_in_one_part_and_the_rest_in_another_is_for_a_person(asked, send_part):
+def test_stop_in_one_of_two_parts_needs_a_person(asked, send_part):
     send_part(2, "STOP")
     last = send_part(1, "I told you to ")
     assert (last.outcome, last.rule) == (Outcome.NOT_UNDERSTOOD, "opt-out word among others")
@@ -152,7 +152,7 @@ def test_long_text_of_an_unknown_number_is_not_answered(send_part):
 # --- incomplete ----------------------------------------------------------------------------------
 
 
-def test_a_text_that_lacks_a_part_after_ten_minutes_is_for_a_person(asked, clock, send_part):
+def test_incomplete_text_opens_a_ticket_after_ten_minutes(asked, clock, send_part):
     part = send_part(1, "option ")
     clock.shift(dt.timedelta(minutes=10))
     maintenance.sweep()
@@ -163,7 +163,7 @@ def test_a_text_that_lacks_a_part_after_ten_minutes_is_for_a_person(asked, clock
     assert multipart.report_incomplete() == 0  # harmless to repeat
 
 
-def test_the_parts_of_a_text_that_lacks_one_are_one_thing_to_see_to(asked, clock, send_part):
+def test_incomplete_text_has_one_ticket(asked, clock, send_part):
     send_part(1, "option ", total=4)
     clock.shift(dt.timedelta(minutes=9))
     send_part(2, "2, ", total=4)
@@ -177,9 +177,7 @@ def test_the_parts_of_a_text_that_lacks_one_are_one_thing_to_see_to(asked, clock
     call_command("check_invariants")
 
 
-def test_a_part_that_comes_after_a_person_saw_to_the_others_is_shown_to_one_again(
-    asked, clock, send_part
-):
+def test_part_after_a_settled_ticket_opens_another_ticket(asked, clock, send_part):
     send_part(1, "option ")
     clock.shift(dt.timedelta(minutes=11))
     maintenance.sweep()
@@ -190,7 +188,7 @@ def test_a_part_that_comes_after_a_person_saw_to_the_others_is_shown_to_one_agai
     call_command("check_invariants")
 
 
-def test_each_of_two_texts_that_lack_a_part_is_seen_to(asked, clock, send_part):
+def test_each_of_two_incomplete_texts_opens_a_ticket(asked, clock, send_part):
     send_part(1, "option ")
     send_part(1, "number ", ref="8")
     clock.shift(dt.timedelta(minutes=11))
@@ -198,7 +196,7 @@ def test_each_of_two_texts_that_lack_a_part_is_seen_to(asked, clock, send_part):
     assert Ticket.objects.waiting().count() == 2
 
 
-def test_a_part_that_comes_later_acts_no_more_and_is_for_a_person(asked, clock, send_part):
+def test_part_after_the_time_limit_changes_nothing_and_needs_a_person(asked, clock, send_part):
     send_part(1, "option ")
     clock.shift(dt.timedelta(minutes=10, seconds=1))
     late = send_part(2, "2")
@@ -221,7 +219,7 @@ def test_joined_parts_are_not_reported_as_incomplete(asked, clock, send_part):
     assert not InboundMessage.objects.filter(is_incomplete=True).exists()
 
 
-def test_a_reference_that_is_used_again_an_hour_later_is_another_text(asked, clock, send_part):
+def test_reference_reused_after_an_hour_begins_another_text(asked, clock, send_part):
     orphan = send_part(1, "option ")
     clock.shift(dt.timedelta(hours=1))
     second = send_part(2, "3")
@@ -321,13 +319,13 @@ def test_text_after_a_short_text_is_read(settings, asked, reply, text, fields):
     assert reply(asked.msisdn, "2").outcome == Outcome.MOVED
 
 
-def test_a_minute_later_a_text_is_a_text_of_its_own(asked, clock, reply):
+def test_text_a_minute_later_is_read_alone(asked, clock, reply):
     reply(asked.msisdn, "x" * 160)
     clock.shift(dt.timedelta(seconds=61))
     assert reply(asked.msisdn, "2").outcome == Outcome.MOVED
 
 
-def test_a_stop_after_a_full_text_is_a_stop(asked, reply):
+def test_stop_after_a_full_length_text_opts_out(asked, reply):
     reply(asked.msisdn, "x" * 160)
     assert reply(asked.msisdn, "STOP").outcome == Outcome.OPTED_OUT
 

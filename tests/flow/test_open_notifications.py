@@ -48,7 +48,7 @@ def day(booking):
     return booking.slot.date
 
 
-# Until when
+# Time of closing
 
 
 def test_notification_closes_at_the_cutoff_of_the_slot_at_asking(booking):
@@ -255,7 +255,7 @@ def test_notify_reads_the_current_phone_number(booking):
     assert notify(booking).msisdn == "447911123456"
 
 
-# Who is never asked
+# Customers who cannot be asked
 
 
 def cancelled(booking):

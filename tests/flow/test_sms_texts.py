@@ -88,7 +88,7 @@ def cancelled(asked):
 LATE, PAST = "2026-09-22T22:00:00Z", "2026-09-23T12:00:00Z"
 NOW = "2026-09-22T07:00:00Z"
 
-# What is said, after what, when, to which words.
+# Text, preparation, time, and the words of the reply.
 SAID = {
     "moved": (Answer.MOVED, nothing, NOW, "2"),
     "kept": (Answer.KEPT, nothing, NOW, "1"),

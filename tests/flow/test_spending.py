@@ -51,7 +51,7 @@ def errors(caplog):
     return [record for record in caplog.records if record.levelno == logging.ERROR]
 
 
-# What is counted
+# Counted amounts
 
 
 def test_a_text_is_counted_by_its_parts_before_its_call(network, queued):
@@ -158,13 +158,13 @@ def test_an_answer_after_midnight_counts_for_the_day_of_the_call(network, queued
     assert (spent(TODAY), spent(TODAY + dt.timedelta(days=1))) == (Decimal("0.03"), 0)
 
 
-def test_the_day_is_one_in_the_companys_zone(network, queued, clock):
+def test_spending_day_follows_the_companys_zone(network, queued, clock):
     clock("2027-06-02 00:30")  # in UTC the day before
     queued()
     assert begin_call().spent_on == dt.date(2027, 6, 2)
 
 
-def test_an_attempt_of_before_this_count_can_be_settled(network, queued):
+def test_attempt_without_a_spending_row_can_be_settled(network, queued):
     queued()
     attempt = begin_call()
     attempt.spent_on = None
@@ -209,7 +209,7 @@ def test_a_raised_cap_lets_the_texts_flow(network, queued, drain, settings):
     assert Spending.of(TODAY).stopped_at is None
 
 
-def test_a_claim_that_the_cap_overtakes_goes_back_as_if_it_had_not_been(network, queued, settings):
+def test_claim_beyond_the_cap_is_returned_to_the_queue_unchanged(network, queued, settings):
     settings.SMS_DAILY_SPEND_CAP = PRICE
     notification = queued(Kind.NOTIFICATION)
     queued(priority=1)
@@ -229,7 +229,7 @@ def test_a_claim_that_the_cap_overtakes_goes_back_as_if_it_had_not_been(network,
     assert spent() == PRICE
 
 
-def test_a_text_that_is_too_dear_for_the_rest_stops_those_behind_it(network, queued, settings):
+def test_text_too_costly_for_the_rest_of_the_cap_stops_later_texts(network, queued, settings):
     settings.SMS_DAILY_SPEND_CAP = Decimal("0.10")
     Spending.objects.create(day=TODAY, amount=Decimal("0.05"))
     queued(parts=2)
@@ -239,7 +239,7 @@ def test_a_text_that_is_too_dear_for_the_rest_stops_those_behind_it(network, que
     assert Spending.of(TODAY).stopped_at is not None
 
 
-def test_money_that_is_given_back_is_spent_again(network, queued, settings):
+def test_returned_money_is_available_again(network, queued, settings):
     settings.SMS_DAILY_SPEND_CAP = PRICE
     queued()
     queued()
@@ -301,7 +301,7 @@ def test_a_balance_that_cannot_be_read_is_left_out(network, queued, balance):
     assert Spending.of(TODAY).balance is None
 
 
-def test_vonages_own_words_are_counted(network, queued, drain):
+def test_price_and_balance_in_vonages_answer_are_counted(network, queued, drain):
     queued()
     drain()
     (today,) = Spending.objects.all()

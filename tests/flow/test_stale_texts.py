@@ -168,7 +168,7 @@ def test_sweeping_twice_asks_afresh_once(clock):
     assert booking.notifications.count() == 2
 
 
-# What happens to a booking cancels the queued texts about it
+# Changes of a booking cancel the queued texts about it
 
 
 def move(booking):

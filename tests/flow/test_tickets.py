@@ -46,7 +46,7 @@ def only() -> Ticket:
 # Replies
 
 
-def test_the_first_unclear_reply_is_asked_once_more_and_the_second_waits_for_a_person(reply, asked):
+def test_second_unclear_reply_opens_a_ticket(reply, asked):
     reply(asked.msisdn, "hm?")
     assert not Ticket.objects.exists()
     inbound = reply(asked.msisdn, WISH)
@@ -59,7 +59,7 @@ def test_the_first_unclear_reply_is_asked_once_more_and_the_second_waits_for_a_p
     assert (ticket.kind, ticket.reason) == (TicketKind.UNCLEAR, inbound.attention)
 
 
-def test_free_text_beside_a_choice_is_not_guessed_but_shown(reply, unclear, asked):
+def test_choice_with_free_text_opens_a_ticket(reply, unclear, asked):
     inbound = reply(asked.msisdn, "2 but leave it with the neighbour")
     assert inbound.ticket.kind == TicketKind.UNCLEAR
     assert not asked.booking.slot_changes.exists()
@@ -131,13 +131,13 @@ def test_a_clear_choice_about_another_delivery_settles_nothing(reply, unclear, a
     assert Ticket.objects.waiting().get() == unclear
 
 
-def test_a_real_stop_settles_a_polite_one(reply, asked):
+def test_stop_settles_the_ticket_of_a_polite_opt_out(reply, asked):
     wants_out(reply, asked)
     reply(asked.msisdn, "STOP")
     assert only().settlement == Settlement.OVERTAKEN
 
 
-def test_a_replay_that_clears_it_settles_it(reply, asked, monkeypatch):
+def test_replay_with_a_clear_reading_settles_the_ticket(reply, asked, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr(effects, "_say", None)
         inbound = reply(asked.msisdn, "2")
@@ -147,7 +147,7 @@ def test_a_replay_that_clears_it_settles_it(reply, asked, monkeypatch):
     assert list(find_contradictions()) == []
 
 
-def test_a_replay_that_needs_a_person_too_says_why_now(reply, asked, monkeypatch):
+def test_replay_updates_the_reason_of_the_ticket(reply, asked, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr("bookings.replies.rule.decide", None)
         inbound = reply(asked.msisdn, "please stop texting me")

@@ -48,7 +48,7 @@ def test_ready_when_the_database_is_there_and_up_to_date(client, monkeypatch):
 
 
 @pytest.mark.django_db
-def test_the_days_spending_and_the_last_known_balance_are_told(client):
+def test_daily_spending_and_last_known_balance_are_reported(client):
     today = timezone.localdate()
     for ago, balance in [(2, "20.50"), (1, "9.99"), (0, None)]:
         day = today - timedelta(days=ago)
@@ -74,7 +74,7 @@ def test_texts_without_a_receipt_after_73_hours_are_counted_and_stay_as_they_are
 
 
 @pytest.mark.django_db
-def test_held_texts_are_told(client):
+def test_held_texts_are_reported(client):
     OutboundMessageFactory.create(is_held=True)
     OutboundMessageFactory.create()
     assert client.get("/readyz").json()["outbox_held"] == 1

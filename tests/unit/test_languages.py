@@ -228,7 +228,7 @@ def test_no_negation_lets_a_digit_through(language, negation):
         assert not isinstance(parse_reply(text, language), Choice), text
 
 
-# What we print, we can read
+# Printed dates and words can be read back
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

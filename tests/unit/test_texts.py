@@ -123,7 +123,7 @@ def test_midnight_is_the_end_of_the_day_before():
     assert messages.moment(dt.datetime(2026, 11, 24, tzinfo=dt.UTC), "en") == "Mon 23 Nov 24:00"
 
 
-# What staff read
+# Texts for staff
 
 
 DAY = dt.date(2026, 12, 1)

@@ -71,7 +71,7 @@ def test_a_text_that_is_queued_once_more_makes_its_batch_go_on(drain):
 
 
 @pytest.fixture
-def nobody_knows(clock) -> Batch:
+def batch_with_unknown_outcome(clock) -> Batch:
     """Start a batch of one text whose outcome is unknown: its sender stopped during the call."""
     batch = start(parcels(1))
     ask_waiting()
@@ -81,14 +81,16 @@ def nobody_knows(clock) -> Batch:
     return batch
 
 
-def test_a_text_that_is_held_is_not_said_to_be_sent_once_more(nobody_knows):
+def test_a_text_that_is_held_is_not_said_to_be_sent_once_more(batch_with_unknown_outcome):
     OutboundMessage.objects.update(is_held=True)
-    assert progress_of.of(nobody_knows).to_send_again == 0
-    assert state_of(nobody_knows) == GOES_ON
+    assert progress_of.of(batch_with_unknown_outcome).to_send_again == 0
+    assert state_of(batch_with_unknown_outcome) == GOES_ON
 
 
-def test_batch_goes_on_while_a_text_with_unknown_outcome_may_be_resent(nobody_knows, clock):
-    batch = nobody_knows
+def test_batch_goes_on_while_a_text_with_unknown_outcome_may_be_resent(
+    batch_with_unknown_outcome, clock
+):
+    batch = batch_with_unknown_outcome
     assert state_of(batch) == GOES_ON
     assert progress_of.of(batch).to_send_again == 1
     assert batches.pause(batch, UserFactory.create())
@@ -100,16 +102,18 @@ def test_batch_goes_on_while_a_text_with_unknown_outcome_may_be_resent(nobody_kn
     assert state_of(batch) == FINISHED
 
 
-def test_text_with_unknown_outcome_is_not_resent_after_batch_cancellation(nobody_knows, clock):
-    assert batches.cancel(nobody_knows, UserFactory.create())
+def test_text_with_unknown_outcome_is_not_resent_after_batch_cancellation(
+    batch_with_unknown_outcome, clock
+):
+    assert batches.cancel(batch_with_unknown_outcome, UserFactory.create())
     clock("2026-11-23 10:16")
     assert send_again() == 0
     assert Notification.objects.get().state == NotificationState.OPEN  # it may have arrived
 
 
-def test_text_with_unknown_outcome_is_not_resent_after_a_reply(nobody_knows, reply):
-    reply(nobody_knows.entries.get().booking.msisdn, "hello?")
-    assert state_of(nobody_knows) == FINISHED
+def test_text_with_unknown_outcome_is_not_resent_after_a_reply(batch_with_unknown_outcome, reply):
+    reply(batch_with_unknown_outcome.entries.get().booking.msisdn, "hello?")
+    assert state_of(batch_with_unknown_outcome) == FINISHED
 
 
 def test_a_batch_goes_on_until_its_reminders_have_left(clock, drain):

@@ -42,7 +42,7 @@ def noon(django_db_setup, django_db_blocker):
         transaction.set_rollback(True)
 
 
-# What it shows
+# Contents
 
 
 def test_fortnight_has_600_deliveries_in_slots_of_60():
@@ -83,7 +83,7 @@ def test_three_batches_of_which_one_is_halted():
     assert Batch.objects.finished().count() == 2
 
 
-def test_texts_cost_something():
+def test_demo_texts_have_costs():
     assert all(
         amount > Decimal(1) for amount in Spending.objects.values_list("amount", flat=True)[1:8]
     )

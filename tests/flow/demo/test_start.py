@@ -147,7 +147,7 @@ def test_demo_numbers_are_reserved_numbers_of_the_companys_country(settings, reg
     assert region != "US" or all(number[4:8] == "5550" for number in numbers)
 
 
-# Where it is refused, and who may log in
+# Refusals and logins
 
 
 def test_demo_refuses_where_texts_are_real(settings):

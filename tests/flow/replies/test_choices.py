@@ -81,7 +81,7 @@ def test_an_exact_copy_of_an_option_with_its_window_is_read(clock, ask, reply, t
     assert slot_now(booking) == afternoon
 
 
-def test_tomorrow_means_nothing_on_the_day_after_the_text(clock, ask, reply):
+def test_reply_tomorrow_is_not_read_on_the_day_after_the_text(clock, ask, reply):
     booking = BookingFactory.create(slot=SlotFactory.create(date=TUESDAY + dt.timedelta(days=1)))
     ask(booking)  # on Monday, for Wednesday
     clock.move_to("2026-11-24T09:00:00Z")

@@ -44,7 +44,7 @@ def test_the_cut_off_is_so_many_hours_earlier_on_the_wall_clock(
         assert reply(booking.msisdn, "2").outcome == Outcome.TOO_LATE
 
 
-def test_a_slot_that_was_chosen_must_be_left_in_time_too(clock, ask, reply):
+def test_chosen_slot_cannot_be_left_after_its_cutoff(clock, ask, reply):
     booking = BookingFactory.create(slot=SlotFactory.create(date=THURSDAY))
     earlier = SlotFactory.create(date=TUESDAY)
     ask(booking, slots=[booking.slot, earlier])
@@ -86,7 +86,7 @@ def test_the_digits_of_a_notification_asked_again_mean_the_old_one_until_they_re
     assert slot_now(booking) == again.options.get(digit=5).slot
 
 
-def test_an_answer_after_the_delivery_is_told_that_it_is_over(clock, ask, reply):
+def test_reply_after_the_delivery_is_answered_that_it_is_over(clock, ask, reply):
     booking = tuesday_booking()
     ask(booking)
     clock.move_to("2026-11-24T13:00:00Z")
@@ -108,7 +108,7 @@ def test_full_slot_is_answered_with_the_remaining_options(ask, reply):
     assert reply(booking.msisdn, "3").outcome == Outcome.MOVED
 
 
-def test_if_only_its_present_slot_is_left_a_person_must_look(settings, ask, reply):
+def test_choice_without_any_other_free_slot_needs_a_person(settings, ask, reply):
     settings.OFFER_POST_OFFICE = False
     booking = BookingFactory.create()
     notification = ask(booking)

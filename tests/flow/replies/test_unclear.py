@@ -55,7 +55,7 @@ def test_politeness_after_a_choice_opens_no_ticket(ask, reply, choice):
 
 
 @pytest.mark.parametrize("text", ["where is my parcel", "4"])
-def test_unclear_with_nothing_open_is_for_a_person_and_not_answered(reply, text):
+def test_unclear_reply_without_an_open_notification_needs_a_person(reply, text):
     booking = BookingFactory.create()
     inbound = reply(booking.msisdn, text)
     assert inbound.outcome == Outcome.NO_QUESTION
@@ -63,7 +63,7 @@ def test_unclear_with_nothing_open_is_for_a_person_and_not_answered(reply, text)
     assert not inbound.answers.exists()
 
 
-def test_after_three_automatic_answers_there_is_silence_for_a_day(clock, ask, drain, reply):
+def test_fourth_automatic_answer_within_a_day_is_not_sent(clock, ask, drain, reply):
     booking = tuesday_booking()
     ask(booking)
     clock.move_to("2026-11-23T22:00:00Z")
@@ -77,7 +77,7 @@ def test_after_three_automatic_answers_there_is_silence_for_a_day(clock, ask, dr
     assert reply(booking.msisdn, "2").answers.exists()
 
 
-def test_a_valid_choice_begins_the_count_anew(ask, drain, reply):
+def test_valid_choice_resets_the_count_of_automatic_answers(ask, drain, reply):
     booking = BookingFactory.create()
     notification = ask(booking)
     full = notification.options.get(digit=2).slot
