@@ -45,7 +45,7 @@ def confirm(client: Client, page, **changes):
     return client.post(url(Batch, "add"), fields, follow=True)
 
 
-def test_the_page_says_who_will_be_texted_what_and_who_not_and_why(dispatcher):
+def test_batch_page_lists_texts_and_reasons_for_leaving_out(dispatcher):
     fine = BookingFactory.create(reference="FINE", msisdn=PHONE)
     out = BookingFactory.create(reference="OUT")
     Consent.objects.create(msisdn=out.msisdn, is_opted_out=True)
@@ -70,7 +70,7 @@ def test_the_page_says_who_will_be_texted_what_and_who_not_and_why(dispatcher):
     assert not Batch.objects.exists()
 
 
-def test_what_the_page_leaves_out_is_left_out_for_the_same_reason(dispatcher):
+def test_batch_leaves_out_customers_for_the_reason_on_the_page(dispatcher):
     out = BookingFactory.create()
     Consent.objects.create(msisdn=out.msisdn, is_opted_out=True)
     chosen = [out, NotificationFactory.create().booking, BookingFactory.create()]
@@ -108,7 +108,7 @@ def test_a_customer_who_was_asked_since_the_page_was_shown_is_left_out(dispatche
     assert not OutboundMessage.objects.exists()
 
 
-def test_nobody_is_texted_who_came_to_the_day_since_the_page_was_shown(dispatcher):
+def test_delivery_added_since_the_page_was_shown_is_not_texted(dispatcher):
     slot = SlotFactory.create()
     BookingFactory.create(slot=slot)
     page = dispatcher.get(url(Batch, "add"), {"day": slot.date.isoformat()})
@@ -125,7 +125,7 @@ def test_nobody_is_texted_who_came_to_the_day_since_the_page_was_shown(dispatche
     assert BatchEntry.objects.count() == 2
 
 
-def test_a_booking_that_is_named_twice_is_one(dispatcher):
+def test_booking_named_twice_is_asked_once(dispatcher):
     key = BookingFactory.create().pk
     page = dispatcher.post(url(Batch, "add"), {"bookings": f"{key},{key}"})
     assert page.context["subtitle"] == "1 chosen booking"
@@ -143,7 +143,7 @@ def test_one_customer_is_asked_from_the_page_of_the_booking(dispatcher):
     assert "1 customer will be texted" in page.content.decode()
 
 
-def test_a_whole_day_and_a_whole_manifest_are_asked_without_what_is_cancelled(dispatcher):
+def test_whole_day_or_manifest_is_asked_without_cancelled_bookings(dispatcher):
     slot = SlotFactory.create(date=in_days(4))
     on_the_day = BookingFactory.create_batch(2, slot=slot)
     BookingFactory.create(slot=slot, state="cancelled")
@@ -162,7 +162,7 @@ def test_a_whole_day_and_a_whole_manifest_are_asked_without_what_is_cancelled(di
 
 
 @pytest.mark.parametrize("query", ["day=x", "manifest=x", "manifest=9999", "day=2026-02-30", ""])
-def test_an_address_that_names_nothing_says_so(query, dispatcher):
+def test_address_without_bookings_shows_a_message(query, dispatcher):
     page = dispatcher.get(f"{url(Batch, 'add')}?{query}", follow=True)
     assert "Select bookings first" in page.content.decode()
 
@@ -193,7 +193,7 @@ def test_starting_needs_a_token():
     "changes",
     [{"nonce": "x"}, {"sender": "447911123456"}, {"sender": "ACME"}, {"confirmed": ""}],
 )
-def test_what_is_not_fully_confirmed_is_shown_again_instead_of_sent(changes, dispatcher):
+def test_incomplete_confirmation_shows_the_page_again_and_sends_nothing(changes, dispatcher):
     page = choose(dispatcher, [BookingFactory.create()])
     again = confirm(dispatcher, page, **changes)
     assert "1 customer will be texted" in again.content.decode()
@@ -274,7 +274,7 @@ def test_f11_two_parts_because_of_a_typographic_apostrophe_are_one_part_after_th
     assert all("\u2019" not in message.text for message in sent)
 
 
-def test_the_parts_of_all_are_what_is_really_sent(dispatcher):
+def test_batch_page_counts_the_parts_that_are_sent(dispatcher):
     slots = [SlotFactory.create(date=in_days(days)) for days in (2, 3, 9)]
     chosen = [
         BookingFactory.create(slot=slot, reference=reference * length)
@@ -293,16 +293,14 @@ def test_the_parts_of_all_are_what_is_really_sent(dispatcher):
     assert found.longest is None or found.longest.text in texts
 
 
-def test_the_page_asks_as_much_of_the_database_for_many_as_for_few(
-    dispatcher, django_assert_max_num_queries
-):
+def test_batch_preview_page_takes_constant_queries(dispatcher, django_assert_max_num_queries):
     slot = SlotFactory.create(date=in_days(4), capacity=None)
     BookingFactory.create_batch(60, slot=slot)
     with django_assert_max_num_queries(30):
         dispatcher.get(url(Batch, "add"), {"day": slot.date.isoformat()})
 
 
-def test_the_page_says_what_the_caps_hold_back(dispatcher, settings):
+def test_batch_page_counts_texts_held_back_by_caps(dispatcher, settings):
     settings.SMS_PRICE_PER_PART, settings.SMS_DAILY_SPEND_CAP = Decimal("0.05"), Decimal("0.20")
     settings.SMS_PER_NUMBER_DAY = 1
     slot = SlotFactory.create(date=in_days(4), capacity=None)
@@ -315,7 +313,7 @@ def test_the_page_says_what_the_caps_hold_back(dispatcher, settings):
     assert timing.today + timing.dear + timing.capped + timing.closed == 10
 
 
-def test_all_who_are_left_out_can_be_seen_in_pages(dispatcher, monkeypatch):
+def test_left_out_customers_are_listed_in_pages(dispatcher, monkeypatch):
     monkeypatch.setattr(batch_pages, "_LEFT_OUT_SHOWN", 60)
     slot = SlotFactory.create(date=in_days(4), capacity=None)
     deaf = BookingFactory.create_batch(101, msisdn="442079460000", slot=slot)
@@ -339,7 +337,7 @@ def test_all_who_are_left_out_can_be_seen_in_pages(dispatcher, monkeypatch):
     assert not Batch.objects.exists()
 
 
-def test_a_reason_that_nobody_has_shows_nobody(dispatcher):
+def test_unused_reason_lists_no_customer(dispatcher):
     fields = hidden_fields(choose(dispatcher, [BookingFactory.create()]).content.decode())
     page = dispatcher.post(url(Batch, "add"), fields | {"left_out": "<b>x</b>", "page": "x"})
     assert "0 will not be texted: &lt;b&gt;x" in page.content.decode()
@@ -396,9 +394,7 @@ def test_a_name_begins_a_heading_with_a_capital(dispatcher):
     assert "Deliveries of " in dispatcher.get(url(Batch, "changelist")).content.decode()
 
 
-def test_the_list_and_the_page_ask_as_much_for_many_as_for_few(
-    dispatcher, django_assert_max_num_queries
-):
+def test_batch_list_and_page_take_constant_queries(dispatcher, django_assert_max_num_queries):
     for _ in range(5):
         batches.start(
             Booking.objects.filter(pk__in=[b.pk for b in BookingFactory.create_batch(4)]),

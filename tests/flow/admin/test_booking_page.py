@@ -32,7 +32,7 @@ from tests.flow.admin.pages import OURS, form_of, make_story, name_of, new_booki
 pytestmark = pytest.mark.django_db
 
 
-def test_why_a_parcel_moved_is_answered_on_its_page(dispatcher):
+def test_booking_page_says_why_the_parcel_moved(dispatcher):
     make_story()
     booking = Booking.objects.get()
     html = dispatcher.get(url(Booking, "change", booking.pk)).content.decode()
@@ -89,7 +89,7 @@ def test_staff_cancel_a_booking_and_take_it_back(dispatcher):
     assert html.index("Cancelled") < html.index("Reinstated")
 
 
-def test_notes_change_nothing_else(dispatcher):
+def test_saving_notes_changes_nothing_else(dispatcher):
     notification = NotificationFactory.create()
     save(dispatcher, notification.booking, notes="Ring twice")
     notification.refresh_from_db()
@@ -170,7 +170,7 @@ UNTOLD = "The customer was not told: call +44 •••••• 0001"
     ids=["moved", "cancelled", "phone changed", "notes"],
 )
 @pytest.mark.parametrize("knows", ["asked", "wrote", "nothing"])
-def test_staff_read_that_a_customer_who_knows_of_it_was_not_told(
+def test_booking_page_says_that_an_informed_customer_was_not_told(
     knows, changes, sentence, dispatcher
 ):
     booking = BookingFactory.create(msisdn="447700900001")
@@ -220,7 +220,7 @@ def test_an_imported_language_without_texts_of_ours_is_kept(dispatcher):
     ],
     ids=["no number", "too short", "no reference", "reference taken"],
 )
-def test_a_booking_that_makes_no_sense_is_refused(fields, sentence, dispatcher):
+def test_invalid_booking_is_refused(fields, sentence, dispatcher):
     BookingFactory.create(reference="TAKEN")
     slot = SlotFactory.create(capacity=5)
     assert sentence in errors(dispatcher.post(url(Booking, "add"), new_booking(slot, **fields)))
@@ -340,7 +340,7 @@ def test_a_page_that_is_saved_by_a_double_click_is_saved(dispatcher):
 
 
 @pytest.mark.parametrize("told", ["sms", "phone", "nobody"])
-def test_what_a_colleague_did_meanwhile_is_no_double_click_of_mine(told, dispatcher):
+def test_change_by_a_colleague_is_not_taken_for_a_double_click(told, dispatcher):
     booking = BookingFactory.create()
     fields = form_of(booking, cancelled="on", told=told)
     dispatch.cancel(booking, user=UserFactory.create())
@@ -350,7 +350,7 @@ def test_what_a_colleague_did_meanwhile_is_no_double_click_of_mine(told, dispatc
 
 @pytest.mark.parametrize("change", ["slot", "cancelled"])
 @pytest.mark.parametrize("told", ["sms", "phone", "ask"])
-def test_whoever_goes_back_to_tell_after_all_reads_that_it_was_not_done(told, change, dispatcher):
+def test_resubmitted_form_with_another_way_of_telling_is_refused(told, change, dispatcher):
     """The same page once more, with another way of telling."""
     booking = NotificationFactory.create().booking
     changes: dict[str, dict] = {
@@ -363,7 +363,7 @@ def test_whoever_goes_back_to_tell_after_all_reads_that_it_was_not_done(told, ch
     assert "changed while you had it open" in errors(response)
 
 
-def test_whoever_takes_it_back_and_then_tells_after_all_reads_that_it_was_not_done(dispatcher):
+def test_resubmitted_reinstatement_with_a_text_is_refused(dispatcher):
     """They were told of the move before it was cancelled."""
     booking = BookingFactory.create()
     save(dispatcher, booking, slot=SlotFactory.create(date=in_days(6)).pk, told="sms")
@@ -388,7 +388,7 @@ def test_a_move_that_is_told_otherwise_is_saved_by_a_double_click(told, dispatch
     assert booking.slot_changes.count() == 1
 
 
-def test_a_page_that_does_not_say_what_it_showed_is_refused(dispatcher):
+def test_form_without_its_shown_state_is_refused(dispatcher):
     booking = BookingFactory.create()
     assert "changed while you had it open" in errors(save(dispatcher, booking, seen=""))
 

@@ -51,9 +51,7 @@ def wanted():
     return SlotFactory.create(date=in_days(5), capacity=2)
 
 
-def test_a_van_breaks_down_those_that_fit_are_moved_and_told_and_the_others_are_named(
-    dispatcher, wanted
-):
+def test_bulk_move_moves_and_texts_fitting_bookings_and_names_the_others(dispatcher, wanted):
     bookings = [NotificationFactory.create().booking for _ in range(3)]
     page = open_page(dispatcher, bookings)
     assert "room for 2 of 3" in page.content.decode()
@@ -84,7 +82,7 @@ def test_a_page_that_comes_twice_moves_and_tells_once(dispatcher, wanted):
     assert SlotChange.objects.count() == 2
 
 
-def test_who_cannot_be_texted_is_moved_and_named(dispatcher, wanted):
+def test_bulk_move_moves_and_names_customers_who_cannot_be_texted(dispatcher, wanted):
     booking = BookingFactory.create()
     consent.change(booking.msisdn, is_opted_out=True, words="STOP")
     page = open_page(dispatcher, [booking])
@@ -103,7 +101,7 @@ def test_many_are_asked_again_about_the_new_slot(dispatcher, wanted):
 
 
 @pytest.mark.parametrize("told", ["sms", "ask"])
-def test_who_may_not_notify_customers_texts_none_by_a_move_or_a_cancellation(told, wanted):
+def test_user_without_notify_permission_texts_nobody_by_a_move_or_cancellation(told, wanted):
     user, booking = UserFactory.create(), BookingFactory.create()
     may = ("view_booking", "change_booking")
     user.user_permissions.set(Permission.objects.filter(codename__in=may))
@@ -157,7 +155,9 @@ def test_a_cancelling_page_that_comes_again_after_the_delivery_is_on_again_does_
     ("given", "sentence"),
     [({"told": "sms"}, "Choose a slot first"), ({"slot": "yes"}, "Choose how")],
 )
-def test_what_is_missing_is_asked_for_and_nothing_is_lost(given, sentence, dispatcher, wanted):
+def test_incomplete_bulk_form_names_the_missing_field_and_keeps_the_rest(
+    given, sentence, dispatcher, wanted
+):
     bookings = BookingFactory.create_batch(2)
     given = {name: wanted.pk if value == "yes" else value for name, value in given.items()}
     fields = fields_of(open_page(dispatcher, bookings))
@@ -199,7 +199,9 @@ def test_the_text_that_is_shown_is_wholly_in_the_language_of_its_customer(
     ("language", "place_holder"),
     [("en", "is planned for [its day and time]."), ("es", "esta previsto: [su fecha y hora].")],
 )
-def test_so_is_that_of_a_cancelled_one_in_its_form(dispatcher, language, place_holder):
+def test_form_of_a_cancelled_booking_shows_the_text_in_the_customers_language(
+    dispatcher, language, place_holder
+):
     booking = BookingFactory.create(language=language)
     dispatch.cancel(booking)
     form = dispatcher.get(url(Booking, "change", booking.pk)).context["adminform"].form
@@ -209,7 +211,7 @@ def test_so_is_that_of_a_cancelled_one_in_its_form(dispatcher, language, place_h
 # The form of one booking
 
 
-def test_the_form_texts_who_was_asked_and_shows_the_words(dispatcher, wanted):
+def test_form_shows_the_text_and_sends_it_to_asked_customers(dispatcher, wanted):
     booking = NotificationFactory.create().booking
     OutboundMessage.objects.all().delete()
     form = dispatcher.get(url(Booking, "change", booking.pk)).context["adminform"].form
@@ -251,7 +253,7 @@ def test_the_form_asks_again_about_the_new_slot(dispatcher, wanted):
     assert Notification.objects.open().get().slot == wanted
 
 
-def test_the_form_refuses_a_text_that_reaches_nobody_and_changes_nothing(dispatcher, wanted):
+def test_form_refuses_a_text_to_an_unreachable_customer(dispatcher, wanted):
     booking = BookingFactory.create(msisdn="442079460123")
     page = save(dispatcher, booking, slot=wanted.pk, told="sms")
     assert "cannot receive SMS" in " ".join(map(str, page.context["errors"]))

@@ -37,9 +37,7 @@ def asked(drain):
     return booking
 
 
-def test_f7_ops_show_when_by_which_words_and_by_whom_consent_changed_and_a_send_it_blocked(
-    asked, reply, report, network, drain
-):
+def test_f7_consent_page_shows_each_change_and_a_blocked_send(asked, reply, report, network, drain):
     ops = login("Ops")
     blocked = reply(asked.msisdn, "2").answers.get()
     out = reply(asked.msisdn, "Stop!")
@@ -109,7 +107,7 @@ def test_a_number_that_stands_on_no_page_is_written_and_masked_afterwards():
         ({"words": "x" * 201}, "200 characters"),
     ],
 )
-def test_what_is_missing_is_said_and_nothing_is_recorded(missing, sentence):
+def test_incomplete_form_names_the_missing_field_and_records_nothing(missing, sentence):
     page = login("Dispatch").post(
         reverse("admin:bookings_consentchange_record"),
         CONFIRMED | {"number": "07700 900123"} | missing,
@@ -140,7 +138,7 @@ def test_the_booking_and_the_list_lead_to_it(asked, reply):
     assert reverse("admin:bookings_consentchange_record") in listed
 
 
-def test_it_asks_the_database_no_more_often_for_more_rows(asked, django_assert_max_num_queries):
+def test_consent_page_takes_constant_queries(asked, django_assert_max_num_queries):
     ops = login("Ops")
     for count in (1, 20):
         ConsentChangeFactory.create_batch(count, msisdn=asked.msisdn)

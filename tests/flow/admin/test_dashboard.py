@@ -155,7 +155,7 @@ def _filled(time_machine):
 
 
 @pytest.mark.usefixtures("_filled")
-def test_the_numbers_of_today_and_tomorrow():
+def test_dashboard_counts_today_and_tomorrow():
     html = page(login("Ops"))
     for name in ("today", "tomorrow"):
         assert rows(html, name) == {
@@ -172,7 +172,7 @@ def test_the_numbers_of_today_and_tomorrow():
 
 
 @pytest.mark.usefixtures("_filled")
-def test_the_charts():
+def test_dashboard_shows_the_charts():
     html = page(login("Ops"))
     day, week = page(login("Ops")), page(login("Ops"), since="7d")
     # Those of the second day were written from 24 to 28 hours ago.
@@ -202,7 +202,7 @@ def test_the_charts():
 
 
 @pytest.mark.usefixtures("_filled")
-def test_the_machine():
+def test_dashboard_shows_the_queue_the_circuit_and_the_senders():
     told = rows(page(login("Ops")), "machine")
     assert told["Needs attention"] == "2"
     assert told["Due now"] == "2"
@@ -266,7 +266,7 @@ def test_an_auditor_sees_all_that_ops_see():
     assert headings("Auditor") == headings("Ops") != headings("Dispatch")
 
 
-def test_staff_without_a_role_are_told_whom_to_ask():
+def test_staff_without_a_role_are_referred_to_an_administrator():
     client = Client()
     client.force_login(UserFactory.create())
     html = page(client)
@@ -274,7 +274,7 @@ def test_staff_without_a_role_are_told_whom_to_ask():
     assert "data-part" not in html
 
 
-def test_who_may_view_bookings_alone_sees_the_days_alone():
+def test_staff_who_may_only_view_bookings_see_only_the_days():
     user = UserFactory.create()
     view = Group.objects.get(name="Dispatch").permissions.get(codename="view_booking")
     user.user_permissions.add(view)
@@ -286,7 +286,7 @@ def test_who_may_view_bookings_alone_sees_the_days_alone():
 
 
 @pytest.mark.parametrize("group", ["Dispatch", "Ops", "Auditor", None])
-def test_everybody_lands_on_it_after_the_login(group):
+def test_login_leads_to_the_dashboard(group):
     user = UserFactory.create(username="somebody")
     user.set_password("long-enough-word")
     user.save()
@@ -323,14 +323,14 @@ def test_senders_that_are_gone_are_named_and_not_counted():
     assert "machine 8" in part(html, "machine")
 
 
-def test_an_alarm_stands_at_the_top_with_what_to_do():
+def test_dashboard_shows_alarms_first_with_instructions():
     Circuit.objects.create(pk=1, opened_at=timezone.now(), reason="No balance")
     alarms = part(page(login("Ops")), "alarms")
     assert "Sending is paused" in alarms
     assert "resume sending" in alarms
 
 
-def test_a_script_gets_the_same_parts_without_what_is_around_them():
+def test_script_gets_only_the_parts_of_the_dashboard():
     make_story()
     ops = login("Ops")
     whole = page(ops)
@@ -343,7 +343,7 @@ def test_a_script_gets_the_same_parts_without_what_is_around_them():
     assert rows(fragment, "today") == rows(whole, "today")
 
 
-def test_nonsense_in_the_address_is_the_usual_period():
+def test_invalid_address_shows_the_default_period():
     assert "the last 24 hours" in page(login("Ops"), since="\0")
 
 
@@ -355,7 +355,7 @@ def test_a_reason_is_escaped():
     assert "\u202e" not in html
 
 
-def test_it_takes_as_many_queries_with_many_rows(superuser):
+def test_dashboard_takes_constant_queries(superuser):
     def queries():
         with CaptureQueriesContext(connection) as captured:
             page(superuser)

@@ -130,7 +130,7 @@ def test_words_that_a_spreadsheet_would_change_stay_words(ops):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_cannot_be_seen_is_made_visible(kind, ops):
+def test_export_makes_invisible_characters_visible(kind, ops):
     texts, shown = zip(*INVISIBLE.values(), strict=True)
     assert exported_texts(ops, kind, texts) == list(shown)
 
@@ -151,7 +151,7 @@ def test_numbers_are_masked_and_text(kind, model, heading, ops):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_staff_typed_is_no_formula_either(kind, ops):
+def test_text_typed_by_staff_is_exported_as_no_formula(kind, ops):
     booking = BookingFactory.create(customer_name="=1+1", reference="812")
     (row,) = exported(ops, Booking, kind, [booking])
     assert (row["reference"], row["customer name"]) == ("812", "'=1+1")
@@ -205,7 +205,7 @@ def test_nonsense_in_the_address_of_an_export_exports_nothing(ops):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_reply_is_exported_with_what_it_moved_and_how_soon_it_was_answered(kind, ops):
+def test_reply_export_has_the_move_and_the_response_time(kind, ops):
     came = timezone.now()
     change = SlotChangeFactory.create(
         inbound=InboundMessageFactory.create(received_at=came), cause="reply"
@@ -239,7 +239,7 @@ def test_an_export_is_written_down(kind, ops):
     "written",
     ["07700912345", "07700 912 345", "07700-912345", "+44-7700/912.345", "(07700)\u00a0912345"],
 )
-def test_a_number_that_was_searched_for_is_masked_in_what_is_written_down(written, ops):
+def test_export_record_masks_the_searched_number(written, ops):
     inbound = InboundMessageFactory.create(msisdn="447700912345")
     act = {"action": "export_csv", "_selected_action": [inbound.pk]}
     query = urlencode({"q": written, "received_at__year": 2026})
@@ -249,7 +249,7 @@ def test_a_number_that_was_searched_for_is_masked_in_what_is_written_down(writte
     assert "q=a search, received_at__year=2026" in StaffAct.objects.get().details
 
 
-def test_a_name_that_was_searched_for_stands_in_the_file_alone(ops):
+def test_export_record_omits_the_searched_name(ops):
     """What staff did is kept for ever, and names are not."""
     booking = BookingFactory.create(customer_name="Ada Lovelace")
     act = {"action": "export_csv", "_selected_action": [booking.pk]}
@@ -262,7 +262,7 @@ def test_a_name_that_was_searched_for_stands_in_the_file_alone(ops):
 @pytest.mark.parametrize(
     ("group", "may"), [("Dispatch", False), ("Ops", True), ("Auditor", True), ("superuser", True)]
 )
-def test_only_who_may_exports(group, may, model):
+def test_export_needs_the_permission(group, may, model):
     inbound = InboundMessageFactory.create(booking=BookingFactory.create())
     OutboundMessageFactory.create(booking=inbound.booking)
     client = login(group)

@@ -98,7 +98,7 @@ def test_slices_do_and_refuse_the_same_as_the_command(dispatcher, monkeypatch, s
 
 @pytest.mark.parametrize("order", [1, -1], ids=["leaves first", "comes first"])
 @pytest.mark.parametrize("size", [1, 500])
-def test_the_order_of_rows_does_not_decide_who_makes_room(dispatcher, monkeypatch, size, order):
+def test_row_order_does_not_decide_which_rows_fit(dispatcher, monkeypatch, size, order):
     monkeypatch.setattr(importing, "CHANGES", size)
     before = [[*row("A1"), "1"], [*row("A2", date=NEXT_DAY), "1"]]
     import_rows(read(as_csv(*before, header=FULL).encode()))
@@ -147,7 +147,7 @@ def test_changes_that_wait_for_one_another_for_ever_are_refused(dispatcher, monk
     assert not SlotChange.objects.exists()
 
 
-def test_an_import_that_was_left_is_gone_on_with_later_by_anybody_who_may(dispatcher, monkeypatch):
+def test_interrupted_import_is_continued_by_another_user(dispatcher, monkeypatch):
     monkeypatch.setattr(stepwise, "_NEW", 2)
     monkeypatch.setattr(stepwise, "SECONDS", 0)
     manifest = handed_in(dispatcher, as_csv(*[row(f"A{number}") for number in range(5)]))
@@ -193,7 +193,7 @@ def test_a_capacity_that_dispatch_sets_during_the_import_stays(dispatcher):
     assert "Slot closed" in manifest.refusals[0]["reason"]
 
 
-def test_moves_name_who_imported_and_the_act_is_written_down(dispatcher):
+def test_import_moves_name_the_user_and_record_the_act(dispatcher):
     import_rows(read(as_csv(row("A1")).encode()))
     carry_out(dispatcher, handed_in(dispatcher, as_csv(row("A1", date=NEXT_DAY))))
     act = StaffAct.objects.get()
@@ -244,7 +244,7 @@ def test_its_bookings_are_a_filter_of_the_list(dispatcher):
 
 
 @pytest.mark.parametrize("group", ["Ops", "Auditor"])
-def test_who_may_not_import_reads_and_changes_nothing(dispatcher, group):
+def test_user_without_import_permission_reads_and_changes_nothing(dispatcher, group):
     manifest = handed_in(dispatcher, as_csv(row("A1")))
     other = login(group)
     assert "1 will be imported" in page(other, manifest)
@@ -264,7 +264,7 @@ def test_a_manifest_is_never_changed_or_deleted(dispatcher):
     assert Manifest.objects.get().name == "week.csv"
 
 
-def test_one_that_was_erased_says_so_and_imports_nothing(dispatcher):
+def test_erased_manifest_says_so_and_imports_nothing(dispatcher):
     manifest = Manifest.objects.create(
         name="old.csv",
         user=UserFactory.create(),
@@ -296,7 +296,7 @@ def test_refused_rows_handed_in_again_erase_no_notes_that_the_file_did_not_speak
     assert (booking.slot, booking.notes) == (full, "Gate code 12")
 
 
-def test_refused_rows_handed_in_again_say_what_they_said(dispatcher):
+def test_reuploaded_refused_rows_keep_their_values(dispatcher):
     notes = "- leave it with the neighbour"
     cells = [*row("A1", name="'t Hooft", phone="0712"), notes]
     file = as_csv(cells, header=[*HEADER, "notes"])
@@ -307,7 +307,7 @@ def test_refused_rows_handed_in_again_say_what_they_said(dispatcher):
     assert (booking.notes, booking.customer_name) == (notes, "'t Hooft")
 
 
-def test_what_a_row_changes_beside_a_slot_that_was_chosen_since_can_be_imported(dispatcher):
+def test_row_keeps_the_slot_chosen_since_and_imports_its_other_changes(dispatcher):
     carry_out(dispatcher, handed_in(dispatcher, as_csv(row("A1"))))
     booking, chosen = Booking.objects.get(), SlotFactory.create(date=in_days(8))
     dispatch.move(booking, chosen)

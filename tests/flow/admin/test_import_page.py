@@ -17,7 +17,7 @@ from tests.flow.sheets import DAY, NEXT_DAY, as_csv, as_xlsx, row
 pytestmark = pytest.mark.django_db
 
 
-def test_a_change_is_shown_with_what_was_before_and_numbers_are_masked(dispatcher):
+def test_change_is_shown_with_former_values_and_masked_numbers(dispatcher):
     import_rows(read(as_csv(row("A1")).encode()))
     changed = row("A1", date=NEXT_DAY, phone="07700900009", name="Beth")
     shown = page(dispatcher, handed_in(dispatcher, as_csv(changed)))
@@ -63,7 +63,7 @@ def test_a_number_in_the_name_of_a_file_is_kept_masked_and_a_date_as_it_is(dispa
         assert shown in client.get(url(Manifest, "changelist")).content.decode()
 
 
-def test_whoever_only_reads_sees_no_number_that_was_refused(dispatcher):
+def test_reader_sees_no_refused_number(dispatcher):
     manifest = handed_in(dispatcher, as_csv(row("A1", phone="2025550123")))
     assert "2025550123" in page(dispatcher, manifest)
     shown = page(login("Auditor"), manifest)
@@ -72,7 +72,7 @@ def test_whoever_only_reads_sees_no_number_that_was_refused(dispatcher):
     assert "Download rejected" not in shown
 
 
-def test_whoever_imports_and_may_reveal_no_number_sees_those_of_their_own_files(dispatcher):
+def test_importer_without_reveal_permission_sees_numbers_of_own_files(dispatcher):
     importers = UserFactory.create_batch(2)
     rights = ("view_manifest", "add_manifest")
     for user in importers:
@@ -94,14 +94,14 @@ def test_whoever_imports_and_may_reveal_no_number_sees_those_of_their_own_files(
 
 
 @pytest.mark.parametrize("date", ["04/11/2026", "24-11-2026", "24/11/26", "2026-11-24 10:30:00"])
-def test_whoever_only_reads_sees_the_date_that_was_refused(dispatcher, date):
+def test_reader_sees_the_refused_date(dispatcher, date):
     manifest = handed_in(dispatcher, as_csv(row("A1", date=date)))
     (reason,) = [each["reason"] for each in manifest.refusals]
     assert date in reason
     assert escape(reason) in page(login("Auditor"), manifest)
 
 
-def test_whoever_only_reads_sees_the_slot_that_is_full(dispatcher):
+def test_reader_sees_the_full_slot(dispatcher):
     slot = SlotFactory.create(date=DAY, capacity=0)
     manifest = handed_in(dispatcher, as_csv(row("A1")))
     assert f"Slot closed: {slot}." in page(login("Auditor"), manifest)
@@ -117,7 +117,7 @@ def test_a_refused_number_is_not_guessed_by_hand_made_addresses(lookup, group, d
 
 
 @pytest.mark.parametrize("typed", ["0770O900123", "07700x900123", "07700:900123"])
-def test_what_was_handed_in_as_a_number_is_masked_for_others(typed):
+def test_uploaded_number_is_masked_for_other_users(typed):
     clerk = login("Dispatch")
     manifest = handed_in(clerk, as_csv(row("A1", phone=typed)))
     assert typed in page(clerk, manifest)

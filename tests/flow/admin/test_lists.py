@@ -111,7 +111,7 @@ def found_by_phone(client: Client, term: str, models) -> list[list]:
 
 @pytest.mark.parametrize("term", [*WHOLE, LAST_FOUR])
 @pytest.mark.parametrize("group", EVERYONE)
-def test_a_whole_number_and_its_last_four_digits_are_found_by_everyone(term, group, wanted):
+def test_search_by_whole_number_or_last_four_digits_needs_no_permission(term, group, wanted):
     models = [model for model in [Booking, *BY_PHONE] if may_view(group, model)]
     for rows in found_by_phone(login(group), term, models):
         assert [getattr(row, "booking", wanted) for row in rows] in ([wanted], [None])
@@ -121,7 +121,7 @@ def test_a_whole_number_and_its_last_four_digits_are_found_by_everyone(term, gro
 @pytest.mark.parametrize(
     ("group", "is_found"), [("superuser", True), ("Dispatch", True), ("Ops", False)]
 )
-def test_a_piece_of_a_number_is_found_only_by_who_may_see_numbers(term, group, is_found, wanted):
+def test_search_by_part_of_a_number_needs_the_reveal_permission(term, group, is_found, wanted):
     models = [model for model in [Booking, *BY_PHONE] if may_view(group, model)]
     for rows in found_by_phone(login(group), term, models):
         assert (len(rows) > 0) is is_found
@@ -195,7 +195,7 @@ def in_october() -> dt.datetime:
     return dt.datetime(2025, 10, 12, 12, tzinfo=dt.UTC)
 
 
-def test_a_search_for_nobody_finds_nobody(wanted, superuser):
+def test_search_for_an_unknown_name_finds_nothing(wanted, superuser):
     assert found(superuser, Booking, "07700 900 009") == []
 
 
@@ -212,7 +212,7 @@ def test_a_search_for_nobody_finds_nobody(wanted, superuser):
         ("attention", "ANSWERED"),
     ],
 )
-def test_bookings_are_filtered_by_how_far_their_customer_was_asked(asked, reference, superuser):
+def test_bookings_are_filtered_by_notification_state(asked, reference, superuser):
     BookingFactory.create(reference="NEW")
     NotificationFactory.create(booking__reference="WAITS")
     answered = NotificationFactory.create(booking__reference="ANSWERED")
@@ -228,7 +228,7 @@ def test_bookings_are_filtered_by_how_far_their_customer_was_asked(asked, refere
 
 
 @pytest.mark.parametrize(("asked", "reference"), [("not_reached", "LINE"), ("attention", "NOTICE")])
-def test_who_cannot_be_texted_or_cannot_answer_is_found(asked, reference, superuser):
+def test_filter_finds_customers_who_cannot_be_texted_or_cannot_answer(asked, reference, superuser):
     BookingFactory.create(reference="LINE", msisdn="442079460000")  # a fixed line
     NotificationFactory.create(booking__reference="NOTICE", options=0)
 
@@ -253,7 +253,7 @@ def test_bookings_are_filtered_by_day(day, references, superuser):
     assert {row.reference for row in page.context["cl"].result_list} == references
 
 
-def test_what_lies_ahead_comes_before_what_is_past(superuser):
+def test_coming_deliveries_are_listed_before_past_ones(superuser):
     for reference, days in (("PAST", -2), ("LATER", 5), ("TOMORROW", 1)):
         BookingFactory.create(reference=reference, slot__date=in_days(days))
     page = superuser.get(url(Booking, "changelist"))
@@ -261,7 +261,7 @@ def test_what_lies_ahead_comes_before_what_is_past(superuser):
     assert listed == ["TOMORROW", "LATER", "PAST"]
 
 
-def test_what_needs_attention_is_filtered(superuser):
+def test_needs_attention_filter_finds_open_tickets(superuser):
     model = apps.get_model("bookings.InboundMessage")
     InboundMessageFactory.create()
     wanted = TicketFactory.create().inbound
@@ -279,7 +279,7 @@ def test_what_needs_attention_is_filtered(superuser):
     assert "Needs attention: <bdi" not in html
 
 
-def test_of_the_parts_of_a_long_text_the_one_that_is_seen_to_speaks_for_all(superuser):
+def test_handled_part_of_a_long_text_settles_all_parts(superuser):
     parts = [
         InboundMessageFactory.create(
             msisdn="447700900001",
@@ -351,7 +351,7 @@ def test_a_customers_text_is_escaped_and_its_control_characters_are_visible(wher
     assert where == "acts" or "&lt;script&gt;alert(1)&lt;/script&gt;[U+202E][U+0007]" in page
 
 
-def test_no_page_of_ours_has_a_script_of_its_own(superuser):
+def test_pages_have_no_inline_script(superuser):
     make_story()
     for page in ("changelist", "add"):
         html = superuser.get(url(Booking, page)).content.decode()

@@ -106,7 +106,7 @@ def test_f4_a_dispatcher_clears_a_wish_in_two_clicks(reply, drain, dispatcher):
 # The queue
 
 
-def test_the_oldest_comes_first_and_what_is_settled_is_left_out(dispatcher):
+def test_queue_lists_oldest_first_without_settled_tickets(dispatcher):
     now = timezone.now()
     young, old = (
         TicketFactory.create(raised_at=now - dt.timedelta(hours=hours)) for hours in (1, 30)
@@ -120,7 +120,7 @@ def test_the_oldest_comes_first_and_what_is_settled_is_left_out(dispatcher):
 
 
 @pytest.mark.parametrize(("count", "words"), [(1, "1 ticket"), (2, "2 tickets")])
-def test_the_foot_of_the_list_counts_in_words(dispatcher, count, words):
+def test_queue_footer_states_the_count_in_words(dispatcher, count, words):
     TicketFactory.create_batch(count)
     html = dispatcher.get(url(Ticket, "changelist")).content.decode()
     assert words in " ".join(html.split())
@@ -139,7 +139,7 @@ def test_the_foot_of_the_list_counts_in_words(dispatcher, count, words):
         ({"q": "NOBO"}, "NOBODYS"),
     ],
 )
-def test_it_is_filtered_and_searched(asked_for, found, dispatcher, colleague):
+def test_queue_is_filtered_and_searched(asked_for, found, dispatcher, colleague):
     owners = {"MINE": me(dispatcher), "NOBODYS": None, "OTHERS": colleague.pk}
     for reference, owner in owners.items():
         booking = BookingFactory.create(
@@ -159,7 +159,7 @@ def test_it_is_filtered_and_searched(asked_for, found, dispatcher, colleague):
 
 
 @pytest.mark.parametrize("page", ["changelist", "change"])
-def test_a_page_asks_no_more_of_the_database_with_more_rows(page, dispatcher, asked):
+def test_queue_page_takes_constant_queries(page, dispatcher, asked):
     def count():
         first = Ticket.objects.earliest("pk")
         address = url(Ticket, page, *([first.pk] if page == "change" else []))
@@ -183,7 +183,7 @@ def test_a_page_asks_no_more_of_the_database_with_more_rows(page, dispatcher, as
 # Acts
 
 
-def test_taking_one_takes_what_waits_of_the_same_number(dispatcher, ticket, asked):
+def test_taking_a_ticket_takes_the_others_of_its_number(dispatcher, ticket, asked):
     beside = TicketFactory.create(inbound__notification=asked)
     elsewhere = TicketFactory.create()
     act(dispatcher, ticket, "take")
@@ -199,7 +199,9 @@ def test_taking_one_takes_what_waits_of_the_same_number(dispatcher, ticket, aske
     "name", ["take", "apply", "answer", "told_by_phone", "set_aside", "let_go"]
 )
 @pytest.mark.parametrize("which", ["this", "another of the number"])
-def test_what_a_colleague_has_is_left_to_them(name, which, dispatcher, ticket, colleague, asked):
+def test_ticket_taken_by_a_colleague_is_left_to_them(
+    name, which, dispatcher, ticket, colleague, asked
+):
     theirs = ticket if which == "this" else TicketFactory.create(inbound__notification=asked)
     Ticket.objects.filter(pk=theirs.pk).update(owner=colleague, taken_at=timezone.now())
     option = asked.options.get(digit=2).pk
@@ -212,7 +214,7 @@ def test_what_a_colleague_has_is_left_to_them(name, which, dispatcher, ticket, c
     assert asked.booking.slot == asked.slot
 
 
-def test_what_was_taken_long_ago_can_be_taken_over(dispatcher, ticket, colleague):
+def test_ticket_taken_long_ago_can_be_taken_over(dispatcher, ticket, colleague):
     ago = timezone.now() - ticket_actions.KEPT_FOR - dt.timedelta(minutes=1)
     Ticket.objects.update(owner=colleague, taken_at=ago)
     assert "Assigned to Mira Ode" in said(act(dispatcher, ticket, "set_aside"))
@@ -221,7 +223,7 @@ def test_what_was_taken_long_ago_can_be_taken_over(dispatcher, ticket, colleague
     assert ticket.owner_id == int(me(dispatcher))
 
 
-def test_what_is_settled_names_who_settled_it(dispatcher, ticket, colleague):
+def test_settled_ticket_names_who_settled_it(dispatcher, ticket, colleague):
     Ticket.objects.update(
         settlement=Settlement.ANSWERED, settled_at=timezone.now(), settled_by=colleague
     )
@@ -248,13 +250,13 @@ def test_an_option_that_cannot_be_had_is_refused(capacity, why, dispatcher, tick
     assert not StaffAct.objects.exists()
 
 
-def test_to_keep_the_slot_is_said_too(dispatcher, ticket, asked):
+def test_keeping_the_slot_texts_the_customer(dispatcher, ticket, asked):
     act(dispatcher, ticket, "apply", option=asked.options.get(digit=1).pk)
     assert "stays as planned" in OutboundMessage.objects.get().text
     assert Ticket.objects.get().settlement == Settlement.APPLIED
 
 
-def test_who_cannot_be_told_by_sms_waits_until_somebody_phones(dispatcher, ticket, asked):
+def test_customer_who_cannot_be_texted_waits_for_a_phone_call(dispatcher, ticket, asked):
     consent.change(asked.msisdn, is_opted_out=True, words="STOP")
     option = asked.options.get(digit=2)
     response = act(dispatcher, ticket, "apply", option=option.pk)
@@ -299,7 +301,7 @@ def test_a_bad_answer_is_refused_and_not_lost(words, dispatcher, ticket):
 @pytest.mark.parametrize(
     ("msisdn", "why"), [("442079460000", "cannot receive SMS"), ("MTN", "not a phone number")]
 )
-def test_who_cannot_be_texted_is_not_answered(msisdn, why, dispatcher):
+def test_answer_to_a_customer_who_cannot_be_texted_is_refused(msisdn, why, dispatcher):
     ticket = TicketFactory.create(inbound__msisdn=msisdn)
     page = dispatcher.get(url(Ticket, "change", ticket.pk)).content.decode()
     assert why in page
@@ -308,7 +310,7 @@ def test_who_cannot_be_texted_is_not_answered(msisdn, why, dispatcher):
     assert not OutboundMessage.objects.exists()
 
 
-def test_what_an_answer_costs_is_shown_with_and_without_a_script(dispatcher, ticket):
+def test_price_of_an_answer_is_shown_with_and_without_a_script(dispatcher, ticket):
     address = url(Ticket, "parts", ticket.pk)
     words = "We\u2019ll come" + " soon" * 20
     piece = dispatcher.post(address, {"words": words}, headers={"X-Requested-With": "fetch"})
@@ -320,7 +322,7 @@ def test_what_an_answer_costs_is_shown_with_and_without_a_script(dispatcher, tic
     assert not OutboundMessage.objects.exists()
 
 
-def test_what_came_after_the_page_was_opened_is_not_settled_with_it(dispatcher, ticket, asked):
+def test_ticket_opened_after_the_page_was_shown_stays_open(dispatcher, ticket, asked):
     seen = TicketFactory.create(inbound__notification=asked)
     unseen = TicketFactory.create(inbound__notification=asked)
     fields = {"act": "answer", "words": "Sat is fine", "nonce": NONCE, "seen": seen.pk}
@@ -342,7 +344,7 @@ def test_a_wish_for_no_more_texts_is_recorded_by_name(dispatcher, asked):
 
 
 @pytest.mark.parametrize("group", ["Ops", "Auditor"])
-def test_who_only_looks_changes_nothing(group, ticket, asked):
+def test_read_only_user_changes_nothing(group, ticket, asked):
     client = login(group)
     page = client.get(url(Ticket, "change", ticket.pk))
     assert page.status_code == 200
@@ -352,9 +354,7 @@ def test_who_only_looks_changes_nothing(group, ticket, asked):
     assert not StaffAct.objects.exists()
 
 
-def test_what_changed_since_the_page_was_opened_is_not_told_by_phone_and_not_undone(
-    asked, ticket, dispatcher, colleague
-):
+def test_stale_page_records_no_phone_call_and_undoes_nothing(asked, ticket, dispatcher, colleague):
     html = dispatcher.get(url(Ticket, "change", ticket.pk)).text
     shown = re.findall(r'name="shown" value="(\w+)"', html)
     later = SlotFactory.create(date=in_days(5))

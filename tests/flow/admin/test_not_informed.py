@@ -53,7 +53,7 @@ def reasons() -> dict[str, str]:
     return {one.booking.reference: one.reason for one in informed.list_not_informed(TOMORROW)}
 
 
-def test_f6_at_five_a_dispatcher_opens_tomorrow_and_sees_who_does_not_know(dispatcher, clock):
+def test_f6_call_list_of_tomorrow_names_uninformed_customers_with_reasons(dispatcher, clock):
     texted(booked("KNOWS"))
     booked("FIXED", msisdn="442079460123")
     out = booked("OUT")
@@ -91,7 +91,7 @@ def test_f6_at_five_a_dispatcher_opens_tomorrow_and_sees_who_does_not_know(dispa
     assert informed.count_not_informed([TOMORROW])[TOMORROW] == len(page.context["unreached"]) == 8
 
 
-def test_why_a_text_still_waits(clock, settings):
+def test_call_list_says_why_a_text_still_waits(clock, settings):
     waiting = booked("WAITS")
     message = texted(waiting, MessageState.QUEUED)
     assert reasons() == {"WAITS": "Message queued."}
@@ -122,7 +122,7 @@ def test_a_notification_waits_for_its_paused_batch_and_an_answer_for_none():
     assert reasons() == {"AB12": "Message queued."}
 
 
-def test_who_replied_after_the_last_text_knows_but_not_of_a_later_move(clock):
+def test_reply_after_the_last_text_informs_only_until_a_later_move(clock):
     notification = NotificationFactory.create(booking=booked("AB12"))
     texted(notification.booking, MessageState.SUBMITTED)
     clock("2026-11-23 16:40")
@@ -136,9 +136,7 @@ def test_who_replied_after_the_last_text_knows_but_not_of_a_later_move(clock):
 
 
 @pytest.mark.parametrize("state", ["queued", "failed", "expired", "rejected"])
-def test_who_writes_without_having_read_the_last_text_does_not_know_what_it_said(
-    state, clock, reply
-):
+def test_reply_to_an_unread_text_does_not_count_as_informed(state, clock, reply):
     notification = NotificationFactory.create(booking=booked("AB12"))
     texted(notification.booking)
     clock("2026-11-23 16:10")
@@ -153,7 +151,7 @@ def test_who_writes_without_having_read_the_last_text_does_not_know_what_it_said
     assert reasons() == {}
 
 
-def test_who_was_told_that_it_is_off_does_not_know_that_it_is_on_again(clock):
+def test_reinstatement_after_a_cancellation_text_needs_a_new_text(clock):
     booking = booked("AB12")
     texted(booking)
     clock("2026-11-23 16:10")
@@ -171,7 +169,7 @@ def test_who_was_told_that_it_is_off_does_not_know_that_it_is_on_again(clock):
     assert reasons() == {}
 
 
-def test_who_was_told_by_phone_that_it_is_off_does_not_know_that_it_is_on_again(clock):
+def test_reinstatement_after_a_cancellation_call_needs_a_new_call(clock):
     booking, user = booked("AB12"), UserFactory.create()
     texted(booking)
     clock("2026-11-23 16:10")
@@ -184,7 +182,7 @@ def test_who_was_told_by_phone_that_it_is_off_does_not_know_that_it_is_on_again(
     assert reasons() == {}
 
 
-def test_who_writes_after_a_move_of_which_nobody_told_them_does_not_know_of_it(clock, reply):
+def test_reply_after_an_untold_move_does_not_count_as_informed(clock, reply):
     notification = NotificationFactory.create(booking=booked("AB12"))
     texted(notification.booking)
     clock("2026-11-23 16:10")
@@ -198,7 +196,7 @@ def test_who_writes_after_a_move_of_which_nobody_told_them_does_not_know_of_it(c
 OFF = {"AB12": "Cancelled; not told."}
 
 
-def test_who_knew_of_a_cancelled_delivery_is_listed_until_told_that_it_is_off(dispatcher, clock):
+def test_informed_customer_is_listed_until_told_of_the_cancellation(dispatcher, clock):
     booking, user = booked("AB12"), UserFactory.create()
     texted(booking)
     clock("2026-11-23 16:10")
@@ -215,7 +213,7 @@ def test_who_knew_of_a_cancelled_delivery_is_listed_until_told_that_it_is_off(di
     assert reasons() == {}  # that it is off was the last word
 
 
-def test_a_text_that_says_it_is_off_must_arrive(clock):
+def test_cancellation_text_counts_only_when_it_arrives(clock):
     booking = booked("AB12")
     texted(booking)
     clock("2026-11-23 16:10")
@@ -231,7 +229,7 @@ def test_a_text_that_says_it_is_off_must_arrive(clock):
     assert reasons() == {}
 
 
-def test_whoever_no_text_reaches_is_listed_when_the_delivery_is_cancelled(clock):
+def test_unreachable_customer_is_listed_when_the_delivery_is_cancelled(clock):
     """As the page of *Cancel …* promises: what they were told otherwise nobody can say."""
     dispatch.cancel(booked("FIXED", msisdn="442079460123"))
     dispatch.cancel(booked("NEVER-ASKED"))
@@ -243,7 +241,7 @@ def on_thursday():
     return SlotFactory.create(date=TOMORROW + dt.timedelta(days=2), capacity=None)
 
 
-def test_who_waits_on_the_day_that_a_delivery_left_is_on_the_list_of_that_day(dispatcher, clock):
+def test_untold_move_is_listed_on_the_day_that_the_delivery_left(dispatcher, clock):
     booking = booked("AB12")
     texted(booking)
     dispatch.move(booked("NEVER-ASKED"), on_thursday())
@@ -257,7 +255,7 @@ def test_who_waits_on_the_day_that_a_delivery_left_is_on_the_list_of_that_day(di
     assert reasons() == {}
 
 
-def test_who_was_told_of_a_move_waits_on_the_new_day_when_it_is_moved_on(clock):
+def test_second_untold_move_is_listed_on_the_day_told_before(clock):
     booking, friday = booked("AB12"), SlotFactory.create(date=TOMORROW + dt.timedelta(days=3))
     texted(booking)
     clock("2026-11-23 16:10")
@@ -274,7 +272,7 @@ def test_who_was_told_of_a_move_waits_on_the_new_day_when_it_is_moved_on(clock):
     assert on_the_day_between.reason == OFF["AB12"]
 
 
-def test_who_chose_another_day_or_got_it_back_waits_on_no_day_that_it_left(clock, reply):
+def test_chosen_or_reverted_move_is_not_listed_on_the_day_left(clock, reply):
     notification = NotificationFactory.create(booking=booked("CHOSE"))
     texted(notification.booking, notification=notification)
     back, before = booked("BACK"), SlotFactory.create(date=TOMORROW)
@@ -286,7 +284,7 @@ def test_who_chose_another_day_or_got_it_back_waits_on_no_day_that_it_left(clock
     assert reasons() == {"BACK": "Moved since; not told."}
 
 
-def test_a_text_to_the_number_of_before_told_nobody():
+def test_text_to_the_former_number_does_not_count_as_informed():
     booking = booked("AB12")
     texted(booking)
     dispatch.change_phone(booking, "447700900777")
@@ -299,7 +297,7 @@ def post_told(client, booking, **fields):
     return client.post(address, seen | fields, follow=True)
 
 
-def test_told_by_phone_takes_it_off_the_list_and_is_written_down_once(dispatcher):
+def test_phone_call_takes_the_booking_off_the_list_and_is_recorded_once(dispatcher):
     booking = booked("AB12")
     page = post_told(dispatcher, booking)
     assert "recorded, told by phone" in page.content.decode()
@@ -311,7 +309,7 @@ def test_told_by_phone_takes_it_off_the_list_and_is_written_down_once(dispatcher
     assert "Customer told by phone" in story.content.decode()
 
 
-def test_what_changed_during_the_call_is_not_written_down_as_told(dispatcher):
+def test_change_during_the_call_is_not_recorded_as_told(dispatcher):
     booking = booked("AB12")
     seen = seen_word(booking)
     dispatch.move(booking, SlotFactory.create(date=TOMORROW, window_end=dt.time(13)))
@@ -322,7 +320,7 @@ def test_what_changed_during_the_call_is_not_written_down_as_told(dispatcher):
     assert not StaffAct.objects.exists()
 
 
-def test_told_by_phone_that_is_sent_again_after_a_move_there_and_back_tells_of_no_call(dispatcher):
+def test_resubmitted_phone_call_after_moves_there_and_back_records_nothing(dispatcher):
     booking = booked("AB12")
     before, html = booking.slot, dispatcher.get(reverse(UNAWARE)).content.decode()
     (seen,) = re.findall(r'name="seen" value="(\w+)"', html)
@@ -333,7 +331,7 @@ def test_told_by_phone_that_is_sent_again_after_a_move_there_and_back_tells_of_n
     assert StaffAct.objects.count() == 1
 
 
-def test_what_is_no_date_shows_tomorrow_and_a_day_without_deliveries_says_so(dispatcher):
+def test_invalid_date_shows_tomorrow_and_an_empty_day_says_so(dispatcher):
     html = dispatcher.get(reverse(UNAWARE), {"day": "32.13."}).content.decode()
     assert "Date not recognised" in html
     assert "Tue 24 Nov 2026: no deliveries" in html
@@ -403,7 +401,7 @@ def made_up_story(chance: random.Random, clock) -> Booking:
     return booking
 
 
-def test_what_the_database_leaves_out_of_a_day_the_rule_would_leave_out_too(clock):
+def test_database_filter_hides_no_customer_that_the_rule_lists(clock):
     """Most who were reached are not looked at one by one: that may never hide anybody who was not."""
     chance = random.Random(1)  # the same stories each time
     bookings = [made_up_story(chance, clock) for _ in range(150)]
@@ -431,7 +429,7 @@ CHANGES = (
 )
 
 
-def test_whom_the_list_of_any_day_names_can_be_told_by_phone_and_is_named_no_more(clock):
+def test_phone_call_removes_a_customer_from_the_list_of_any_day(clock):
     """Also on the lists of days that the delivery has left."""
     chance, days = random.Random(2), [TOMORROW + dt.timedelta(days=ahead) for ahead in range(3)]
     bookings = BookingFactory.create_batch(

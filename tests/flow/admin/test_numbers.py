@@ -87,7 +87,7 @@ def test_the_story_of_a_booking_shows_no_whole_number(story, superuser):
     assert not is_whole(page)
 
 
-def test_the_masked_number_is_what_pages_show(story, superuser):
+def test_pages_show_the_masked_number(story, superuser):
     for model in TABLES.values():
         row = model.objects.first()
         for address in (url(model, "changelist"), url(model, "change", row.pk)):
@@ -149,7 +149,7 @@ def test_dispatch_reads_no_raw_payload_and_ops_do(story):
         assert ("&quot;msisdn&quot;" in page) is is_shown
 
 
-def test_what_is_no_number_is_shown_as_it_came(superuser):
+def test_text_without_a_number_is_shown_unchanged(superuser):
     InboundMessageFactory.create(msisdn="MTN\u202e")
     page = superuser.get(url(InboundMessage, "changelist")).content.decode()
     assert "MTN[U+202E]" in page
@@ -194,7 +194,7 @@ def test_the_page_leads_back_to_where_the_number_stood(story, dispatcher):
 
 
 @pytest.mark.parametrize(("group", "status"), [("Dispatch", 200), ("Ops", 403), ("Auditor", 403)])
-def test_only_who_may_reveal_sees_a_button_and_gets_an_answer(group, status, story):
+def test_reveal_button_and_answer_need_the_permission(group, status, story):
     StaffAct.objects.filter(kind=ActKind.REVEALED).update(kind=ActKind.EXPORTED)
     client = login(group)
     for address in (url(Booking, "changelist"), url(Booking, "change", story.pk)):
@@ -206,7 +206,7 @@ def test_only_who_may_reveal_sees_a_button_and_gets_an_answer(group, status, sto
 
 
 @pytest.mark.parametrize("model", [DeliveryReceipt, StaffAct])
-def test_nobody_sees_the_number_of_a_row_whose_page_is_closed_to_them(model, story, dispatcher):
+def test_number_is_refused_where_the_page_of_its_row_is_refused(model, story, dispatcher):
     before = StaffAct.objects.count()
     assert reveal(dispatcher, model.objects.first()).status_code == 403
     assert StaffAct.objects.count() == before
@@ -230,7 +230,7 @@ def test_a_row_without_a_number_has_none_to_show(superuser):
     assert not StaffAct.objects.exists()
 
 
-def test_looking_needs_a_post_with_a_token(story, dispatcher):
+def test_revealing_a_number_needs_a_post_with_csrf_token(story, dispatcher):
     address = reverse("reveal-number", args=["booking", story.pk])
     assert dispatcher.get(address).status_code == 405
     strict = Client(enforce_csrf_checks=True)
@@ -240,7 +240,7 @@ def test_looking_needs_a_post_with_a_token(story, dispatcher):
     assert StaffAct.objects.count() == before
 
 
-def test_who_looked_at_a_number_is_answered_by_its_search(story):
+def test_search_for_a_number_shows_who_revealed_it(story):
     looker = login("Dispatch")
     reveal(looker, BookingFactory.create(msisdn="447700900001"))
     name = reveal(looker, story).wsgi_request.user.username

@@ -47,7 +47,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.mark.parametrize("model", OURS, ids=name_of)
 @pytest.mark.parametrize("group", EVERYONE)
-def test_every_list_and_every_row_opens_for_whom_it_should(model, group):
+def test_lists_and_rows_open_for_the_permitted_groups(model, group):
     make_story(2)
     staff, status = login(group), 200 if may_view(group, model) else 403
     assert staff.get(url(model, "changelist")).status_code == status
@@ -84,7 +84,7 @@ def test_the_index_opens(group):
     assert login(group).get("/admin/").status_code == 200
 
 
-def test_nobody_who_is_not_staff_comes_in():
+def test_accounts_without_staff_status_are_refused():
     client = Client()
     client.force_login(UserFactory.create(is_staff=False))
     for model in OURS:
@@ -176,7 +176,7 @@ def links(group: str) -> dict[str, str]:
     return {item["title"]: item["link"] for item in shown if item["permission"](request)}
 
 
-def test_the_sidebar_shows_what_one_may_open():
+def test_sidebar_lists_only_permitted_pages():
     everything, dispatch, ops = links("superuser"), links("Dispatch"), links("Ops")
     evidence = {"Delivery receipts", "Activity log", "Sending"}
     assert set(everything) - set(dispatch) == {"Users", "Groups", *evidence}
@@ -215,7 +215,7 @@ def badge_of_the_queue(user) -> tuple[str, int]:
     return item.get("badge", ""), len(asked)
 
 
-def test_how_much_waits_for_a_person_is_seen_from_every_page(admin_user):
+def test_every_page_shows_the_count_of_open_tickets(admin_user):
     assert badge_of_the_queue(admin_user) == ("", 1)
     waiting = TicketFactory.create_batch(3)
     assert badge_of_the_queue(admin_user) == ("3", 1)
@@ -225,7 +225,7 @@ def test_how_much_waits_for_a_person_is_seen_from_every_page(admin_user):
     assert badge_of_the_queue(admin_user) == ("99+", 1)
 
 
-def test_who_may_not_see_what_waits_is_not_told_how_much_it_is():
+def test_user_without_ticket_permission_sees_no_count():
     TicketFactory.create()
     assert badge_of_the_queue(UserFactory.create()) == ("", 0)
 
@@ -244,7 +244,7 @@ def close(client: Client):
 
 
 @pytest.mark.parametrize("group", ["superuser", "Ops"])
-def test_who_may_closes_the_circuit_and_it_is_written_down(group, open_circuit):
+def test_user_with_permission_closes_the_circuit_and_is_recorded(group, open_circuit):
     client = login(group)
     assert "No balance" in client.get(url(Circuit, "changelist")).content.decode()
     assert "Sending resumed" in close(client).content.decode()
@@ -256,7 +256,7 @@ def test_who_may_closes_the_circuit_and_it_is_written_down(group, open_circuit):
 
 
 @pytest.mark.parametrize("group", ["Dispatch", "Auditor"])
-def test_who_may_not_cannot_close_the_circuit(group, open_circuit):
+def test_user_without_permission_cannot_close_the_circuit(group, open_circuit):
     close(login(group))
     open_circuit.refresh_from_db()
     assert open_circuit.opened_at is not None
@@ -296,7 +296,7 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize("asked", NONSENSE.values(), ids=NONSENSE)
-def test_a_list_asked_for_nonsense_shows_itself_whole(asked, superuser):
+def test_list_with_invalid_query_shows_all_rows(asked, superuser):
     NotificationFactory.create_batch(2)
     page = superuser.get(url(Notification, "changelist"), asked, follow=True)
     assert page.status_code == 200
@@ -328,7 +328,7 @@ def test_an_action_on_no_row_does_nothing(key, dispatcher):
 
 
 @pytest.mark.parametrize("key", ["abc", NINES, "9" * 19, "", "\0"])
-def test_a_confirmation_for_no_booking_texts_nobody(key, dispatcher):
+def test_confirmation_without_bookings_sends_no_text(key, dispatcher):
     booking = BookingFactory.create()
     fields = {"bookings": f"{booking.pk},{key}"}
     assert (

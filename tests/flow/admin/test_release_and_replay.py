@@ -77,7 +77,7 @@ def test_held_texts_are_cancelled_once_it_is_confirmed(held, ops):
     assert StaffAct.objects.get().kind == ActKind.DROPPED
 
 
-def test_the_page_that_asks_carries_what_is_needed_to_confirm(held, ops):
+def test_confirmation_page_has_the_fields_to_confirm(held, ops):
     page = act(ops, "release_held", held).content.decode()
     form = page[page.index('class="confirm"') :]
     fields = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form)
@@ -142,7 +142,7 @@ def test_too_many_rows_at_once_are_refused_in_a_sentence(held, ops, monkeypatch)
 
 
 @pytest.mark.parametrize("group", ["Dispatch", "Auditor"])
-def test_who_may_not_mends_nothing(group, held, failed):
+def test_user_without_permission_changes_no_text(group, held, failed):
     client = login(group)
     for action in ("release_held", "drop_held"):
         act(client, action, held, **CONFIRMED)
@@ -153,14 +153,14 @@ def test_who_may_not_mends_nothing(group, held, failed):
     assert not StaffAct.objects.exists()
 
 
-def test_mending_needs_a_token(held, ops):
+def test_release_and_replay_need_a_csrf_token(held, ops):
     strict = Client(enforce_csrf_checks=True)
     strict.cookies = ops.cookies
     assert act(strict, "release_held", held, **CONFIRMED).status_code == 403
     assert OutboundMessage.objects.filter(is_held=True).count() == 2
 
 
-def test_each_of_many_released_texts_is_written_down(ops):
+def test_release_of_many_texts_records_each(ops):
     held = OutboundMessageFactory.create_batch(45, is_held=True)
     act(ops, "release_held", held, **CONFIRMED)
     details = StaffAct.objects.order_by("pk").values_list("details", flat=True)
@@ -168,7 +168,7 @@ def test_each_of_many_released_texts_is_written_down(ops):
     assert named == ", ".join(str(message.pk) for message in held)
 
 
-def test_the_notification_is_about_the_act_that_its_button_does(held, ops):
+def test_confirmation_names_the_chosen_action(held, ops):
     """A hand-made form can name two acts; Django does the one that `index` points to."""
     chosen = {"_selected_action": [held[0].pk], "index": 0}
     page = ops.post(

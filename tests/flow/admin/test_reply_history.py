@@ -76,7 +76,7 @@ def test_f10_an_ops_person_answers_why_did_parcel_812_move_from_one_page(ops):
 
 
 @pytest.mark.parametrize(("group", "has_button"), [("Dispatch", True), ("Ops", False)])
-def test_a_number_in_the_story_can_be_shown_by_who_may(group, has_button):
+def test_number_in_the_timeline_is_revealed_with_the_permission(group, has_button):
     notification = NotificationFactory.create()
     inbound = InboundMessageFactory.create(notification=notification)
     message = OutboundMessageFactory.create(notification=notification)
@@ -102,7 +102,7 @@ def test_a_number_in_the_story_can_be_shown_by_who_may(group, has_button):
     ],
 )
 @pytest.mark.parametrize("group", ["Dispatch", "Ops"])
-def test_whether_a_message_arrived_stands_on_its_page(group, state, sentence):
+def test_message_page_says_whether_it_arrived(group, state, sentence):
     reason = "Number barred: call instead." if state == MessageState.FAILED else ""
     message = OutboundMessageFactory.create(state=state, reason=reason)
     page = login(group).get(url(OutboundMessage, "change", message.pk)).content.decode()
@@ -138,7 +138,7 @@ def spend(when: str, msisdn: str, *prices: str | None, cost: str) -> None:
         SentPartFactory.create(attempt=attempt, price=price)
 
 
-def test_what_october_cost_stands_on_one_page_by_country(ops):
+def test_costs_page_shows_a_month_by_country(ops):
     spend("2026-10-01T00:00:00+01:00", "447700900001", "0.03", "0.03", cost="0.06")
     spend("2026-10-31T23:59:59+00:00", "447700900002", None, cost="0.05")  # counted by our estimate
     spend("2026-10-12T12:00:00+01:00", "353871234567", "0.07", cost="0.07")
@@ -182,7 +182,7 @@ def test_countries_that_share_a_code_are_told_apart(ops):
 # What failed, and why?
 
 
-def test_what_failed_and_why_is_one_filter_away(ops):
+def test_filter_lists_failed_messages_with_reasons(ops):
     OutboundMessageFactory.create(state=MessageState.DELIVERED)
     lost = OutboundMessageFactory.create(state=MessageState.FAILED, reason="Number barred: call.")
     page = ops.get(url(OutboundMessage, "changelist"), {"trouble": "lost"})
@@ -193,7 +193,7 @@ def test_what_failed_and_why_is_one_filter_away(ops):
 # The history of replies
 
 
-def test_a_row_shows_what_was_said_where_it_stands_and_how_long_it_took(ops):
+def test_reply_row_shows_answer_state_and_response_time(ops):
     change = SlotChangeFactory.create(inbound=InboundMessageFactory.create(), cause="reply")
     answer(change.inbound, after=65, text="Acme: moved.", state=MessageState.DELIVERED)
     page = ops.get(url(InboundMessage, "changelist")).content.decode()
@@ -264,7 +264,7 @@ def test_a_reply_is_found_by_everything_that_ops_ask(ops, moved, kept, asked):
     assert found(ops, **asked) == [moved]
 
 
-def test_a_reply_is_found_by_the_day_of_its_delivery_and_by_who_looks_at_it(ops, moved, kept):
+def test_reply_filters_find_delivery_day_and_assignee(ops, moved, kept):
     day = moved.booking.slot.date.isoformat()
     assert found(ops, delivery_from=day, delivery_to=day) == [moved]
     assert found(ops, person=str(moved.ticket.owner_id)) == [moved]
@@ -296,7 +296,7 @@ def test_replies_that_nothing_was_said_to_or_handed_over_are_found(ops):
     assert found(ops, answer="none") == [silent]
 
 
-def test_what_a_person_wrote_to_a_customer_is_no_acknowledgement(ops):
+def test_text_by_staff_does_not_count_as_acknowledgement(ops):
     inbound = InboundMessageFactory.create()
     answer(inbound, kind=Kind.STAFF)
     assert found(ops, answer="none") == [inbound]
@@ -309,7 +309,7 @@ def test_what_a_person_wrote_to_a_customer_is_no_acknowledgement(ops):
         {"person": "9" * 30},
     ],
 )
-def test_nonsense_in_an_address_gets_the_whole_list(asked, ops):
+def test_invalid_address_shows_the_whole_list(asked, ops):
     assert ops.get(url(InboundMessage, "changelist"), asked).url.endswith("?e=1")
 
 

@@ -97,7 +97,7 @@ def test_more_slots_take_no_more_queries(pattern, django_assert_max_num_queries)
 # The pages
 
 
-def test_the_page_shows_what_would_be_made_and_makes_it_when_posted(dispatcher, pattern):
+def test_pattern_page_previews_the_slots_and_makes_them_when_posted(dispatcher, pattern):
     ClosedDay.objects.create(date=NEXT_TUE, reason="Stock-taking")
     slots = dispatcher.get(url(Slot, "changelist")).content.decode()
     assert reverse(MAKE) in slots
@@ -114,7 +114,7 @@ def test_the_page_shows_what_would_be_made_and_makes_it_when_posted(dispatcher, 
 
 
 @pytest.mark.parametrize("nonsense", ["", "0", "99", "x"])
-def test_a_number_of_weeks_that_is_none_makes_nothing(dispatcher, pattern, nonsense):
+def test_invalid_number_of_weeks_makes_no_slots(dispatcher, pattern, nonsense):
     assert dispatcher.get(reverse(MAKE), {"weeks": nonsense}).status_code == 200
     assert dispatcher.post(reverse(MAKE), {"weeks": nonsense}).status_code == 200
     assert not Slot.objects.exists()
@@ -124,7 +124,7 @@ def test_without_a_pattern_the_page_says_what_to_do(dispatcher):
     assert "Add a window" in dispatcher.get(reverse(MAKE)).content.decode()
 
 
-def test_who_may_not_add_slots_makes_none(pattern):
+def test_user_without_add_permission_makes_no_slots(pattern):
     auditor = login("Auditor")
     assert auditor.post(reverse(MAKE), {"weeks": 2}).status_code == 403
     assert reverse(MAKE) not in auditor.get(url(Slot, "changelist")).content.decode()
@@ -186,7 +186,7 @@ def test_no_slot_is_made_for_the_offer_on_a_closed_day():
     assert slot.date == FRI
 
 
-def test_where_every_day_ahead_is_closed_there_is_no_option_2():
+def test_option_2_is_left_out_when_all_days_ahead_are_closed():
     booked = SlotFactory.create(date=TUE)
     for ahead in range(1, 15):
         ClosedDay.objects.create(date=TUE + dt.timedelta(days=ahead))

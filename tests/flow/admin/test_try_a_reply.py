@@ -69,7 +69,7 @@ def test_f3_200_replies_show_the_option_the_refusal_and_the_reason_and_none_move
     assert f"200 replies tested, {moved} would move the delivery" in page
 
 
-def test_a_text_shows_its_option_its_rule_and_what_would_come_of_it(ops):
+def test_tried_text_shows_option_rule_and_effect(ops):
     keep, move, unsure, stop = attempt(ops, "1", "2 please", "1 or 2", "STOP")
     assert (keep.reading, keep.outcome) == ("Choice 1", "kept")
     assert (move.reading, move.rule, move.matched, move.outcome) == (
@@ -87,7 +87,7 @@ def test_a_text_shows_its_option_its_rule_and_what_would_come_of_it(ops):
     assert (stop.reading, stop.outcome) == ("Opt out", "opted_out")
 
 
-def test_texts_are_tried_against_what_a_customer_was_asked(ops):
+def test_texts_are_tried_against_a_customers_notification(ops):
     notification = NotificationFactory.create(booking__reference="812")
     slot = notification.options.get(digit=2).slot
     BookingFactory.create(slot=slot)
@@ -156,7 +156,7 @@ def test_a_recorded_reply_can_be_tried_again(ops):
         )
 
 
-def test_what_is_pasted_is_shown_and_never_obeyed(ops):
+def test_pasted_markup_is_shown_and_never_run(ops):
     nasty = "<script>alert(1)</script>\u202e2"
     page = ops.post(url(InboundMessage, "try"), {"texts": nasty, "language": "en"}).content.decode()
     assert "<script>alert(1)" not in page

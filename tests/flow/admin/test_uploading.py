@@ -77,7 +77,7 @@ def test_a_row_a_million_rows_down_does_not_keep_the_server_busy(dispatcher):
     assert "empty rows" in fault_of(dispatcher, file.getvalue(), "week.xlsx")
 
 
-def test_a_spreadsheets_own_values_are_read_and_what_was_repaired_is_said(dispatcher):
+def test_spreadsheet_values_are_read_and_repairs_are_reported(dispatcher):
     content = as_xlsx(
         row("A1", phone=447700900001.0, date=DAY),
         row("A2", phone="4.47700900002E+11"),
