@@ -265,7 +265,7 @@ class TicketFactory(DjangoModelFactory[Ticket]):
         model = Ticket
 
     kind = TicketKind.UNCLEAR
-    reason = "Not understood, after the options were repeated."
+    reason = "Unclear twice."
     inbound = SubFactory(
         InboundMessageFactory,
         text="can u do sat?",

@@ -39,7 +39,7 @@ _AT_ONCE = 300
 
 #: Phrases in the reasons of tickets about texts of ours.
 NOT_DELIVERED = "was not delivered."
-NO_RECEIPT_CAME = "was handed over, and no receipt says that it arrived."
+NO_RECEIPT_CAME = "was handed over, but has no delivery receipt."
 
 #: Kinds of tickets that a clear choice of the same customer about the same booking settles.
 _MENDED_BY_CHOICE = (
@@ -85,7 +85,7 @@ def _open_if_lost(message: OutboundMessage) -> None:
     elif message.state == MessageState.CANCELLED and message.kind == Kind.STAFF:
         _open_for_text(message, TicketKind.NOT_SENT, f"was not sent: {message.reason}.")
     elif message.state == MessageState.UNKNOWN and not _goes_again(message):
-        _open_for_text(message, TicketKind.UNKNOWN, "may not have arrived: nobody knows.")
+        _open_for_text(message, TicketKind.UNKNOWN, "may not have arrived.")
 
 
 def cancel_texts_about(booking: Booking, because: str) -> None:
@@ -161,7 +161,7 @@ def _only_booking(inbound: InboundMessage) -> Booking | None:
 
 def _open_for_missing_receipt(message: OutboundMessage) -> None:
     if message.state == MessageState.UNKNOWN:
-        _open_for_text(message, TicketKind.UNKNOWN, "may not have arrived: nobody knows.")
+        _open_for_text(message, TicketKind.UNKNOWN, "may not have arrived.")
     else:
         _open_for_text(message, TicketKind.NO_RECEIPT, NO_RECEIPT_CAME)
 
@@ -196,9 +196,11 @@ def _open_for_text(message: OutboundMessage, kind: TicketKind, what: str) -> Non
 def reason_about(message: OutboundMessage, what: str) -> str:
     """Return the reason of a ticket about a text of ours; `what` is the sentence without its subject."""
     label = Kind(message.kind).label
-    named = f"What staff wrote {what}" if message.kind == Kind.STAFF else f"The {label} {what}"
+    named = (
+        f"The message from staff {what}" if message.kind == Kind.STAFF else f"The {label} {what}"
+    )
     if message.kind == Kind.TOLD:
-        named = f"What dispatch told {what}"
+        named = f"The message from dispatch {what}"
     return named.strip()[:200]
 
 

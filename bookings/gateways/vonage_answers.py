@@ -37,7 +37,7 @@ _STATUSES: Mapping[str, tuple[Verdict, str]] = {
     ),
     "5": (Verdict.PROVIDER_ERROR, f"An error inside Vonage. It is tried again. {_ASK_VONAGE}"),
     "6": (Verdict.REFUSED, "Vonage cannot send to this number. Check its country and prefix."),
-    "7": (Verdict.REFUSED, "This number is barred from texts. Phone the customer."),
+    "7": (Verdict.REFUSED, "This number is barred from texts. Call the customer."),
     "8": (Verdict.ACCOUNT, "This Vonage account is suspended. Ask Vonage's support."),
     "9": (Verdict.ACCOUNT, "This Vonage account has no credit left. Top it up."),
     "10": (

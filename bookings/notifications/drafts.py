@@ -105,9 +105,9 @@ def _check_can_be_asked(booking: Booking, sender: str, now: dt.datetime) -> None
     if reason := why_not_asked(booking, now, is_opted_out=is_opted_out):
         raise CannotNotify(reason)
     if not sender.isdecimal():
-        raise CannotNotify("A customer cannot reply to a name: choose a number to send from.")
+        raise CannotNotify("Customers cannot reply to a name: choose a number to send from.")
     if sender not in settings.VONAGE_NUMBERS:
-        raise CannotNotify(f"{sender} is none of our numbers.")
+        raise CannotNotify(f"{sender} is not one of our numbers.")
 
 
 def why_not_asked(booking: Booking, now: dt.datetime, *, is_opted_out: bool) -> str:
@@ -119,7 +119,7 @@ def why_not_asked(booking: Booking, now: dt.datetime, *, is_opted_out: bool) -> 
             time_left <= dt.timedelta(),
             "It is too late to change this delivery: its cut-off has passed.",
         ),
-        (time_left < LEAST_TIME_TO_ANSWER, "Less than 30 minutes are left to answer."),
+        (time_left < LEAST_TIME_TO_ANSWER, "Less than 30 minutes are left to reply."),
     )
     not_texted = why_not_texted(booking.msisdn, is_opted_out=is_opted_out)
     return next((reason for applies, reason in reasons if applies), not_texted)
@@ -132,7 +132,7 @@ def _offered(
         return offers.of(booking, now)
     offered = choosable([find_stored(slot) for slot in slots], booking.slot, now)
     if not offered:
-        raise CannotNotify("None of the chosen slots can be offered any more.")
+        raise CannotNotify("None of the chosen slots can be offered anymore.")
     return offered
 
 

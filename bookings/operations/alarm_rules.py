@@ -100,7 +100,7 @@ ALARMS = (
         "no_sender",
         _no_sender,
         "Nothing is being sent: no sending process has been seen for over two minutes.",
-        "Ops: start the sender (manage.py run_outbox) and read its log. Texts wait until it runs.",
+        "Ops: start the sender (manage.py run_outbox) and read its log. Messages wait until it runs.",
     ),
     Alarm(
         "webhooks_refused",
@@ -113,28 +113,28 @@ ALARMS = (
     Alarm(
         "no_receipts",
         _no_receipts,
-        "Texts go out, and no delivery receipt comes back: replies may not reach us either.",
+        "Messages are sent, but no delivery receipts arrive: replies may not reach us either.",
         "Ops: check that our webhook addresses can be reached from outside, and that they are the"
         " ones set at Vonage. What was missed is sent again once they can be.",
     ),
     Alarm(
         "no_replies",
         _no_replies,
-        "Customers were asked, and not one text has come in for two hours: that is not usual.",
+        "Customers were notified, but no reply has arrived for two hours. That is unusual.",
         "Ops: text our number from a phone of your own. If it does not appear under Inbound"
         " messages, check the number's webhook at Vonage.",
     ),
     Alarm(
         "queue_ageing",
         _queue_ages,
-        "Texts have been waiting to be sent for over ten minutes, and nothing known holds them back.",
+        "Messages have been queued for over ten minutes for no known reason.",
         "Ops: see whether the sender keeps up, in its log and the state below; start more senders"
         " or raise the rate. Dispatch: expect delays.",
     ),
     Alarm(
         "slow_delivery",
         _slow,
-        "Texts are slow to arrive: many took over five minutes to reach the phone.",
+        "Messages arrive slowly: many took over five minutes to reach the phone.",
         "Ops: look at Vonage's status page. Dispatch: call customers whose delivery is within the hour.",
     ),
 )

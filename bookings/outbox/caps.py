@@ -31,7 +31,7 @@ class RecentTexts:
         """
         sent_at = self._sent_at[msisdn]
         waits = [
-            (sent_at[-most] + window, f"Waits: this number got {most} texts in {name}.")
+            (sent_at[-most] + window, f"Delayed: this number got {most} messages in {name}.")
             for most, window, name in _caps()
             if len(sent_at) >= most and sent_at[-most] > wanted_at - window
         ]

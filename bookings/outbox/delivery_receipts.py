@@ -33,22 +33,22 @@ _WHY = {
     "1": "Carrier gave no reason.",
     "2": "The phone was off or out of reach. Send it again later.",
     "3": "This number is no longer in use. Ask the customer for another.",
-    "4": "The customer has barred texts like ours. Phone the customer.",
+    "4": "The customer blocks messages like ours. Call the customer.",
     "5": "The number is being moved to another carrier. Send it again tomorrow.",
-    "6": "The carrier took it for spam. Phone the customer.",
+    "6": "The carrier treated it as spam. Call the customer.",
     "7": "The phone was busy. Send it again.",
     "8": "The carrier's network failed. Send it again.",
-    OPTED_OUT: "The customer asked not to receive our texts.",
-    "10": "The carrier calls the text invalid. Phone the customer.",
-    "11": "No way leads to this number. Check it.",
+    OPTED_OUT: "The customer asked not to receive our messages.",
+    "10": "The carrier rejected the message as invalid. Call the customer.",
+    "11": "This number cannot be reached. Check it.",
     "12": "The carrier cannot be reached. Send it again later.",
-    "13": "The carrier keeps such texts from minors. Phone the customer.",
-    "14": "The carrier blocks our texts to this number. Phone the customer.",
-    "15": "The customer's prepaid credit is used up. Phone the customer.",
+    "13": "The carrier blocks such messages for minors. Call the customer.",
+    "14": "The carrier blocks our messages to this number. Call the customer.",
+    "15": "The customer's prepaid credit is used up. Call the customer.",
 }
 
 #: Two receipts about the same text contradict each other: some carriers report wrongly.
-_CONTRADICTED = "Reported delivered, and not delivered as well. Believe the customer."
+_CONTRADICTED = "Receipts contradict each other: delivered and not delivered. Ask the customer."
 
 #: A receipt that matched nothing for this time is not looked at again.
 _PARKED_FOR = dt.timedelta(days=4)
@@ -193,7 +193,7 @@ def apply(decision: ReceiptDecision, context: ReceiptContext, receipt: DeliveryR
 
 def why_lost(err_code: str) -> str:
     """Return what a receipt's error code means, as a sentence for staff."""
-    unexplained = f"Not delivered (the carrier's error code is {err_code or 'missing'})."
+    unexplained = f"Not delivered (carrier error code {err_code or 'missing'})."
     return _WHY.get(err_code, unexplained)
 
 

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 SILENCE = dt.timedelta(minutes=30)
 
 _REMEMBERED = dt.timedelta(days=1)
-_DROPPED = "held since no sender was at work, and dropped"
+_DROPPED = "on hold, then cancelled"
 
 
 def clock_in() -> None:

@@ -20,7 +20,7 @@ def why_unreachable(msisdn: str) -> str:
 def why_not_texted(msisdn: str, *, is_opted_out: bool) -> str:
     """Why this customer cannot be texted now, as a sentence for staff; "" if nothing prevents it. No query."""
     if is_opted_out:
-        return "The customer has opted out of our texts."
+        return "The customer has opted out."
     if msisdn in settings.VONAGE_NUMBERS:
         return "This is one of our own numbers."
     return why_unreachable(msisdn)

@@ -47,7 +47,7 @@ def _recover(message: OutboundMessage) -> None:
         unanswered = message.attempts.filter(token=message.token, verdict="")
         unanswered.update(verdict=Verdict.UNKNOWN, reason="The sender stopped during the call.")
         message.reason = (
-            "Nobody knows whether the gateway took it: the sender stopped during the call."
+            "It is unknown whether the gateway accepted it: the sender stopped during the call."
         )
         message.save(update_fields=["reason"])
         message.update_state()
@@ -63,7 +63,7 @@ def send_again() -> int:
     )
     ids = list(silent.values_list("pk", flat=True)[:_AT_ONCE])
     count = OutboundMessage.objects.filter(pk__in=ids, is_held=False).send_again(
-        now, "Sent once more: nobody knows whether the first try arrived."
+        now, "Sent again: it is unknown whether the first attempt arrived."
     )
     if count:
         wake_senders()

@@ -129,9 +129,7 @@ def _call(carrier: SMSGateway, sms: OutgoingSMS) -> SendResult:
         return carrier.send(sms)
     except Exception:  # a bug in the gateway's code must not hold up the other messages
         logger.exception("Attempt %s: the gateway failed on it", sms.client_ref)
-        reason = (
-            "Our software failed during the call. Wait for its receipt before you send it again."
-        )
+        reason = "Software error during the call. Wait for its receipt before you send it again."
         return SendResult(verdict=Verdict.UNKNOWN, reason=reason, code="error")
 
 

@@ -184,7 +184,7 @@ def _carry_out(effect: Effect, inbound: InboundMessage) -> None:
             tickets.cancel_texts_about(booking, because)
         case CancelAnswers(booking):
             older = OutboundMessage.objects.filter(booking=booking, in_reply_to__isnull=False)
-            older.cancel("a newer answer took its place")
+            older.cancel("replaced by a newer answer")
         case CancelReminders(about):
             _cancel_reminders(about, inbound)
         case ChangeConsent(is_opted_out):

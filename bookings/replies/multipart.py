@@ -19,8 +19,8 @@ from bookings.models.inbound import SAME_TEXT_FOR
 #: A text must be complete within this time of its first part.
 WITHIN = dt.timedelta(minutes=10)
 
-INCOMPLETE = "Part of a long text that did not become whole within ten minutes."
-LATE = "Part of a long text that came too late to be read with the others."
+INCOMPLETE = "Part of a long message; the rest did not arrive within ten minutes."
+LATE = "Part of a long message; it arrived too late to be read with the rest."
 
 _AT_ONCE = 300
 

@@ -115,14 +115,14 @@ def _reading(reply: Reply) -> str:
 
 
 _REFUSED = {
-    "negation": "It says no to something, so it could mean the opposite.",
-    "question": "It asks a question, so it is no answer.",
-    "several numbers": "It has several numbers, and we do not guess which one is meant.",
-    "number that is no choice": "Its number may be a time, a date or a phone number, so it is no choice.",
-    "unknown words": "It has words that we cannot read, and we do not guess.",
-    "no answer in it": "There is no answer in it.",
-    "too long": "It is too long to be an answer to a numbered question.",
-    WANTS_OUT: "It may ask for no more texts, but says other things too: a person decides.",
+    "negation": "It contains a negation, so it could mean the opposite.",
+    "question": "It asks a question.",
+    "several numbers": "It contains several numbers.",
+    "number that is no choice": "Its number may be a time, a date or a phone number.",
+    "unknown words": "It contains unknown words.",
+    "no answer in it": "It contains no choice.",
+    "too long": "It is too long for a choice.",
+    WANTS_OUT: "It may be an opt-out: a person decides.",
 }
 
 
@@ -131,28 +131,28 @@ def _why_read(reply: Reply, meant: PrintedOption | None) -> str:
         case NotUnderstood(reason=reason):
             return _REFUSED.get(reason, f"Not read: {reason}.")
         case Choice(words=Words()) if meant is None:
-            return "Its number and its words fit no option together."
+            return "Its number and its words match different options."
         case Choice(number=number) if meant is None:
             return f"No option of this notification has the number {number}."
         case Words() if meant is None:
-            return "Its words fit no option, or more than one."
+            return "Its words match no option, or more than one."
     return ""
 
 
 _SO = {
-    Outcome.MOVED: "The delivery would move to {slot}.",
-    Outcome.KEPT: "The delivery would stay on {slot}.",
-    Outcome.ALREADY: "The delivery is on {slot} already, by an answer before.",
-    Outcome.FULL: "Nothing would move: {slot} is full.",
-    Outcome.TOO_LATE: "Nothing would move: the time to answer is over.",
-    Outcome.CLOSED: "Nothing would move: the notification is closed.",
-    Outcome.NOT_UNDERSTOOD: "Nothing would move.",
-    Outcome.THANKS: "Politeness alone chooses nothing: nothing would move.",
-    Outcome.CANCEL_ASKED: "CANCEL could mean the texts or the delivery: nothing would move.",
-    Outcome.OPTED_OUT: "The customer would get no more texts.",
-    Outcome.OPTED_IN: "The customer would get texts again.",
-    Outcome.HELP: "The customer would be told who we are and whom to call.",
-    Outcome.NO_QUESTION: "Nothing would move: no notification is open.",
+    Outcome.MOVED: "Moves the delivery to {slot}.",
+    Outcome.KEPT: "Keeps the delivery on {slot}.",
+    Outcome.ALREADY: "The delivery is on {slot} already, by an earlier reply.",
+    Outcome.FULL: "No change: {slot} is full.",
+    Outcome.TOO_LATE: "No change: the deadline has passed.",
+    Outcome.CLOSED: "No change: the notification is closed.",
+    Outcome.NOT_UNDERSTOOD: "No change.",
+    Outcome.THANKS: "Polite reply, no choice made. No change.",
+    Outcome.CANCEL_ASKED: "CANCEL could mean the messages or the delivery. No change.",
+    Outcome.OPTED_OUT: "Opts the number out.",
+    Outcome.OPTED_IN: "Opts the number in again.",
+    Outcome.HELP: "Sends the help text.",
+    Outcome.NO_QUESTION: "No change: no notification is open.",
 }
 
 
@@ -160,7 +160,7 @@ def _why_so(decision: Decision, meant: PrintedOption | None) -> str:
     said = _SO.get(decision.outcome, "").format(slot=meant.option.slot if meant else "")
     for effect in decision.effects:
         if isinstance(effect, OpenTicket):
-            return f"{said} A person would look at it: {effect.reason}"
+            return f"{said} Needs attention: {effect.reason}"
     is_answered = any(isinstance(effect, Say) for effect in decision.effects)
     is_unclear = decision.outcome in {Outcome.NOT_UNDERSTOOD, Outcome.THANKS}
-    return f"{said} The options would be sent once more." if is_unclear and is_answered else said
+    return f"{said} Sends the options again." if is_unclear and is_answered else said

@@ -56,7 +56,7 @@ FAILED = Decision(
     Reading(),
     (
         CancelReminders(None),
-        OpenTicket(TicketKind.BROKEN, "Our software failed on it: replay it when it is mended."),
+        OpenTicket(TicketKind.BROKEN, "Software error. Process it again after the fix."),
     ),
 )
 
@@ -105,7 +105,7 @@ def name_of(reply: Reply) -> str:
 def _unread(context: ReplyContext, doubt: Doubt | None) -> Ruling | None:
     """Return the ruling about a text that is not read, or None if it is to be read."""
     if not context.is_from_a_phone:
-        return Ruling(Outcome.UNKNOWN_SENDER, attention="Sent by no customer's phone.")
+        return Ruling(Outcome.UNKNOWN_SENDER, attention="Not sent from a customer's phone.")
     part = context.long_text
     if part is None:
         return None
@@ -159,7 +159,7 @@ def _never_answered(reply: Reply, context: ReplyContext) -> Ruling:
         return Ruling(Outcome.OPTED_IN)
     if not context.is_to_us:
         return Ruling(Outcome.NOT_OURS, attention="Sent to a number that is not ours.")
-    return Ruling(Outcome.UNKNOWN_SENDER, attention="We know no delivery for this number.")
+    return Ruling(Outcome.UNKNOWN_SENDER, attention="No delivery found for this number.")
 
 
 def _no_choice(reply: Reply, customer: Customer) -> Ruling:
@@ -170,13 +170,13 @@ def _no_choice(reply: Reply, customer: Customer) -> Ruling:
         case Help():
             return Ruling(Outcome.HELP, Answer.HELP)
         case Cancel() if customer.open_options:
-            why = "Wrote CANCEL: the texts, or the delivery?"
+            why = "Replied CANCEL: opt out, or cancel the delivery?"
             return Ruling(Outcome.CANCEL_ASKED, Answer.CANCEL_ASKED, why)
         case OptOut() | Cancel():
             answer = Answer.NOTHING if customer.is_opted_out else Answer.OPTED_OUT
             return Ruling(Outcome.OPTED_OUT, answer)
         case NotUnderstood(wants_out=True):
-            why = "An opt-out word among others: no more texts?"
+            why = "Contains an opt-out word. Opt out?"
             return Ruling(Outcome.NOT_UNDERSTOOD, Answer.NOTHING, why, TicketKind.WANTS_OUT)
         case Thanks():
             is_settled = not customer.open_options or customer.has_chosen or customer.was_prompted
@@ -187,9 +187,9 @@ def _no_choice(reply: Reply, customer: Customer) -> Ruling:
 def _unclear(customer: Customer) -> Ruling:
     """Repeat the options once; after that a person looks."""
     if not customer.open_options:
-        return Ruling(Outcome.NO_QUESTION, attention="Wrote without an open notification.")
+        return Ruling(Outcome.NO_QUESTION, attention="Sent when no notification was open.")
     if customer.was_prompted:
-        why = "Not understood, after the options were repeated."
+        why = "Unclear twice."
         return Ruling(Outcome.NOT_UNDERSTOOD, attention=why)
     return Ruling(Outcome.NOT_UNDERSTOOD, Answer.OPTIONS_AGAIN)
 
@@ -199,11 +199,11 @@ def _choice(meant: PrintedOption, customer: Customer, context: ReplyContext) -> 
     match meant.standing:
         case Standing.CLOSED:
             answer = Answer.NOTHING if booking.pk in context.told_closed else Answer.CLOSED
-            return Ruling(Outcome.CLOSED, answer, "Answered a notification that was closed.")
+            return Ruling(Outcome.CLOSED, answer, "Replied to a closed notification.")
         case Standing.LATE:
-            return Ruling(Outcome.TOO_LATE, Answer.TOO_LATE, "Answered too late.")
+            return Ruling(Outcome.TOO_LATE, Answer.TOO_LATE, "Replied too late.")
     if _is_overtaken(meant, context):
-        return Ruling(Outcome.CLOSED, attention="Replayed, but a newer answer stands.")
+        return Ruling(Outcome.CLOSED, attention="Processed again, but a newer reply counts.")
     if meant.is_present:
         outcome = Outcome.ALREADY if meant.answered_at else Outcome.KEPT
         return Ruling(outcome, Answer(outcome))
@@ -211,7 +211,7 @@ def _choice(meant: PrintedOption, customer: Customer, context: ReplyContext) -> 
         return _move(context.moves.get(booking.pk, 0))
     left = customer.remaining(meant.notification, booking.slot)
     has_others = any(option.slot_id != booking.slot_id for option in left)
-    nothing_left = "" if has_others else "No other slot is free for this customer."
+    nothing_left = "" if has_others else "No other slot has room for this customer."
     return Ruling(Outcome.FULL, Answer.FULL, nothing_left)
 
 
@@ -226,7 +226,7 @@ def _move(moves: int) -> Ruling:
     """Move the booking. After many moves a person looks, since the sender of an SMS can be forged."""
     if moves + 1 < SUSPICIOUS_MOVES:
         return Ruling(Outcome.MOVED, Answer.MOVED)
-    why = "Moved three times in ten minutes: is it really the customer?"
+    why = "Moved three times in ten minutes. Is it really the customer?"
     return Ruling(Outcome.MOVED, Answer.MOVED, why, TicketKind.SUSPICIOUS)
 
 
@@ -236,9 +236,9 @@ def _within_limits(ruling: Ruling, customer: Customer) -> Ruling:
     if not ruling.answer or outcome in ABOUT_TEXTS:
         return ruling
     if customer.is_opted_out:
-        why, ticket = f"Opted out, so not told: {outcome.label}.", TicketKind.OPTED_OUT
+        why, ticket = f"Opted out, so not answered: {outcome.label}.", TicketKind.OPTED_OUT
     elif outcome not in CHOSEN and customer.answers_in_a_row >= MOST_ANSWERS:
-        why = f"Not answered: {MOST_ANSWERS} automatic answers in a day."
+        why = f"Not answered: already {MOST_ANSWERS} automatic answers today."
     else:
         return ruling
     return Ruling(outcome, Answer.NOTHING, "" if outcome == Outcome.THANKS else why, ticket)

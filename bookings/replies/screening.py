@@ -41,7 +41,7 @@ def _flood(context: ReplyContext) -> Doubt | None:
     lately = [text.rule for text in context.earlier if text.received_at > since]
     if len(lately) < MOST_TEXTS:
         return None
-    why = f"More than {MOST_TEXTS} texts in an hour: not read by the machine."
+    why = f"More than {MOST_TEXTS} messages in an hour: not read automatically."
     return Doubt(TOO_MANY, "" if TOO_MANY in lately else why)
 
 
@@ -60,7 +60,7 @@ def _longer_text(context: ReplyContext) -> Doubt | None:
         and _is_cut(text, context)
         for text in context.earlier
     )
-    return Doubt(LONGER, "It may be the end of a longer text.") if is_piece else None
+    return Doubt(LONGER, "This may be the end of a longer message.") if is_piece else None
 
 
 def _is_cut(before: EarlierText, context: ReplyContext) -> bool:

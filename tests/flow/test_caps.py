@@ -71,7 +71,7 @@ def test_texts_beyond_the_hourly_cap_wait_until_the_hour_is_over(queued, drain, 
     waiting = messages[-1]
     assert state_of(waiting) == MessageState.QUEUED
     assert waiting.due_at == timezone.now() + HOUR
-    assert waiting.reason == "Waits: this number got 3 texts in an hour."
+    assert waiting.reason == "Delayed: this number got 3 messages in an hour."
     assert (waiting.claims, waiting.attempts.count()) == (0, 0)
     clock("2026-11-23 10:59:59")
     assert drain() == []
@@ -98,7 +98,7 @@ def test_texts_beyond_the_daily_cap_wait_until_the_day_is_over(queued, drain, se
         drain()
     assert state_of(last) == MessageState.QUEUED
     assert last.due_at == wall("2026-11-24 10:00")
-    assert last.reason == "Waits: this number got 2 texts in a day."
+    assert last.reason == "Delayed: this number got 2 messages in a day."
 
 
 def test_capped_number_does_not_hold_up_other_numbers(queued, drain, settings, clock):

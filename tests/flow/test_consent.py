@@ -91,7 +91,7 @@ def test_opt_out_word_among_others_needs_a_person_at_once(asked, reply, text):
     before = asked.slot
     inbound = reply(asked.msisdn, text)
     assert inbound.outcome == Outcome.NOT_UNDERSTOOD
-    assert inbound.attention == "An opt-out word among others: no more texts?"
+    assert inbound.attention == "Contains an opt-out word. Opt out?"
     assert not inbound.answers.exists()
     assert not is_opted_out(asked.msisdn)
     asked.refresh_from_db()
@@ -104,7 +104,7 @@ def test_choice_after_opt_out_moves_the_booking_and_opens_a_ticket(asked, reply,
     drain()
     inbound = reply(asked.msisdn, "2")
     assert inbound.outcome == Outcome.MOVED
-    assert inbound.attention == "Opted out, so not told: moved."
+    assert inbound.attention == "Opted out, so not answered: moved."
     asked.refresh_from_db()
     assert asked.slot != before
     assert not inbound.answers.exists()

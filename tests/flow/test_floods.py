@@ -21,8 +21,8 @@ from tests.factories import (
 pytestmark = pytest.mark.django_db
 
 NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
-TOO_MANY = "More than 60 texts in an hour: not read by the machine."
-WHO_IS_IT = "Moved three times in ten minutes: is it really the customer?"
+TOO_MANY = "More than 60 messages in an hour: not read automatically."
+WHO_IS_IT = "Moved three times in ten minutes. Is it really the customer?"
 
 
 @pytest.fixture

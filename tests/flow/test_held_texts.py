@@ -192,7 +192,7 @@ def test_dropped_texts_are_never_sent(network, old_backup, drain, time_machine):
     waiting.refresh_from_db()
     assert (waiting.state, waiting.reason) == (
         MessageState.CANCELLED,
-        "held since no sender was at work, and dropped",
+        "on hold, then cancelled",
     )
 
 

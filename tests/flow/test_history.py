@@ -206,7 +206,7 @@ def test_timeline_shows_replies_about_no_delivery():
     booking = BookingFactory.create()
     stray = {"msisdn": booking.msisdn, "text": "hello?", "outcome": Outcome.NO_QUESTION}
     inbound = InboundMessageFactory.create(**stray)
-    TicketFactory.create(inbound=inbound, reason="Wrote without an open notification.")
+    TicketFactory.create(inbound=inbound, reason="Sent when no notification was open.")
     InboundMessageFactory.create(text="somebody else")
     ConsentChangeFactory.create(msisdn=booking.msisdn)
 
@@ -214,7 +214,7 @@ def test_timeline_shows_replies_about_no_delivery():
 
     (words,) = told(steps, "reply")
     assert words.text == "hello?"
-    assert dict(words.details)["Needs attention"] == "Wrote without an open notification."
+    assert dict(words.details)["Needs attention"] == "Sent when no notification was open."
     assert told(steps, "consent")[0].title == "Opted out"
 
 

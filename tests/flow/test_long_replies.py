@@ -295,7 +295,7 @@ def test_text_after_a_full_length_text_is_not_read_as_a_choice(
     clock.shift(dt.timedelta(seconds=60))
     inbound = reply(asked.msisdn, end, type=type_)
     assert (inbound.outcome, inbound.rule) == (Outcome.NOT_UNDERSTOOD, "end of a longer text")
-    assert inbound.attention == "It may be the end of a longer text."
+    assert inbound.attention == "This may be the end of a longer message."
     assert not inbound.answers.exists()
     assert not is_moved(asked)
 

@@ -325,7 +325,7 @@ def test_the_same_form_twice_sends_one_and_shows_the_first(staff, fields):
     first = staff.post("/notify", fields)
     second = staff.post("/notify", fields, follow=True)
     assert second.redirect_chain == [(first.url, 302)]
-    assert "nothing more was sent" in words(second)
+    assert "Nothing was sent again" in words(second)
     assert Booking.objects.count() == OutboundMessage.objects.count() == 1
 
 

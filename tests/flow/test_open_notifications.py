@@ -274,7 +274,7 @@ def fixed_line(booking):
     ("circumstance", "reason"),
     [
         (cancelled, "The booking is cancelled."),
-        (opted_out, "The customer has opted out of our texts."),
+        (opted_out, "The customer has opted out."),
         (fixed_line, "This number cannot receive SMS: call instead."),
     ],
 )
@@ -293,7 +293,7 @@ def test_unreachable_customer_is_refused_with_a_sentence(booking, circumstance, 
     ("sender", "reason"),
     [
         ("Acme", "cannot reply to a name"),
-        ("447700900777", "none of our numbers"),
+        ("447700900777", "not one of our numbers"),
     ],
     ids=["a name", "not ours"],
 )

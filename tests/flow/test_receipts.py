@@ -180,7 +180,7 @@ def test_contradicting_receipts_end_delivered_in_any_order(sent, report, order):
         report(post, status)
     assert state_of(message) == MessageState.DELIVERED
     assert DeliveryReceipt.objects.count() == 3
-    assert "Believe the customer" in message.reason
+    assert "Ask the customer" in message.reason
 
 
 RECEIPTS = st.tuples(st.sampled_from([1, 2]), st.sampled_from(STATUSES))
@@ -224,7 +224,7 @@ def test_other_receipts_do_not_opt_out(sent, report, status, err_code):
 
 @pytest.mark.parametrize(
     ("err_code", "words"),
-    [("3", "no longer in use"), ("2", "off or out of reach"), ("99", "error code is 99")],
+    [("3", "no longer in use"), ("2", "off or out of reach"), ("99", "error code 99")],
 )
 def test_staff_read_in_plain_words_why_a_text_did_not_arrive(sent, report, err_code, words):
     message, post = sent()

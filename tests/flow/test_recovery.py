@@ -83,7 +83,7 @@ def test_a_sender_that_stopped_during_the_call_leaves_an_unknown_outcome(
     crash(call_started=True)
     assert drain() == []
     assert state_of(message) == MessageState.UNKNOWN
-    assert "Nobody knows" in message.reason
+    assert "It is unknown" in message.reason
 
 
 @pytest.mark.parametrize("kind", BULK)

@@ -51,7 +51,7 @@ def test_staff_text_comes_back_when_the_delivery_changes(act, because, reply, dr
     assert list(find_contradictions()) == []
     assert not [form for form in drain() if "Friday at 9" in form["text"]]
     ticket = Ticket.objects.waiting().get()
-    assert ticket.reason == f"What staff wrote was not sent: {because}."
+    assert ticket.reason == f"The message from staff was not sent: {because}."
     assert ticket.outbound
     assert ticket.outbound.text.endswith("Yes: Friday at 9.")
 
@@ -80,7 +80,9 @@ def test_staff_text_cancelled_during_a_failed_call_comes_back(written):
     dispatch.cancel(written.booking)
     assert not Ticket.objects.waiting().exists()
     settle(attempt, SendResult(verdict=Verdict.NOT_SENT, reason="no way", code="x"))
-    assert Ticket.objects.waiting().get().reason == "What staff wrote was not sent: cancelled."
+    assert (
+        Ticket.objects.waiting().get().reason == "The message from staff was not sent: cancelled."
+    )
 
 
 def test_expired_staff_text_comes_back(written, clock):
@@ -88,7 +90,7 @@ def test_expired_staff_text_comes_back(written, clock):
     ask_afresh()
     ticket = Ticket.objects.waiting().get()
     assert ticket.outbound == written
-    assert ticket.reason.startswith("What staff wrote was not sent: no longer true")
+    assert ticket.reason.startswith("The message from staff was not sent: no longer true")
 
 
 @pytest.fixture

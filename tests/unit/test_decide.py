@@ -345,13 +345,13 @@ NEVER_ANSWERED: dict[str, tuple[str, dict[str, Any], Outcome, list[str]]] = {
         "2",
         {"is_from_a_phone": False},
         Outcome.UNKNOWN_SENDER,
-        ["Sent by no customer's phone."],
+        ["Not sent from a customer's phone."],
     ),
     "a stranger": (
         "2",
         {"customer": None},
         Outcome.UNKNOWN_SENDER,
-        ["We know no delivery for this number."],
+        ["No delivery found for this number."],
     ),
     "not our number": (
         "2",
@@ -380,7 +380,7 @@ NEVER_ANSWERED: dict[str, tuple[str, dict[str, Any], Outcome, list[str]]] = {
         "2",
         FIRST | {"long_text": LongText(part(2, "2"), 2, (part(1, "option "),))},
         Outcome.NOT_UNDERSTOOD,
-        ["More than 60 texts in an hour: not read by the machine."],
+        ["More than 60 messages in an hour: not read automatically."],
     ),
 }
 
@@ -398,7 +398,7 @@ def test_decision_never_answers_these_messages(text, facts, outcome, reasons):
 
 def test_unanswered_reply_opens_a_ticket_with_the_reason():
     decision = decide(context("2", OUT))
-    why = "Opted out, so not told: moved."
+    why = "Opted out, so not answered: moved."
     assert tickets_of(decision) == [OpenTicket(TicketKind.OPTED_OUT, why)]
 
 

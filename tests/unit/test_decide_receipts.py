@@ -21,7 +21,7 @@ CONTEXT = ReceiptContext(
 )
 TAKEN = "The gateway's answer was lost."
 WHY = "This number is no longer in use. Ask the customer for another."
-CONTRADICTED = "Reported delivered, and not delivered as well. Believe the customer."
+CONTRADICTED = "Receipts contradict each other: delivered and not delivered. Ask the customer."
 
 
 def context(*receipts: tuple[str, str], err_code: str = "0", **changes: object) -> ReceiptContext:
@@ -38,7 +38,7 @@ DECISIONS = {
     "lost for no known reason": (
         context(("A", "rejected"), err_code=""),
         S.REJECTED,
-        "Not delivered (the carrier's error code is missing).",
+        "Not delivered (carrier error code missing).",
     ),
     "a late word after the loss": (
         context(("A", "failed"), ("B", "accepted"), reason=WHY),

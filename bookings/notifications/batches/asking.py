@@ -11,8 +11,8 @@ from bookings.scheduling.offers import OfferCache
 
 logger = logging.getLogger(__name__)
 
-ASKED_ALREADY = "Asked already, and can still answer."
-_FAILED = "Our software failed on it, and nothing was sent. Ask this customer by hand."
+ASKED_ALREADY = "Already notified; the notification is still open."
+_FAILED = "Software error: nothing was sent. Notify this customer separately."
 
 
 def ask_waiting(most: int = 100) -> int:

@@ -21,7 +21,7 @@ from bookings.scheduling.digits import digits_taken, first_block
 from bookings.scheduling.offers import offered_slots
 
 _SHOWN_TEXTS = 3
-_ASKED_BY_ANOTHER = "Another batch is about to ask this customer."
+_ASKED_BY_ANOTHER = "In another batch that is still running."
 
 
 @dataclass(slots=True)

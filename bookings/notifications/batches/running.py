@@ -76,7 +76,7 @@ def cancel(batch: Batch, user: "User") -> bool:
             return False
         # Waits for whoever is asking one of them at this moment, and leaves that one as it is.
         waiting = BatchEntry.objects.waiting().filter(batch=batch)
-        waiting.update(settled_at=now, left_out="The batch was cancelled before its turn.")
+        waiting.update(settled_at=now, left_out="The batch was cancelled.")
         _record(ActKind.CANCELLED, batch, user)
     _withdraw(batch)
     return True

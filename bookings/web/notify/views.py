@@ -113,7 +113,7 @@ def _sent_before(typed: NotifyForm) -> Notification | None:
 
 
 def _again(request: HttpRequest, earlier: Notification) -> HttpResponse:
-    messages.info(request, "This form was sent before, so nothing more was sent. Here it is.")
+    messages.info(request, "This form was already sent. Nothing was sent again.")
     return redirect("notification-progress", pk=earlier.pk)
 
 

@@ -61,8 +61,8 @@ def test_batch_page_lists_texts_and_reasons_for_leaving_out(dispatcher):
     assert "Acme: your parcel FINE" in html
     reasons = {reason: [row.pk for row in rows] for reason, rows in page.context["found"].left_out}
     assert reasons == {
-        "The customer has opted out of our texts.": [out.pk],
-        "Asked already, and can still answer.": [waiting.pk],
+        "The customer has opted out.": [out.pk],
+        "Already notified; the notification is still open.": [waiting.pk],
         "This number cannot receive SMS: call instead.": [landline.pk],
         "It is too late to change this delivery: its cut-off has passed.": [late.pk],
     }
@@ -425,6 +425,4 @@ def test_buttons_pause_resume_and_cancel_and_are_written_down(dispatcher):
     assert "No change: the batch is already cancelled." in again.content.decode()
     kinds = list(StaffAct.objects.order_by("pk").values_list("kind", flat=True))
     assert kinds == [ActKind.ASKED_MANY, ActKind.PAUSED, ActKind.RESUMED, ActKind.CANCELLED]
-    assert set(batch.entries.values_list("left_out", flat=True)) == {
-        "The batch was cancelled before its turn."
-    }
+    assert set(batch.entries.values_list("left_out", flat=True)) == {"The batch was cancelled."}

@@ -266,7 +266,7 @@ def test_needs_attention_filter_finds_open_tickets(superuser):
     InboundMessageFactory.create()
     wanted = TicketFactory.create().inbound
     settled = TicketFactory.create(
-        settled_at=timezone.now(), settlement="overtaken", reason="Answered too late."
+        settled_at=timezone.now(), settlement="overtaken", reason="Replied too late."
     ).inbound
     page = superuser.get(url(model, "changelist"), {"attention": "yes"})
     assert list(page.context["cl"].result_list) == [wanted]

@@ -260,7 +260,7 @@ def test_customer_who_cannot_be_texted_waits_for_a_phone_call(dispatcher, ticket
     consent.change(asked.msisdn, is_opted_out=True, words="STOP")
     option = asked.options.get(digit=2)
     response = act(dispatcher, ticket, "apply", option=option.pk)
-    assert "The customer has opted out of our texts. Call" in said(response)
+    assert "The customer has opted out. Call" in said(response)
     asked.booking.refresh_from_db()
     assert asked.booking.slot == option.slot
     assert Ticket.objects.waiting().get() == ticket

@@ -76,7 +76,7 @@ def test_f6_call_list_of_tomorrow_names_uninformed_customers_with_reasons(dispat
     told = reasons()
     assert told == {
         "FIXED": "This number cannot receive SMS: call instead.",
-        "OUT": "The customer has opted out of our texts.",
+        "OUT": "The customer has opted out.",
         "NEW": "Not notified yet.",
         "FAILED": "Message failed. Unknown number.",
         "EXPIRED": "Message expired: the phone could not be reached.",

@@ -78,12 +78,9 @@ def test_tried_text_shows_option_rule_and_effect(ops):
         "2",
         "moved",
     )
-    assert move.why.startswith("The delivery would move to ")
+    assert move.why.startswith("Moves the delivery to ")
     assert (unsure.reading, unsure.rule) == ("Not understood", "several numbers")
-    assert unsure.why == (
-        "It has several numbers, and we do not guess which one is meant. Nothing would move."
-        " The options would be sent once more."
-    )
+    assert unsure.why == ("It contains several numbers. No change. Sends the options again.")
     assert (stop.reading, stop.outcome) == ("Opt out", "opted_out")
 
 
@@ -93,7 +90,7 @@ def test_texts_are_tried_against_a_customers_notification(ops):
     BookingFactory.create(slot=slot)
     type(slot).objects.filter(pk=slot.pk).update(capacity=1)
     full, move, none = attempt(ops, "2", "post office", "7", reference=" 812 ")
-    assert (full.outcome, full.why) == ("full", f"Nothing would move: {slot} is full.")
+    assert (full.outcome, full.why) == ("full", f"No change: {slot} is full.")
     assert (move.outcome, move.reading) == ("moved", "Words “post office”")
     assert none.why.startswith("No option of this notification has the number 7.")
 

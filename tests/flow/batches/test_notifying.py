@@ -54,7 +54,7 @@ def test_a_booking_on_which_our_software_fails_holds_up_no_other(monkeypatch, dr
         gateway="simulator",
     )
     assert len(drain()) == 2
-    assert "Ask this customer by hand" in batch.entries.get(booking=first).left_out
+    assert "Notify this customer separately" in batch.entries.get(booking=first).left_out
 
 
 def test_a_booking_that_was_cancelled_since_is_left_out_and_says_why(drain):

@@ -146,7 +146,7 @@ def test_customer_waiting_in_one_batch_is_left_out_of_the_next(drain):
     found = previewed(chosen)
     assert found.asked == 0
     ((reason, waiting),) = found.left_out
-    assert (reason, waiting) == ("Another batch is about to ask this customer.", chosen)
+    assert (reason, waiting) == ("In another batch that is still running.", chosen)
     batches.cancel(first, UserFactory.create())
     assert previewed(chosen).asked == 3
 

@@ -115,7 +115,7 @@ def test_choice_without_any_other_free_slot_needs_a_person(settings, ask, reply)
     fill(notification.options.get(digit=2).slot)
     inbound = reply(booking.msisdn, "2")
     assert inbound.outcome == Outcome.FULL
-    assert inbound.attention == "No other slot is free for this customer."
+    assert inbound.attention == "No other slot has room for this customer."
     assert "No other time is free" in inbound.answers.get().text
 
 
