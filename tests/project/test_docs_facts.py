@@ -10,6 +10,7 @@ import pytest
 from django.core.management import get_commands, load_command_class
 
 from bookings.dispatch.imports.rows import COLUMNS
+from bookings.models import TicketKind
 from bookings.operations.alarm_rules import ALARMS
 from tests.project.test_docs import DOCS, PAGES, README, ROOT, prose
 
@@ -62,6 +63,11 @@ def test_the_layers_shown_are_those_that_are_checked():
 
 def test_each_alarm_has_a_row():
     assert names("operations.md", "Alarms") == {alarm.name for alarm in ALARMS}
+
+
+def test_each_kind_of_ticket_has_a_row():
+    told = ", ".join(first for first, *_ in rows("admin-guide.md", "Needs attention"))
+    assert {label for label in TicketKind.labels if label not in told} == set()
 
 
 @pytest.mark.django_db
@@ -134,3 +140,16 @@ def test_each_class_of_the_glossary_exists():
     }
     assert {"Booking", "Ticket"} <= told
     assert told - classes == set()
+
+
+def test_each_name_of_a_page_or_button_in_the_guide_is_one():
+    """Names in bold, such as **Weekly pattern**, are words of the admin."""
+    told = {
+        " ".join(name.split()).rstrip(" …")
+        for page in ("admin-guide.md", "operations.md", "permissions.md")
+        for name in re.findall(r"\*\*([A-Z][^*]+?)\*\*", (DOCS / page).read_text("utf-8"))
+    }
+    paths = [*(ROOT / "bookings").rglob("*.py"), *(ROOT / "templates").rglob("*.html")]
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+    assert len(told) > 10
+    assert {name for name in told if name not in sources} == set()
