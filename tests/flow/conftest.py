@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import count
+from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
@@ -15,10 +16,19 @@ from django.db import connection
 from django.test import Client
 
 from bookings.gateways.signature import sign
-from bookings.models import DeliveryReceipt, InboundMessage, Kind, OutboundMessage, SendAttempt
+from bookings.models import (
+    Booking,
+    DeliveryReceipt,
+    InboundMessage,
+    Kind,
+    Notification,
+    OutboundMessage,
+    SendAttempt,
+)
+from bookings.notifications.asking import notify
 from bookings.outbox import sending
 from bookings.outbox.claiming import claim
-from bookings.outbox.sending import start_call
+from bookings.outbox.sending import hand_over, start_call
 from tests.factories import NotificationFactory, OutboundMessageFactory
 from tests.fake_vonage import FakeVonage
 from tests.memory_gateway import MemoryGateway
@@ -63,6 +73,18 @@ def drain(network) -> Callable[[], list[dict[str, str]]]:
         return [post.form for post in network.posts[before:]]
 
     return send
+
+
+@pytest.fixture
+def ask(network) -> Callable[..., Notification]:
+    """Ask about a booking, and hand over what is due."""
+
+    def asked(booking: Booking, **choices: Any) -> Notification:
+        notification = notify(booking, **choices)
+        hand_over_due()
+        return Notification.objects.get(pk=notification.pk)
+
+    return asked
 
 
 @pytest.fixture
@@ -144,6 +166,12 @@ def url_of(name: str) -> str:
     told = connection.settings_dict
     password = f":{told['PASSWORD']}" if told["PASSWORD"] else ""
     return f"postgres://{told['USER']}{password}@{told['HOST']}:{told['PORT'] or 5432}/{name}"
+
+
+def hand_over_due() -> None:
+    """Hand over up to ten texts that are due, without the sweep of a sender, which takes as long again."""
+    for message in claim(10).messages:
+        hand_over(message, sending.gateway())
 
 
 def begin_call() -> SendAttempt:

@@ -16,11 +16,10 @@ def is_opted_out(msisdn: str) -> bool:
 
 
 @pytest.fixture
-def asked(drain):
+def asked(ask):
     """Create a booking whose customer has been asked."""
     booking = BookingFactory.create()
-    notify(booking)
-    drain()
+    ask(booking)
     return booking
 
 

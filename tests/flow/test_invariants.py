@@ -364,7 +364,6 @@ def latest(model, **fields):
 
 @pytest.mark.parametrize("name", SEEDS)
 def test_each_check_finds_its_contradiction(name, history):
-    assert contradictions() == []
     seed, line = SEEDS[name]
     seed(history)
     waiting = list(OutboundMessage.objects.exclude(pk__in=[history.asked.pk, history.told.pk]))

@@ -27,7 +27,7 @@ from bookings.operations.maintenance import sweep
 from bookings.outbox import delivery_receipts
 from bookings.outbox.sending import settle
 from tests.factories import SendAttemptFactory, SentPartFactory
-from tests.flow.conftest import begin_call
+from tests.flow.conftest import begin_call, hand_over_due
 from tests.network import Post
 
 pytestmark = pytest.mark.django_db
@@ -42,12 +42,12 @@ def state_of(message):
 
 
 @pytest.fixture
-def sent(network, queued, drain):
+def sent(network, queued):
     """Return a sent message and its POST."""
 
     def send(**fields):
         message = queued(**fields)
-        drain()
+        hand_over_due()
         return message, network.posts[-1]
 
     return send

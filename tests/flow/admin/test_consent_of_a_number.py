@@ -14,7 +14,6 @@ from bookings.models import (
     Ticket,
     TicketKind,
 )
-from bookings.notifications.asking import notify
 from tests.factories import BookingFactory, ConsentChangeFactory, OutboundMessageFactory
 from tests.flow.admin.pages import login, url
 
@@ -30,10 +29,9 @@ def page_of(row) -> str:
 
 
 @pytest.fixture
-def asked(drain):
+def asked(ask):
     booking = BookingFactory.create()
-    notify(booking)
-    drain()
+    ask(booking)
     return booking
 
 

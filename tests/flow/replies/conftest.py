@@ -5,25 +5,12 @@ import datetime as dt
 import pytest
 import time_machine
 
-from bookings.models import Booking, Notification, Slot
-from bookings.notifications.asking import notify
+from bookings.models import Booking, Slot
 from bookings.scheduling.capacity import count_booked
 from tests.factories import BookingFactory, SlotFactory
 
 MONDAY_MORNING = "2026-11-23T09:00:00Z"
 TUESDAY, THURSDAY = dt.date(2026, 11, 24), dt.date(2026, 11, 26)
-
-
-@pytest.fixture
-def ask(drain):
-    """Notify the booking's customer, and send the text."""
-
-    def notified(booking, **choices) -> Notification:
-        notification = notify(booking, **choices)
-        drain()
-        return Notification.objects.get(pk=notification.pk)
-
-    return notified
 
 
 @pytest.fixture
