@@ -235,6 +235,7 @@ def test_last_receipts_of_the_simulator_arrive_before_the_end(start, queued):
     assert state_of(message) == MessageState.DELIVERED
 
 
+@pytest.mark.database
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no such limits")
 def test_time_limits_are_for_the_web_and_not_for_the_sender(start):
     running = start(TELL_LIMITS)

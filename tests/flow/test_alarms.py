@@ -34,7 +34,7 @@ from tests.factories import (
 )
 from tests.flow.clock import clock_at
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 M = dt.timedelta(minutes=1)
 

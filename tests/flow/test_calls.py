@@ -14,7 +14,7 @@ from bookings.outbox.claiming import claim
 from bookings.outbox.sending import hand_over
 from tests.processes import running, wait_for
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 A_MINUTE = dt.timedelta(minutes=1)
 

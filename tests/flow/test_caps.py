@@ -14,7 +14,7 @@ from tests.factories import BookingFactory, SlotFactory
 from tests.flow.clock import clock_at, wall
 from tests.flow.conftest import begin_call
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 HOUR = dt.timedelta(hours=1)
 CUSTOMER, FRENCH, JERSEY = "447700900111", "33612345678", "447797712345"

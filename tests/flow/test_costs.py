@@ -10,7 +10,7 @@ from bookings.reporting.costs import Cost
 from tests.factories import OutboundMessageFactory, SendAttemptFactory, SentPartFactory
 from tests.flow.clock import wall
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 OCTOBER, NOVEMBER = dt.date(2026, 10, 1), dt.date(2026, 11, 1)
 

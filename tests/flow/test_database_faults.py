@@ -21,7 +21,7 @@ from delivery_sms.sqlite3.turns import writing
 from tests.factories import NotificationFactory, SendAttemptFactory
 from tests.processes import VIRTUAL_NUMBER
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 only_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="how SQLite is filled")
 only_postgresql = pytest.mark.skipif(

@@ -13,6 +13,8 @@ from bookings.gateways import OutgoingSMS, SendResult, Verdict
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import hand_over
 
+pytestmark = pytest.mark.database
+
 
 @contextmanager
 def road(port):

@@ -20,7 +20,7 @@ from bookings.outbox.sending import settle, start_call
 from tests.factories import BookingFactory, SlotFactory
 from tests.flow.clock import clock_at
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 PHONE = "447700900123"
 OTHER = "447700900124"

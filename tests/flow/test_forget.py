@@ -24,7 +24,7 @@ from bookings.operations.retention import stand_in
 from bookings.reporting import costs
 from tests.factories import BookingFactory, SlotFactory, UserFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 WORDS = "2 please, says Mary"
 

@@ -16,7 +16,7 @@ from bookings.outbox.claiming import claim
 from bookings.outbox.sending import settle, start_call
 from tests.factories import NotificationFactory, OutboundMessageFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def die() -> None:

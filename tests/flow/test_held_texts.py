@@ -27,7 +27,7 @@ from bookings.outbox.sending import start_call
 from tests.factories import BookingFactory, OutboundMessageFactory
 from tests.flow.conftest import begin_call
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def minutes(count):

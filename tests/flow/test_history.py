@@ -32,7 +32,7 @@ from tests.factories import (
     in_days,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def ago(minutes: float) -> dt.datetime:

@@ -43,7 +43,7 @@ from tests.factories import (
     in_days,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 LONG_AGO = dt.timedelta(hours=1)
 

@@ -12,7 +12,7 @@ from bookings.models import ConsentChange, Kind, MessageState, Sender, Spending
 from bookings.operations.invariants import find_contradictions
 from tests.factories import OutboundMessageFactory, SendAttemptFactory
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 JERSEY, LONDON, TORONTO, MIAMI = "447797712345", "447400123456", "14165550123", "13055550123"
 

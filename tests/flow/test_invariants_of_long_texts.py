@@ -13,7 +13,7 @@ from tests.factories import (
     TicketFactory,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def contradictions():

@@ -23,7 +23,7 @@ from bookings.reporting import timeline
 from tests.factories import STRANGER, NotificationFactory, UserFactory
 from tests.processes import VIRTUAL_NUMBER
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 NOON = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 #: 153 septets, politeness alone: with a digit behind it, still a choice.

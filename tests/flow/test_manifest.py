@@ -22,7 +22,7 @@ from bookings.scheduling.capacity import count_booked
 from tests.factories import BookingFactory, InboundMessageFactory, SlotFactory, in_days
 from tests.flow.sheets import DAY, HEADER, NEXT_DAY, counts, entries, everything, load, row
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def test_new_rows_become_bookings_and_their_slots():

@@ -14,7 +14,7 @@ from bookings.scheduling.offers import offered_slots
 from tests.factories import BookingFactory, SlotFactory
 from tests.flow.clock import clock_at, wall
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 MON, TUE, WED, THU, FRI, SAT, SUN = (dt.date(2026, 11, 23 + ahead) for ahead in range(7))
 NEXT_MON = dt.date(2026, 11, 30)

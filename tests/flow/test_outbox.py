@@ -16,7 +16,7 @@ from bookings.outbox.sending import gateway
 from tests.factories import BookingFactory, NotificationFactory, SlotFactory
 from tests.processes import VIRTUAL_NUMBER, running, wait_for
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 A_MINUTE = dt.timedelta(minutes=1)
 

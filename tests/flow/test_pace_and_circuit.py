@@ -20,7 +20,7 @@ from tests.factories import BookingFactory
 from tests.flow.conftest import begin_call
 from tests.processes import running, wait_for
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 FIVE_MINUTES = dt.timedelta(minutes=5, seconds=1)
 OTHER_NUMBER = "447700900001"

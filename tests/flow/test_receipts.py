@@ -30,7 +30,7 @@ from tests.factories import SendAttemptFactory, SentPartFactory
 from tests.flow.conftest import begin_call, hand_over_due
 from tests.network import Post
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 TWO_PARTS = "Acme: " + "x" * 200
 STATUSES = ("accepted", "buffered", "delivered", "expired", "failed", "rejected", "unknown")

@@ -23,7 +23,7 @@ from bookings.outbox.sending import settle, start_call
 from tests.factories import InboundMessageFactory, OutboundMessageFactory, SlotFactory
 from tests.flow.conftest import begin_call
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 BULK = [Kind.NOTIFICATION, Kind.TOLD]
 ANSWERS = [Kind.ACKNOWLEDGEMENT, Kind.HELP, Kind.RE_PROMPT, Kind.OPT_OUT_CONFIRMATION, Kind.STAFF]

@@ -15,7 +15,7 @@ from tests.factories import BookingFactory, SlotFactory, TicketFactory, UserFact
 from tests.flow.clock import clock_at
 from tests.processes import VIRTUAL_NUMBER
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 THU = dt.date(2026, 11, 26)  # its notifications close on Wed 25 Nov 21:00
 

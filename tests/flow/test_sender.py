@@ -16,7 +16,7 @@ from bookings.operations import worker
 from bookings.operations.worker import SWEEP_EVERY, Worker, WorkerThread
 from bookings.outbox.pace import database_now
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.factories import OutboundMessageFactory
 from tests.flow.clock import clock_at
 from tests.flow.conftest import begin_call
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 TODAY = dt.date(2026, 11, 23)
 PRICE = Decimal("0.05")

@@ -22,7 +22,7 @@ from tests.factories import (
     TicketFactory,
 )
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 WISH = "I'm away until friday, can u do sat?"
 

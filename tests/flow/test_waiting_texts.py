@@ -15,7 +15,7 @@ from bookings.outbox.sending import settle, start_call
 from tests.factories import BookingFactory, SlotFactory, UserFactory
 from tests.flow.clock import clock_at, wall
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 TUE, WED, THU, FRI = (dt.date(2026, 11, 24 + ahead) for ahead in range(4))
 

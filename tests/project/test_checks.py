@@ -11,6 +11,8 @@ from django.core.checks import run_checks
 from django.core.management import call_command
 from django.db import connection
 
+pytestmark = pytest.mark.database
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

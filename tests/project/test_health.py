@@ -13,6 +13,8 @@ from django.utils import timezone
 from bookings.models import Circuit, MessageState, Spending
 from tests.factories import DeliveryReceiptFactory, OutboundMessageFactory, SendAttemptFactory
 
+pytestmark = pytest.mark.database
+
 
 class DiskUsage(NamedTuple):
     """Disk usage in bytes, as the operating system reports it."""

@@ -26,7 +26,7 @@ from bookings.models import (
 from tests.factories import BookingFactory, NotificationFactory, SlotFactory, UserFactory, in_days
 from tests.flow.admin.pages import form_of, save, url
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def open_page(client, bookings, action="move_bookings"):

@@ -43,7 +43,7 @@ from tests.factories import (
 from tests.flow.admin.pages import login, make_story
 from tests.flow.clock import clock_at
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 @pytest.fixture(autouse=True)

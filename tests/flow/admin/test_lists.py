@@ -50,7 +50,7 @@ from tests.factories import (
 from tests.flow.admin.pages import HISTORY, login, make_story, may_view, url
 from tests.flow.clock import wall
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 # Search

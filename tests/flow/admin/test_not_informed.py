@@ -27,7 +27,7 @@ from tests.factories import (
 from tests.flow.clock import clock_at
 from tests.processes import VIRTUAL_NUMBER
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 TEXTS = [Kind.NOTIFICATION, Kind.TOLD, Kind.ACKNOWLEDGEMENT, Kind.RE_PROMPT]
 TOMORROW = dt.date(2026, 11, 24)

@@ -33,7 +33,7 @@ from tests.factories import (
 )
 from tests.flow.admin.pages import login, make_story, url
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def answer(inbound, *, after: float | None = 2, **fields: Any) -> OutboundMessage:

@@ -30,7 +30,7 @@ from tests.flow.batches.conftest import (
 from tests.flow.clock import wall
 from tests.flow.conftest import begin_call
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def test_a_batch_is_finished_once_its_last_text_has_left(clock, drain):

@@ -18,7 +18,7 @@ from tests.flow.batches.conftest import TUE, parcels, send_now, start
 from tests.flow.clock import wall
 from tests.processes import VIRTUAL_NUMBER
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 #: For one customer of a batch, with its savepoints.
 MOST_QUERIES = 23

@@ -20,7 +20,7 @@ from tests.flow.batches.conftest import THU, TUE, parcels, start
 from tests.flow.clock import wall
 from tests.processes import VIRTUAL_NUMBER
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def in_slots_of(days) -> list[Booking]:

@@ -20,7 +20,7 @@ from bookings.operations.invariants import find_contradictions
 from tests.factories import UserFactory
 from tests.flow.batches.conftest import FINISHED, TUE, parcels, send_now, start, state_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def test_paused_batch_asks_nobody_and_sends_nothing(drain):

@@ -16,7 +16,7 @@ from tests.factories import (
 from tests.flow.replies.conftest import THURSDAY, TUESDAY, slot_now, tuesday_booking
 from tests.processes import VIRTUAL_NUMBER
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def test_a_digit_moves_the_booking_and_is_acknowledged(ask, reply):

@@ -13,7 +13,7 @@ from tests.factories import BookingFactory
 from tests.flow.replies.conftest import slot_now
 from tests.processes import VIRTUAL_NUMBER
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 @pytest.fixture

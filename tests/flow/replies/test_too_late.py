@@ -11,7 +11,7 @@ from tests.factories import BookingFactory, SlotFactory, in_days
 from tests.flow.replies.conftest import THURSDAY, TUESDAY, fill, slot_now, tuesday_booking
 from tests.processes import VIRTUAL_NUMBER
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 @pytest.mark.parametrize(

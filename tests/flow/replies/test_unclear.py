@@ -7,7 +7,7 @@ from tests.factories import STRANGER, BookingFactory
 from tests.flow.replies.conftest import fill, slot_now, tuesday_booking
 from tests.processes import VIRTUAL_NUMBER
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def test_an_unclear_reply_gets_the_options_again_once_and_then_a_person(ask, reply):
