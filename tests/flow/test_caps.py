@@ -149,9 +149,7 @@ def test_cap_counts_claimed_texts(network, queued, settings, clock, is_called):
     assert claim(8).messages == []
 
 
-def test_a_notification_that_is_not_true_any_more_when_its_number_may_get_it_is_asked_afresh(
-    queued, drain, settings, clock
-):
+def test_capped_notification_that_became_outdated_is_asked_afresh(queued, drain, settings, clock):
     settings.SMS_PER_NUMBER_DAY = 1
     booking = BookingFactory.create(
         msisdn=CUSTOMER, slot=SlotFactory.create(date=dt.date(2026, 11, 26))

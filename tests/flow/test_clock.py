@@ -262,7 +262,7 @@ def test_a_day_of_23_or_25_hours_ends_at_midnight_on_the_wall(clock, day):
     assert lasts in {dt.timedelta(hours=22.5), dt.timedelta(hours=24.5)}
 
 
-def test_a_window_that_starts_at_a_time_that_does_not_exist_is_kept_and_asked_about(clock):
+def test_window_starting_in_the_skipped_hour_is_kept_and_notified(clock):
     clock("2026-03-28 10:00")
     slot = Slot.objects.create(
         date=dt.date(2026, 3, 29), window_start=dt.time(1, 30), window_end=dt.time(4)

@@ -160,7 +160,7 @@ def test_a_network_that_falls_silent_is_given_up_on():
         assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 2
 
 
-def test_a_reply_that_waited_for_a_thread_while_the_database_was_stuck_is_asked_for_again():
+def test_reply_queued_behind_a_stuck_database_is_asked_for_again():
     """Otherwise it would wait twice: for a thread, and then for the database."""
     asked = NotificationFactory.create()
     long_ago = time.monotonic() - 4
@@ -173,9 +173,7 @@ def test_a_reply_that_waited_for_a_thread_while_the_database_was_stuck_is_asked_
 
 @only_postgresql
 @pytest.mark.parametrize("heals", ["by itself", "by a reply that is served"])
-def test_a_reply_that_waited_for_a_thread_since_there_is_much_to_do_is_carried_out(
-    heals, monkeypatch
-):
+def test_reply_queued_behind_other_requests_is_carried_out(heals, monkeypatch):
     """A late request does not mark a recovered database as stuck."""
     asked = NotificationFactory.create()
     long_ago = time.monotonic() - 4
@@ -300,7 +298,7 @@ def test_a_reply_waits_for_sqlite_only_as_long_as_is_left():
         assert 0 < cursor.fetchone()[0] <= 1000 * (deadline.LAST_TURN - 1)
 
 
-def test_a_value_that_the_database_refuses_is_a_bug_of_ours_and_no_reason_to_send_it_again():
+def test_value_that_the_database_rejects_is_not_asked_for_again():
     asked = NotificationFactory.create()
 
     def refuse(execute, sql, *rest):

@@ -273,7 +273,7 @@ def test_a_digit_that_was_only_queued_means_nothing(reply):
     assert place_and_day(booking) == (Place.DOOR, TUE)
 
 
-def test_a_late_answer_moves_nothing_and_gets_the_bookings_truth(clock, reply, drain):
+def test_late_reply_moves_nothing_and_gets_the_current_slot(clock, reply, drain):
     booking = parcel("AB12")
     notify(booking)
     drain()
@@ -287,7 +287,7 @@ def test_a_late_answer_moves_nothing_and_gets_the_bookings_truth(clock, reply, d
     assert "2 (" not in answer_to(late)
 
 
-def test_a_late_answer_gets_the_truth_then_the_open_notifications_options(clock, reply, drain):
+def test_late_reply_gets_the_slot_and_the_open_notifications_options(clock, reply, drain):
     first, second = parcel("AB12"), parcel("CD34", THU)
     notify(first)
     notify(second)
@@ -302,7 +302,7 @@ def test_a_late_answer_gets_the_truth_then_the_open_notifications_options(clock,
     assert says_in_order(answer_to(late), *truth, *open_notification)
 
 
-def test_an_answer_to_a_withdrawn_notification_gets_the_truth_then_the_new_options(reply, drain):
+def test_reply_to_a_withdrawn_notification_gets_the_slot_and_the_new_options(reply, drain):
     booking = parcel("AB12")
     notify(booking)
     drain()
@@ -317,7 +317,7 @@ def test_an_answer_to_a_withdrawn_notification_gets_the_truth_then_the_new_optio
     assert place_and_day(booking) == (Place.DOOR, WED)
 
 
-def test_an_answer_about_a_cancelled_parcel_says_so(reply, drain):
+def test_reply_about_a_cancelled_parcel_is_told_of_the_cancellation(reply, drain):
     booking = parcel("AB12")
     notify(booking)
     drain()

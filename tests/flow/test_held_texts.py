@@ -156,7 +156,7 @@ def test_released_text_with_unknown_outcome_is_sent_once_more(
     assert [form["to"] for form in drain()] == [old_backup["called"].msisdn]
 
 
-def test_a_released_notification_that_is_not_true_any_more_is_asked_afresh(network, drain):
+def test_released_notification_that_became_outdated_is_asked_afresh(network, drain):
     booking = BookingFactory.create()
     stale = notify(booking)
     OutboundMessage.objects.update(gateway="vonage", valid_until=timezone.now())
@@ -206,9 +206,7 @@ def test_a_notification_whose_text_is_dropped_can_be_asked_again(network, old_ba
     assert notify(notification.booking).state == NotificationState.OPEN
 
 
-def test_a_notification_that_may_have_been_read_stays_open_when_its_text_is_dropped(
-    network, queued, drain
-):
+def test_dropping_a_possibly_read_text_leaves_its_notification_open(network, queued, drain):
     message = queued(Kind.NOTIFICATION)
     begin_call()
     last_sender(minutes(31))

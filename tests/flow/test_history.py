@@ -127,7 +127,7 @@ def test_unmoved_booking_has_no_move_reason():
     assert timeline.why(timeline.timeline(booking)) == []
 
 
-def test_the_reason_of_a_move_by_staff_is_their_name_though_the_customer_replied_before():
+def test_move_by_staff_after_a_reply_names_the_user():
     booking = BookingFactory.create(created_at=ago(60))
     reply(ask(booking), 2, text="2")
     user = UserFactory.create(username="ben")

@@ -166,7 +166,7 @@ def test_yesterdays_file_is_accepted_for_rows_already_imported():
         pytest.param({"phone": "07700900009"}, id="phone"),
     ],
 )
-def test_a_row_whose_own_words_changed_is_carried_out_and_withdraws_the_notification(changed):
+def test_changed_row_is_applied_and_withdraws_the_notification(changed):
     load(row("A1"))
     notification = notify(Booking.objects.get())
     assert counts(load(row("A1", **changed))) == (0, 1, 0, 0, 0)

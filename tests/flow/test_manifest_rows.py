@@ -183,9 +183,7 @@ BUT_OTHERS = "is ambiguous for other dates written this way. Use "
         ("2026-11/24", "not recognised"),
     ],
 )
-def test_a_date_that_two_people_could_read_differently_is_refused_and_says_how_to_write_it(
-    date, words
-):
+def test_ambiguous_date_is_refused_with_the_accepted_format(date, words):
     said = refused(*row(date=date))
     assert said.startswith("row 2: ")
     assert words in said

@@ -203,9 +203,7 @@ def test_closing_the_circuit_resumes_sending(network, queued, drain):
     assert states() == {MessageState.SUBMITTED}
 
 
-def test_one_message_is_tried_every_five_minutes_and_closes_the_circuit_when_it_is_taken(
-    network, queued, drain
-):
+def test_probe_every_five_minutes_closes_the_circuit_when_accepted(network, queued, drain):
     for _ in range(10):
         queued()
     network.set_mode("status:9", times=3)

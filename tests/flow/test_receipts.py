@@ -135,9 +135,7 @@ def test_any_answer_about_a_part_can_be_stored(network, queued):
     assert message.attempts.get().parts.count() == 6
 
 
-def test_a_receipt_without_client_ref_that_comes_before_our_settle_is_parked_and_adopted_later(
-    network, queued, report
-):
+def test_early_receipt_without_client_ref_is_parked_and_applied_later(network, queued, report):
     message, attempt, post = started(queued)
     receipt = report(post, client_ref=None)
     assert receipt.attempt is None

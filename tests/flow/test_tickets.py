@@ -263,7 +263,7 @@ def test_superseded_ticket_opens_again_when_its_text_is_lost(
     assert (only().kind, only().settled_at) == (TicketKind.NOT_SENT, None)
 
 
-def test_a_number_that_can_never_be_texted_needs_a_person_when_its_text_is_refused(settings, drain):
+def test_refused_text_to_an_unreachable_number_opens_a_ticket(settings, drain):
     settings.SMS_COUNTRIES = ["IE"]
     OutboundMessageFactory.create(kind=Kind.TOLD, gateway="vonage")
     drain()

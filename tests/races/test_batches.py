@@ -121,7 +121,7 @@ def test_cancellation_wins_over_a_simultaneous_pause(attempt):
 
 
 @pytest.mark.parametrize("attempt", range(ROUNDS))
-def test_a_batch_that_is_cancelled_while_it_is_asked_has_nothing_waiting_after_the_sweep(attempt):
+def test_sweep_leaves_no_queued_text_of_a_batch_cancelled_while_asking(attempt):
     batch, user = start(6), UserFactory.create()
     failures = at_once(ask_waiting, lambda: batches.cancel(batch, user))
     assert not [each for each in failures if isinstance(each, Exception)], failures

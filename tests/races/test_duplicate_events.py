@@ -87,7 +87,7 @@ def test_a_message_is_replayed_by_one_of_two(round_):
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
-def test_a_notification_that_is_not_true_any_more_is_asked_afresh_by_one_of_many_sweeps(round_):
+def test_one_of_many_sweeps_asks_an_outdated_notification_afresh(round_):
     asked = notify(BookingFactory.create())
     OutboundMessage.objects.update(valid_until=timezone.now())
     assert set(at_once(*[ask_afresh] * MANY)) <= {0, 1}
@@ -97,7 +97,7 @@ def test_a_notification_that_is_not_true_any_more_is_asked_afresh_by_one_of_many
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
-def test_a_notification_of_unknown_outcome_is_sent_again_by_one_of_many_sweeps(round_):
+def test_one_of_many_sweeps_resends_a_notification_of_unknown_outcome(round_):
     message = OutboundMessageFactory.create(
         state=MessageState.UNKNOWN, call_started_at=timezone.now() - dt.timedelta(hours=1)
     )

@@ -69,7 +69,7 @@ def test_traceback_lines_are_part_of_one_event(formatted):
     assert "447700900123" not in shown
 
 
-def test_a_line_says_which_request_it_belongs_to(formatted):
+def test_log_line_names_its_request(formatted):
     token = request_id.set("")
     try:
         name = begin_request("given-by-a-proxy-1")

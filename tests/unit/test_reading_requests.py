@@ -294,7 +294,7 @@ def test_a_chunked_body_without_end_is_read_no_further_than_the_limit():
     assert stream.taken == LIMIT + 1
 
 
-def test_a_chunked_body_that_the_server_leaves_in_chunks_is_not_taken_for_a_bare_request():
+def test_undecoded_chunked_body_is_not_taken_for_a_bare_request():
     raw = io.BytesIO(b"6\r\ntext=2\r\n0\r\n\r\n")
 
     assert refusal(chunked_request(raw, terminated=False)) == 411

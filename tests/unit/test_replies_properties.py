@@ -132,12 +132,12 @@ def test_a_digit_grown_together_with_letters_is_never_a_choice(number, letters):
 
 
 @given(SENTENCES)
-def test_capitals_change_nothing(text):
+def test_capital_letters_change_no_reading(text):
     assert parse_reply(text.upper()) == parse_reply(text.lower()) == parse_reply(text)
 
 
 @pytest.mark.parametrize("text", [text for text in EVERYTHING if text.isascii()], ids=ascii)
-def test_capitals_change_nothing_in_the_specification(text):
+def test_capital_letters_change_no_reading_in_the_specification(text):
     assert parse_reply(text.swapcase()) == EVERYTHING[text]
 
 

@@ -56,7 +56,7 @@ def test_cancelling_a_batch_withdraws_queued_texts_and_keeps_sent_ones(drain, re
     assert list(find_contradictions()) == []
 
 
-def test_a_text_that_was_asked_at_the_moment_of_the_cancellation_is_withdrawn_by_the_sweep(drain):
+def test_sweep_withdraws_a_text_queued_during_the_batch_cancellation(drain):
     batch = start(parcels(1))
     ask_waiting()
     Batch.objects.update(state=BatchState.CANCELLED, ended_at=dt.datetime.now(dt.UTC))

@@ -89,7 +89,7 @@ def test_reply_tomorrow_is_not_read_on_the_day_after_the_text(clock, ask, reply)
     assert reply(booking.msisdn, "1").outcome == Outcome.KEPT
 
 
-def test_the_latest_valid_answer_wins(ask, reply):
+def test_latest_valid_reply_decides(ask, reply):
     booking = BookingFactory.create()
     notification = ask(booking)
     outcomes = [reply(booking.msisdn, text).outcome for text in "12331"]

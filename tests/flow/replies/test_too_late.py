@@ -75,7 +75,7 @@ def test_a_withdrawn_notification_cannot_be_answered(ask, reply, act):
     assert inbound.answers.get().sender == VIRTUAL_NUMBER
 
 
-def test_the_digits_of_a_notification_asked_again_mean_the_old_one_until_they_rested(ask, reply):
+def test_digits_keep_their_old_meaning_until_they_have_rested(ask, reply):
     booking = BookingFactory.create()
     ask(booking)
     again = ask(booking)
