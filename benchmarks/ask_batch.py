@@ -95,7 +95,7 @@ def _start(count: int) -> None:
         )
         for number in range(count)
     )
-    batches.start(
+    batches.start_batch(
         Booking.objects.filter(pk__in=[booking.pk for booking in made]),
         nonce="benchmark",
         user=User.objects.create(username="benchmark", is_staff=True),

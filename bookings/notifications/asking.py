@@ -1,4 +1,4 @@
-"""Asking a customer: open a notification, queue its SMS, withdraw it, ask afresh."""
+"""Notifications: ask a customer, withdraw what was asked, close what is past, renew texts that are no longer true."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ from bookings.models import (
     lock_customer,
 )
 from bookings.models.outbound import ASKING_KINDS
-from bookings.notifications.drafts import CannotNotify, Plan, PlannedOption, plan
+from bookings.notifications.drafts import CannotNotify, Draft, draft_notification
 from bookings.replies import acknowledgements
 from bookings.scheduling.digits import release_rested
 from bookings.scheduling.offers import OfferCache, options_of
@@ -34,15 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CannotNotify",
-    "Plan",
-    "PlannedOption",
-    "ask",
-    "ask_afresh",
     "close_past",
     "lock_booking",
     "lock_texts",
     "notify",
-    "plan",
+    "notify_locked",
+    "renew_stale",
     "withdraw",
     "withdraw_many",
 ]
@@ -62,11 +59,11 @@ def notify(
 ) -> Notification:
     """Ask the customer about a booking: withdraw the open notification, open a new one, queue its SMS.
 
-    `is_plain` replaces characters that make the text dearer; `with_reminder` reminds whoever is silent, once.
-    Raises CannotNotify, and IntegrityError if the idempotency key was used before.
+    `is_plain` replaces characters that make the text dearer. `with_reminder` lets a customer who does not answer be
+    reminded once. Raises CannotNotify, and IntegrityError if the idempotency key was used before.
     """
     with transaction.atomic():
-        return ask(
+        return notify_locked(
             lock_booking(booking),
             user=user,
             slots=slots,
@@ -77,7 +74,7 @@ def notify(
         )
 
 
-def ask(
+def notify_locked(
     booking: Booking,
     *,
     user: "User | None",
@@ -88,44 +85,47 @@ def ask(
     slots: Sequence[Slot] | None = None,
     offers: OfferCache | None = None,
 ) -> Notification:
-    """Do what `notify` does, in the transaction of the caller, who holds the locks (`lock_booking`)."""
+    """Do what `notify` does, in the transaction of the caller, who has locked the booking with `lock_booking`."""
     lock_texts([booking])
     _close(Notification.objects.past(timezone.now()).filter(msisdn=booking.msisdn))
     _end_notification(booking, "asked again")
-    texts_of_rules = OutboundMessage.objects.filter(booking=booking).exclude(kind=Kind.STAFF)
-    texts_of_rules.cancel("asked again")  # nothing changed: what a person wrote stays true
-    planned = plan(booking, slots=slots, sender=sender, is_plain=is_plain, offers=offers)
+    # The booking did not change, so that texts by staff stay true.
+    automatic = OutboundMessage.objects.filter(booking=booking).exclude(kind=Kind.STAFF)
+    automatic.cancel("asked again")
+    draft = draft_notification(
+        booking, slots=slots, sender=sender, is_plain=is_plain, offers=offers
+    )
     notification = _open(
-        planned, user, has_chosen_options=slots is not None, with_reminder=with_reminder
+        draft, user, has_chosen_options=slots is not None, with_reminder=with_reminder
     )
     outbox.queue(
         Kind.NOTIFICATION,
-        planned.text,
+        draft.text,
         key=idempotency_key or f"notification:{notification.pk}",
         msisdn=booking.msisdn,
-        sender=planned.sender,
+        sender=draft.sender,
         booking=booking,
         notification=notification,
         user=user,
-        valid_until=planned.valid_until,
+        valid_until=draft.valid_until,
     )
-    _log(notification, planned)
+    _log(notification, draft)
     return notification
 
 
-def _log(notification: Notification, planned: Plan) -> None:
-    if planned.options:
-        logger.info("Notification %s: booking %s asked", notification.pk, planned.booking.pk)
+def _log(notification: Notification, draft: Draft) -> None:
+    if draft.options:
+        logger.info("Notification %s: booking %s asked", notification.pk, draft.booking.pk)
     else:
         logger.warning(
             "Notification %s: booking %s told without options, all digits are taken",
             notification.pk,
-            planned.booking.pk,
+            draft.booking.pk,
         )
 
 
 def lock_booking(booking: Booking, *msisdns: str) -> Booking:
-    """The booking as it is now, with the locks of its customer and of these other numbers taken."""
+    """Lock the customer of a booking, and these other numbers, and return the booking as it is now."""
     while True:
         lock_customer(booking.msisdn, *msisdns)
         current = Booking.objects.select_related("slot").get(pk=booking.pk)
@@ -137,8 +137,8 @@ def lock_booking(booking: Booking, *msisdns: str) -> Booking:
 def withdraw(booking: Booking, because: str) -> None:
     """Withdraw a booking's open notification and cancel every queued text about the booking.
 
-    The caller holds the locks. A queued text that staff wrote becomes a ticket again. A queued answer about another
-    delivery no longer repeats this notification.
+    The caller has locked the customer. A queued text by staff becomes a ticket again. A queued answer about another
+    booking no longer repeats this notification.
     """
     lock_texts([booking])
     _withdraw(booking, because)
@@ -157,31 +157,35 @@ def _end_notification(booking: Booking, because: str) -> None:
         state = NotificationState.CLOSED if is_past else NotificationState.WITHDRAWN
         notification.end(state, now, "" if is_past else because)
     if asked:
-        acknowledgements.write_anew(booking.msisdn)
+        acknowledgements.rewrite_waiting(booking.msisdn)
 
 
 def withdraw_many(bookings: Sequence[tuple[Booking, str]]) -> None:
-    """Do the same about many, each with its reason: most have nothing open. The caller holds all the locks."""
+    """Withdraw for many bookings, each with its reason. The caller has locked all customers.
+
+    Most bookings have nothing open, and take no statement of their own.
+    """
     chosen = [booking for booking, _ in bookings]
     asked = Notification.objects.open().filter(booking__in=chosen).values_list("booking", flat=True)
-    concerned = {*asked, *lock_texts(chosen)}
+    affected = {*asked, *lock_texts(chosen)}
     for booking, because in bookings:
-        if booking.pk in concerned:
+        if booking.pk in affected:
             _withdraw(booking, because)
 
 
 def lock_texts(bookings: Sequence[Booking], *msisdns: str) -> set[int | None]:
-    """Lock what waits about them, for their customers or for these numbers, all at once: one by one would be nobody
-    else's order. Returns the bookings that it is about, by id.
+    """Lock the waiting texts about these bookings, to their customers, or to these numbers.
+
+    All at once, to keep the order of locks. Returns the ids of the bookings that the texts are about.
     """
     customers = {booking.msisdn for booking in bookings} | {*msisdns}
-    concerned = Q(booking__in=bookings) | Q(msisdn__in=customers)
-    texts = OutboundMessage.objects.cancellable().filter(concerned)
+    about = Q(booking__in=bookings) | Q(msisdn__in=customers)
+    texts = OutboundMessage.objects.cancellable().filter(about)
     return set(texts.locked().values_list("booking", flat=True))
 
 
 def close_past() -> int:
-    """Close the notifications whose time is over."""
+    """Close the notifications whose time is over. Returns the number that was looked at."""
     with transaction.atomic():
         past = list(Notification.objects.past(timezone.now()).locked()[:500])
         _close(past)
@@ -197,10 +201,10 @@ def _close(past: Iterable[Notification]) -> None:
         texts.cancel("its time was over before it could be sent")
 
 
-def ask_afresh() -> int:
-    """Cancel queued texts that are not true any more, and ask anew, with today's dates, where one still can.
+def renew_stale() -> int:
+    """Cancel queued texts that are no longer true, and ask again with today's dates where that is still possible.
 
-    An answer that repeats several notifications goes on with those that are open.
+    An answer that repeats several notifications goes on with those that are open. Returns the number of texts.
     """
     stale = OutboundMessage.objects.queued().filter(valid_until__lte=timezone.now(), is_held=False)
     messages = list(stale.select_related("booking").order_by("pk")[:200])
@@ -208,17 +212,17 @@ def ask_afresh() -> int:
         with transaction.atomic():
             lock_customer(message.msisdn)
             lock_texts([message.booking] if message.booking else [], message.msisdn)
-            acknowledgements.write_anew(message.msisdn)
-            waited = stale.filter(pk=message.pk).cancel("no longer true: its time was over")
-            if waited and message.kind == Kind.STAFF:
+            acknowledgements.rewrite_waiting(message.msisdn)
+            was_waiting = stale.filter(pk=message.pk).cancel("no longer true: its time was over")
+            if was_waiting and message.kind == Kind.STAFF:
                 message.refresh_from_db()
                 tickets.review_outbound(message)
-            if waited and message.kind == Kind.NOTIFICATION and message.booking is not None:
-                _ask_again(message.booking, message)
+            if was_waiting and message.kind == Kind.NOTIFICATION and message.booking is not None:
+                _renew(message.booking, message)
     return len(messages)
 
 
-def _ask_again(booking: Booking, message: OutboundMessage) -> None:
+def _renew(booking: Booking, message: OutboundMessage) -> None:
     notification = Notification.objects.open().filter(outbound_messages=message).first()
     if notification is None:
         return
@@ -236,7 +240,7 @@ def _ask_again(booking: Booking, message: OutboundMessage) -> None:
     try:
         with transaction.atomic():
             key = f"afresh:{message.pk}"
-            fresh = notify(
+            renewed = notify(
                 booking,
                 user=notification.asked_by,
                 slots=chosen,
@@ -245,25 +249,25 @@ def _ask_again(booking: Booking, message: OutboundMessage) -> None:
                 with_reminder=notification.remind_at is not None,
                 idempotency_key=key,
             )
-            BatchEntry.objects.filter(notification=notification).update(notification=fresh)
+            BatchEntry.objects.filter(notification=notification).update(notification=renewed)
     except CannotNotify as error:
         logger.info("Notification %s not asked afresh: %s", notification.pk, error)
         withdraw(booking, str(error))
 
 
 def _open(
-    planned: Plan, user: "User | None", *, has_chosen_options: bool, with_reminder: bool
+    draft: Draft, user: "User | None", *, has_chosen_options: bool, with_reminder: bool
 ) -> Notification:
-    booking = planned.booking
+    booking = draft.booking
     release_rested(booking.msisdn, timezone.now())
     notification = Notification.objects.create(
         booking=booking,
         msisdn=booking.msisdn,
-        virtual_number=planned.sender,
+        virtual_number=draft.sender,
         slot=booking.slot,
-        closes_at=planned.closes_at,
+        closes_at=draft.closes_at,
         # Set anew when its text is handed over. A notice offers nothing to be reminded of.
-        remind_at=planned.closes_at if with_reminder and planned.options else None,
+        remind_at=draft.closes_at if with_reminder and draft.options else None,
         asked_by=user,
         has_chosen_options=has_chosen_options,
     )
@@ -275,6 +279,6 @@ def _open(
             words=option.words,
             slot=find_or_create(option.slot),
         )
-        for option in planned.options
+        for option in draft.options
     )
     return notification

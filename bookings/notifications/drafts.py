@@ -1,4 +1,4 @@
-"""What a customer would be asked now: the options, their digits, the text. Or why not. Nothing is stored."""
+"""A notification as it would go out now: its options, their digits, its text; or why it cannot. Nothing is stored."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from bookings.scheduling.digits import free_block
 from bookings.scheduling.offers import OfferCache, choosable
 from bookings.scheduling.slots import find_stored
 
-#: Nobody is asked who would have less than this to answer: the text would not be sent.
+#: A customer who would have less than this to answer is not asked: the text would not be sent.
 LEAST_TIME_TO_ANSWER = claiming.LEAST_TIME_TO_ANSWER
 
 
@@ -25,19 +25,21 @@ class CannotNotify(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedOption:
+class DraftOption:
+    """An option as it would be printed."""
+
     digit: int
     words: str
     slot: Slot  # unsaved if it does not exist yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """A notification as it would go out now: nothing is stored."""
+class Draft:
+    """A notification as it would go out now."""
 
     booking: Booking
     sender: str
-    options: tuple[PlannedOption, ...]  # empty: a plain notice, since all digits are taken
+    options: tuple[DraftOption, ...]  # empty: a plain notice, since all digits are taken
     text: str
     closes_at: dt.datetime
     valid_until: dt.datetime
@@ -51,28 +53,28 @@ class Plan:
         return not encoding.is_gsm7(self.text)
 
 
-def plan(
+def draft_notification(
     booking: Booking,
     *,
     slots: Sequence[Slot] | None = None,
     sender: str | None = None,
     is_plain: bool = False,
     offers: OfferCache | None = None,
-) -> Plan:
-    """What `notify` would send now; writes nothing. The booking may be unsaved.
+) -> Draft:
+    """Return the notification that `asking.notify` would send now. The booking may be unsaved. Raises CannotNotify.
 
-    `slots` replaces the options of our rule by others, chosen by staff; `is_plain` replaces characters
-    that make the text dearer; `offers` remembers those of our rule. Raises CannotNotify.
+    `slots` replaces the slots that our rule offers by others, chosen by staff; `offers` remembers those of our rule;
+    `is_plain` replaces characters that make the text dearer.
     """
     now = timezone.now()
     sender = sender or settings.VONAGE_NUMBERS[0]
     _check_can_be_asked(booking, sender, now)
     offered = _offered(booking, slots, offers or OfferCache(), now)
     first = free_block(booking, now)
-    return word(booking, offered, first, sender=sender, now=now, is_plain=is_plain)
+    return write_draft(booking, offered, first, sender=sender, now=now, is_plain=is_plain)
 
 
-def word(
+def write_draft(
     booking: Booking,
     offered: Sequence[Slot],
     first: int | None,
@@ -80,19 +82,19 @@ def word(
     sender: str,
     now: dt.datetime,
     is_plain: bool = False,
-) -> Plan:
-    """The notification in words, without a look at the database: these slots, with digits from `first` on."""
-    planned = _numbered(booking, offered, first, timezone.localdate(now))
-    text = _text(booking, planned)
+) -> Draft:
+    """Write a notification that offers these slots, with digits from `first` on. No query."""
+    options = _numbered(booking, offered, first, timezone.localdate(now))
+    text = _text(booking, options)
     # A wall-clock time in the hour that spring skips would be printed as it is: no clock shows it.
     closes_at = booking.slot.cutoff_at.astimezone(dt.UTC)
-    ends = [closes_at, *(option.slot.cutoff_at for option in planned)]
-    if any(_says_tomorrow(option, booking) for option in planned):
+    ends = [closes_at, *(option.slot.cutoff_at for option in options)]
+    if any(_names_relative_day(option, booking) for option in options):
         ends.append(midnight(timezone.localdate(now) + dt.timedelta(days=1)))
-    return Plan(
+    return Draft(
         booking=booking,
         sender=sender,
-        options=planned,
+        options=options,
         text=encoding.plain(text) if is_plain else text,
         closes_at=closes_at,
         valid_until=min(ends),
@@ -111,7 +113,7 @@ def _check_can_be_asked(booking: Booking, sender: str, now: dt.datetime) -> None
 
 
 def why_not_asked(booking: Booking, now: dt.datetime, *, is_opted_out: bool) -> str:
-    """Why this customer cannot be asked now, as a sentence for staff; "" if nothing is against it. No query."""
+    """The reason why this customer cannot be asked now, as a sentence for staff; "" if they can. No query."""
     time_left = booking.slot.cutoff_at - now
     reasons = (
         (not booking.is_scheduled, "The booking is cancelled."),
@@ -138,11 +140,11 @@ def _offered(
 
 def _numbered(
     booking: Booking, slots: Sequence[Slot], first: int | None, today: dt.date
-) -> tuple[PlannedOption, ...]:
+) -> tuple[DraftOption, ...]:
     if first is None:
         return ()
     return tuple(
-        PlannedOption(
+        DraftOption(
             digit=digit,
             words=messages.option_words(slot, booking.slot, booking.language, today=today),
             slot=slot,
@@ -151,20 +153,20 @@ def _numbered(
     )
 
 
-def _text(booking: Booking, planned: Sequence[PlannedOption]) -> str:
+def _text(booking: Booking, options: Sequence[DraftOption]) -> str:
     language = booking.language
     return messages.render(
-        "notification" if planned else "notice",
+        "notification" if options else "notice",
         language,
         reference=booking.reference,
         where=messages.where(booking.slot, language),
         options=messages.render(
-            "options", language, options=[(option.digit, option.words) for option in planned]
+            "options", language, options=[(option.digit, option.words) for option in options]
         ),
         until=messages.moment(booking.slot.cutoff_at, language),
     )
 
 
-def _says_tomorrow(option: PlannedOption, booking: Booking) -> bool:
-    """Whether its words hold on one day only."""
+def _names_relative_day(option: DraftOption, booking: Booking) -> bool:
+    """Return True if the words of an option are true on one day only."""
     return option.words != messages.option_words(option.slot, booking.slot, booking.language)

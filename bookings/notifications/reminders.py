@@ -1,4 +1,4 @@
-"""Reminding a customer who is silent: once, half-way between the hand-over and the close of the notification."""
+"""Reminds a customer who did not answer, once, half-way between the hand-over and the close of the notification."""
 
 from django.conf import settings
 from django.db import transaction
@@ -26,12 +26,12 @@ from bookings.scheduling import offers
 from bookings.scheduling.clock import is_quiet
 
 _MOST_PARTS = 2
-#: With one left there is nothing to choose.
+#: With one option left there is nothing to choose.
 _LEAST_OPTIONS = 2
 
 
-def remind() -> int:
-    """Remind those who are silent and whose time has come; in quiet hours nobody. Returns how many were looked at."""
+def send_reminders() -> int:
+    """Remind the customers who are due and have not answered; in quiet hours none. Returns the number of due ones."""
     now = timezone.now()
     if is_quiet(now):
         return 0
@@ -72,7 +72,7 @@ def _remind(notification: Notification) -> None:
 
 
 def _is_silent(notification: Notification) -> bool:
-    """No word from the customer, nor with them, and the delivery stands where it stood."""
+    """Return True if the customer has neither written nor been spoken to, and the booking has not changed."""
     booking = notification.booking
     words = InboundMessage.objects.filter(
         Q(booking=booking) | Q(booking=None, msisdn=notification.msisdn),
@@ -93,7 +93,7 @@ def _is_silent(notification: Notification) -> bool:
 
 
 def _was_asked(notification: Notification) -> bool:
-    """The notification can have been read, on the network that we use today, by somebody whom we may text."""
+    """Return True if the customer can have read the notification, through today's gateway, and may be texted."""
     asked = notification.outbound_messages.filter(
         kind=Kind.NOTIFICATION, gateway=settings.SMS_GATEWAY
     ).exclude(state__in=[*LOST, MessageState.CANCELLED])
@@ -101,7 +101,7 @@ def _was_asked(notification: Notification) -> bool:
 
 
 def _text(notification: Notification, left: list[SlotOption]) -> str:
-    """With the words of the options if that takes no more than two parts, else with their digits alone."""
+    """The text with the words of the options if it takes no more than two parts, else with their digits alone."""
     entry = getattr(notification, "batch_entry", None)
     for listed in (messages.options_text, messages.digits_text):
         text = _worded(notification, listed(left, notification.booking.language))

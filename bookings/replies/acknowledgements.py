@@ -68,7 +68,7 @@ def write(
     return text, _valid_until(answer, customer, about, booked, now)
 
 
-def write_anew(msisdn: str) -> None:
+def rewrite_waiting(msisdn: str) -> None:
     """Rewrite this customer's queued answers so that they repeat only notifications that are still open.
 
     The caller holds the locks of the customer and of these texts.

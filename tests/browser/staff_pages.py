@@ -68,7 +68,7 @@ def fill_tables(user: User) -> None:
     )
     TicketFactory.create(inbound=inbound)
     InboundMessageFactory.create(text="2", outcome=Outcome.ERROR)
-    batches.start(
+    batches.start_batch(
         Booking.objects.all(), nonce="a" * 16, user=user, sender=VIRTUAL_NUMBER, name="tomorrow"
     )
     for name in ("looked-at.csv", "imported.csv"):

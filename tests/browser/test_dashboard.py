@@ -42,11 +42,13 @@ def test_a_new_booking_appears_and_the_focus_stays(ops_page, complaints, picture
 def test_focus_stays_on_the_button_when_a_colleague_pauses_the_batch(ops_page, complaints):
     BookingFactory.create(slot=SlotFactory.create(date=in_days(3)))
     user = UserFactory.create()
-    batch = batches.start(Booking.objects.all(), nonce="nonce", user=user, sender=VIRTUAL_NUMBER)
+    batch = batches.start_batch(
+        Booking.objects.all(), nonce="nonce", user=user, sender=VIRTUAL_NUMBER
+    )
     ops_page.goto(url(Batch, "change", batch.pk))
     cancel = ops_page.get_by_role("button", name="Cancel remaining messages")
     cancel.focus()
-    batches.pause(batch, user)
+    batches.pause_batch(batch, user)
     ops_page.evaluate("document.dispatchEvent(new Event('refresh'))")
     expect(ops_page.get_by_role("button", name="Resume")).to_be_visible()
     expect(cancel).to_be_focused()

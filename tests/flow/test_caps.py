@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from bookings.gateways import SendResult, Verdict
 from bookings.models import Kind, MessageState, OutboundMessage
-from bookings.notifications.asking import CannotNotify, notify, plan
+from bookings.notifications.asking import CannotNotify, notify
+from bookings.notifications.drafts import draft_notification
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import settle
 from tests.factories import BookingFactory, SlotFactory
@@ -41,12 +42,12 @@ def state_of(message):
 def test_a_number_that_is_never_texted_is_not_asked(settings, msisdn, word):
     settings.SMS_COUNTRIES = ["GB", "IE"]
     with pytest.raises(CannotNotify, match=word):
-        plan(BookingFactory.create(msisdn=msisdn))
+        draft_notification(BookingFactory.create(msisdn=msisdn))
 
 
 def test_without_a_list_texts_may_go_anywhere(settings):
     settings.SMS_COUNTRIES = []
-    assert plan(BookingFactory.create(msisdn=FRENCH)).text
+    assert draft_notification(BookingFactory.create(msisdn=FRENCH)).text
 
 
 @pytest.mark.parametrize("msisdn", [FRENCH, PREMIUM])

@@ -6,7 +6,8 @@ import pytest
 from django.utils import timezone
 
 from bookings.models import Kind, MessageState, OutboundMessage, Outcome, Slot
-from bookings.notifications.asking import CannotNotify, notify, plan
+from bookings.notifications.asking import CannotNotify, notify
+from bookings.notifications.drafts import draft_notification
 from tests.factories import BookingFactory, OutboundMessageFactory, SlotFactory
 from tests.flow.clock import clock_at, wall
 
@@ -49,7 +50,7 @@ def in_utc(moment):
 def test_the_companys_zone_decides_which_day_is_today(settings, time_machine, zone, words):
     settings.TIME_ZONE, settings.CHANGE_CUTOFF_HOURS = zone, 1
     time_machine.move_to(utc("2026-11-23 17:00"), tick=False)
-    assert plan(parcel(TUE, hour=12)).options[0].words == words
+    assert draft_notification(parcel(TUE, hour=12)).options[0].words == words
 
 
 # Quiet hours
@@ -227,7 +228,7 @@ def test_cutoff_hours_follow_local_time(clock, date, hour, cutoff, shown):
     day = dt.date.fromisoformat(date)
     clock(f"{day - dt.timedelta(days=3)} 10:00")
     booking = parcel(day, hour)
-    planned = plan(booking)
+    planned = draft_notification(booking)
     assert in_utc(booking.slot.cutoff_at) == in_utc(planned.closes_at) == utc(cutoff)
     assert f"before {shown}" in planned.text
 
@@ -255,7 +256,7 @@ def test_a_day_of_23_or_25_hours_ends_at_midnight_on_the_wall(clock, day):
     # Asked on the day of the change, about tomorrow.
     day = dt.date.fromisoformat(day) + dt.timedelta(days=1)
     clock(f"{day} 00:30")
-    planned = plan(parcel(day + dt.timedelta(days=1), hour=18))
+    planned = draft_notification(parcel(day + dt.timedelta(days=1), hour=18))
     midnight = timezone.localtime(planned.valid_until)
     assert (midnight.date(), midnight.time()) == (day + dt.timedelta(days=1), dt.time())
     lasts = planned.valid_until - timezone.now()
@@ -295,9 +296,9 @@ def test_digits_rest_for_hours_that_pass_and_not_for_hours_on_the_wall(clock, dr
     drain()
     later = parcel(dt.date(2026, 10, 28), msisdn=phone)
     clock("2026-10-25 11:59")
-    assert plan(later).options[0].digit == 4
+    assert draft_notification(later).options[0].digit == 4
     clock("2026-10-25 12:00")
-    assert plan(later).options[0].digit == 1
+    assert draft_notification(later).options[0].digit == 1
 
 
 def test_nothing_is_sent_twice_in_the_hour_that_comes_twice(time_machine, drain):

@@ -14,7 +14,8 @@ from bookings.models import (
     Outcome,
     Place,
 )
-from bookings.notifications.asking import close_past, notify, plan, withdraw
+from bookings.notifications.asking import close_past, notify, withdraw
+from bookings.notifications.drafts import draft_notification
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import settle, start_call
 from tests.factories import BookingFactory, SlotFactory
@@ -96,7 +97,7 @@ def test_two_customers_have_the_same_digits():
 def test_the_preview_shows_the_digits_that_are_sent():
     notify(parcel("AB12"))
     second = parcel("CD34")
-    planned = [option.digit for option in plan(second).options]
+    planned = [option.digit for option in draft_notification(second).options]
     assert planned == digits(notify(second)) == [4, 5, 6]
 
 
@@ -198,7 +199,7 @@ def test_digits_of_a_notification_that_closed_before_its_text_left_are_free_at_o
     notify(parcel("AB12"))
     clock("2026-11-23 21:30")
     second = parcel("CD34", THU)
-    assert [option.digit for option in plan(second).options] == [1, 2, 3]
+    assert [option.digit for option in draft_notification(second).options] == [1, 2, 3]
     assert digits(notify(second)) == [1, 2, 3]
 
 
@@ -235,7 +236,7 @@ def test_digits_of_an_unknown_outcome_rest(network, drain):
 def test_asking_again_before_it_left_prints_the_same_digits():
     booking = parcel("AB12")
     assert digits(notify(booking)) == digits(notify(booking)) == [1, 2, 3]
-    planned = [option.digit for option in plan(booking).options]
+    planned = [option.digit for option in draft_notification(booking).options]
     assert planned == [1, 2, 3]
 
 
@@ -243,7 +244,7 @@ def test_asking_again_after_it_left_takes_the_next_block(drain):
     booking = parcel("AB12")
     notify(booking)
     drain()
-    assert [option.digit for option in plan(booking).options] == [4, 5, 6]
+    assert [option.digit for option in draft_notification(booking).options] == [4, 5, 6]
     assert digits(notify(booking)) == [4, 5, 6]
 
 

@@ -18,7 +18,8 @@ from bookings.models import (
     Outcome,
     Place,
 )
-from bookings.notifications.asking import CannotNotify, close_past, notify, plan
+from bookings.notifications.asking import CannotNotify, close_past, notify
+from bookings.notifications.drafts import draft_notification
 from tests.factories import BookingFactory, SlotFactory
 from tests.flow.clock import clock_at, wall
 
@@ -281,7 +282,7 @@ def fixed_line(booking):
 def test_unreachable_customer_is_refused_with_a_sentence(booking, circumstance, reason):
     circumstance(booking)
     booking.refresh_from_db()
-    for ask in (plan, notify):
+    for ask in (draft_notification, notify):
         with pytest.raises(CannotNotify) as refusal:
             ask(booking)
         assert str(refusal.value) == reason

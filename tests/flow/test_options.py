@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from bookings.dispatch import bookings as dispatch
 from bookings.models import Booking, OutboundMessage, Place, Slot
-from bookings.notifications.asking import CannotNotify, notify, plan
+from bookings.notifications.asking import CannotNotify, notify
+from bookings.notifications.drafts import draft_notification
 from bookings.scheduling.offers import offered_slots
 from tests.factories import BookingFactory, SlotFactory
 from tests.flow.clock import clock_at, wall
@@ -39,17 +40,17 @@ def offered(booking, **how):
     """Return each digit's place, date and window start."""
     return [
         (option.slot.place, option.slot.date, option.slot.window_start.hour)
-        for option in plan(booking, **how).options
+        for option in draft_notification(booking, **how).options
     ]
 
 
 def words(booking, **how):
-    return [option.words for option in plan(booking, **how).options]
+    return [option.words for option in draft_notification(booking, **how).options]
 
 
 def printed(booking, **how):
     """Return the options as the text prints them."""
-    text = plan(booking, **how).text
+    text = draft_notification(booking, **how).text
     return text.split("Reply ")[1].split(" before ")[0]
 
 
@@ -167,7 +168,7 @@ def test_a_delivery_of_today_is_called_today_with_its_date(settings):
 
 def test_printed_options_are_stored_and_sent():
     booking = BookingFactory.create(slot=slot(TUE))
-    planned = plan(booking)
+    planned = draft_notification(booking)
     notification = notify(booking)
     assert notification.outbound_messages.get().text == planned.text
     stored = notification.options.values_list("digit", "words")
@@ -253,7 +254,7 @@ def test_a_day_that_another_booking_made_is_used_by_the_next():
 
 def test_planning_writes_nothing():
     booking = BookingFactory.create(slot=slot(TUE))
-    plan(booking)
+    draft_notification(booking)
     assert Slot.objects.count() == 1
     assert not OutboundMessage.objects.exists()
 

@@ -9,7 +9,7 @@ from bookings.dispatch import notices, ticket_actions
 from bookings.language.encoding import count_parts
 from bookings.models import Booking, Kind, MessageState, Notification, OutboundMessage, TicketKind
 from bookings.notifications import batches
-from bookings.notifications.reminders import remind
+from bookings.notifications.reminders import send_reminders
 from bookings.operations.invariants import find_contradictions
 from tests.factories import BookingFactory, SlotFactory, TicketFactory, UserFactory
 from tests.flow.clock import clock_at
@@ -29,7 +29,7 @@ def clock(time_machine):
 def booking(drain):
     """Asked on Monday at 10:00 with a reminder: half-way is Tuesday at 15:30."""
     booking = BookingFactory.create(slot=SlotFactory.create(date=THU))
-    batches.start(
+    batches.start_batch(
         Booking.objects.filter(pk=booking.pk),
         nonce="nonce",
         user=UserFactory.create(),
@@ -94,14 +94,14 @@ def test_customer_told_by_phone_is_not_reminded(booking, clock, drain):
 
 def test_phone_call_cancels_a_queued_reminder(booking, clock, drain):
     clock("2026-11-24 15:31")
-    remind()
+    send_reminders()
     notices.record_phone_call(booking, UserFactory.create())
     assert drain() == []
 
 
 def test_a_call_about_no_certain_delivery_drops_the_reminders_of_that_number(booking, clock, drain):
     clock("2026-11-24 15:31")
-    remind()
+    send_reminders()
     ticket = TicketFactory.create(msisdn=booking.msisdn, booking=None)
     ticket_actions.told_by_phone(ticket, UserFactory.create())
     assert drain() == []
@@ -114,7 +114,7 @@ def test_customer_with_a_slot_kept_by_staff_is_not_reminded(is_late, booking, cl
     ticket = TicketFactory.create(kind=TicketKind.NO_RECEIPT, **about)
     if is_late:
         clock("2026-11-24 15:31")
-        remind()
+        send_reminders()
     option = Notification.objects.get().options.get(digit=1)
     assert ticket_actions.choose_option(ticket, option, UserFactory.create())
     (told,) = drain()
@@ -125,7 +125,7 @@ def test_customer_with_a_slot_kept_by_staff_is_not_reminded(is_late, booking, cl
 
 def test_a_reminder_that_waits_is_dropped_when_the_customer_writes(booking, clock, reply, drain):
     clock("2026-11-24 15:31")
-    remind()
+    send_reminders()
     assert OutboundMessage.objects.get(kind=Kind.REMINDER).state == MessageState.QUEUED
     reply(booking.msisdn, "1")
     assert OutboundMessage.objects.get(kind=Kind.REMINDER).state == MessageState.CANCELLED
@@ -136,7 +136,7 @@ def test_a_reminder_that_waits_is_dropped_when_the_customer_writes(booking, cloc
 def test_change_by_dispatch_stops_the_reminder(how, booking, clock, drain):
     other = SlotFactory.create(date=THU + dt.timedelta(days=4))
     clock("2026-11-24 15:31")
-    remind()
+    send_reminders()
     match how:
         case "moved":
             dispatch.move(booking, other)
@@ -176,7 +176,7 @@ def test_reminder_offers_only_available_options(booking, clock, drain):
 
 
 def test_cancelled_batch_sends_no_reminders(booking, clock, drain):
-    batches.cancel(booking.batch_entries.get().batch, UserFactory.create())
+    batches.cancel_batch(booking.batch_entries.get().batch, UserFactory.create())
     clock("2026-11-24 15:31")
     assert drain() == []
 

@@ -9,7 +9,8 @@ from bookings.dispatch import bookings as dispatch
 from bookings.dispatch import notices
 from bookings.language import encoding, messages
 from bookings.models import InboundMessage, Notification, Outcome, Place
-from bookings.notifications.asking import notify, plan
+from bookings.notifications.asking import notify
+from bookings.notifications.drafts import draft_notification
 from bookings.replies.acknowledgements import Answer
 from tests.factories import BookingFactory, SlotFactory
 
@@ -144,7 +145,7 @@ def test_a_plain_notice_fits_two_parts(booking, drain):
     for _ in range(3):
         notify(BookingFactory.create(msisdn=booking.msisdn))
     drain()
-    notice = plan(booking)
+    notice = draft_notification(booking)
     assert notice.options == ()
     assert_is_ours(notice.text)
     assert PHONE in notice.text

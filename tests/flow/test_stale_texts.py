@@ -16,7 +16,7 @@ from bookings.models import (
     OutboundMessage,
     Place,
 )
-from bookings.notifications.asking import ask_afresh, notify
+from bookings.notifications.asking import notify, renew_stale
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import settle, start_call
 from tests.factories import BookingFactory, SlotFactory
@@ -119,7 +119,7 @@ def test_asking_afresh_keeps_the_user_the_sender_and_the_chosen_options(
     chosen = [booking.slot, SlotFactory.create(date=TUE, **EVENING), SlotFactory.create(date=FRI)]
     notify(booking, user=user, slots=chosen, sender="447700900001")
     clock("2026-11-24 00:30")
-    ask_afresh()
+    renew_stale()
     second = booking.notifications.get(state=NotificationState.OPEN)
     assert (second.asked_by, second.virtual_number) == (user, "447700900001")
     assert [option.words for option in second.options.all()] == [
@@ -133,7 +133,7 @@ def test_a_chosen_option_past_its_cutoff_is_left_out_when_asked_afresh(clock):
     booking = parcel(FRI)
     notify(booking, slots=[booking.slot, SlotFactory.create(date=WED)])
     clock("2026-11-24 21:00")
-    ask_afresh()
+    renew_stale()
     second = booking.notifications.get(state=NotificationState.OPEN)
     assert [option.words for option in second.options.all()] == ["Fri 27 Nov"]
 
@@ -143,7 +143,7 @@ def test_notification_that_cannot_be_asked_afresh_is_withdrawn_with_the_reason(c
     notification = notify(booking)
     consent.change(booking.msisdn, is_opted_out=True, words="STOP")
     clock("2026-11-24 00:00")
-    ask_afresh()
+    renew_stale()
     notification.refresh_from_db()
     assert notification.state == NotificationState.WITHDRAWN
     assert "opted out" in notification.withdrawn_because
@@ -163,8 +163,8 @@ def test_sweeping_twice_asks_afresh_once(clock):
     booking = parcel(TUE, **EVENING)
     notify(booking)
     clock("2026-11-24 00:00")
-    ask_afresh()
-    ask_afresh()
+    renew_stale()
+    renew_stale()
     assert booking.notifications.count() == 2
 
 
@@ -330,7 +330,7 @@ def test_a_stale_text_for_the_simulator_is_not_asked_afresh_through_vonage(clock
     notification = notify(parcel(TUE, **EVENING))
     settings.SMS_GATEWAY = "vonage"
     clock("2026-11-24 00:01")
-    ask_afresh()
+    renew_stale()
     assert not OutboundMessage.objects.filter(gateway="vonage").exists()
     notification.refresh_from_db()
     assert notification.state == NotificationState.WITHDRAWN

@@ -8,7 +8,7 @@ from bookings.dispatch import bookings as dispatch
 from bookings.dispatch import ticket_actions
 from bookings.gateways import SendResult, Verdict
 from bookings.models import Booking, Kind, MessageState, OutboundMessage, Ticket
-from bookings.notifications.asking import ask_afresh, notify
+from bookings.notifications.asking import notify, renew_stale
 from bookings.operations.invariants import find_contradictions
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import settle, start_call
@@ -87,7 +87,7 @@ def test_staff_text_cancelled_during_a_failed_call_comes_back(written):
 
 def test_expired_staff_text_comes_back(written, clock):
     clock("2026-11-28 10:00")
-    ask_afresh()
+    renew_stale()
     ticket = Ticket.objects.waiting().get()
     assert ticket.outbound == written
     assert ticket.reason.startswith("The message from staff was not sent: no longer true")
@@ -140,7 +140,7 @@ def test_corrected_claim_does_not_count_as_a_failed_claim(closed):
 def test_answer_offers_the_open_notification_after_the_first_closes(closed, clock, drain):
     answer, _, second = closed
     clock("2026-11-23 21:01")
-    ask_afresh()
+    renew_stale()
     answer.refresh_from_db()
     assert answer.state == MessageState.QUEUED
     assert f"You can still answer: Parcel {second.reference}: 7" in answer.text

@@ -20,7 +20,7 @@ from bookings.models import (
 from bookings.notifications import batches
 from bookings.notifications.asking import withdraw
 from bookings.notifications.batches import ask_waiting
-from bookings.notifications.reminders import remind
+from bookings.notifications.reminders import send_reminders
 from bookings.outbox.claiming import claim
 from bookings.outbox.sending import start_call
 from tests.factories import (
@@ -41,7 +41,7 @@ ROUNDS = 5
 def start(count: int, **fields) -> Batch:
     slot = SlotFactory.create(date=in_days(4), capacity=None)
     keys = [booking.pk for booking in BookingFactory.create_batch(count, slot=slot)]
-    return batches.start(
+    return batches.start_batch(
         Booking.objects.filter(pk__in=keys),
         nonce="nonce",
         user=UserFactory.create(),
@@ -66,7 +66,7 @@ def test_a_page_that_is_confirmed_twice_at_once_starts_one_batch(attempt):
 
     def confirm() -> Batch:
         chosen = Booking.objects.filter(pk__in=keys)
-        return batches.start(chosen, nonce="same", user=user, sender=VIRTUAL_NUMBER)
+        return batches.start_batch(chosen, nonce="same", user=user, sender=VIRTUAL_NUMBER)
 
     first, second = at_once(confirm, confirm)
     assert first == second
@@ -79,7 +79,7 @@ def test_pausing_a_batch_stops_it_after_the_current_customers(attempt, settings)
     batch, user = start(8), UserFactory.create()
 
     def pause() -> int:
-        assert batches.pause(batch, user)
+        assert batches.pause_batch(batch, user)
         return Notification.objects.count()
 
     *looked_at, asked = at_once(ask_waiting, ask_waiting, pause)
@@ -88,7 +88,7 @@ def test_pausing_a_batch_stops_it_after_the_current_customers(attempt, settings)
     assert ask_waiting() == 0
     assert claim(10).messages == []
 
-    assert batches.resume(batch, user)
+    assert batches.resume_batch(batch, user)
     ask_waiting()
     assert len(claim(10).messages) == Notification.objects.count() == 8
 
@@ -98,7 +98,7 @@ def test_cancelling_a_batch_stops_it_after_the_current_customers(attempt):
     batch, user = start(8), UserFactory.create()
 
     def cancel() -> int:
-        assert batches.cancel(batch, user)
+        assert batches.cancel_batch(batch, user)
         return Notification.objects.count()
 
     *looked_at, asked = at_once(ask_waiting, ask_waiting, cancel)
@@ -111,7 +111,9 @@ def test_cancelling_a_batch_stops_it_after_the_current_customers(attempt):
 @pytest.mark.parametrize("attempt", range(ROUNDS))
 def test_cancellation_wins_over_a_simultaneous_pause(attempt):
     batch, user = start(3), UserFactory.create()
-    found = at_once(lambda: batches.pause(batch, user), lambda: batches.cancel(batch, user))
+    found = at_once(
+        lambda: batches.pause_batch(batch, user), lambda: batches.cancel_batch(batch, user)
+    )
     assert found[1] is True, found
     batch.refresh_from_db()
     assert batch.state == "cancelled"
@@ -123,7 +125,7 @@ def test_cancellation_wins_over_a_simultaneous_pause(attempt):
 @pytest.mark.parametrize("attempt", range(ROUNDS))
 def test_sweep_leaves_no_queued_text_of_a_batch_cancelled_while_asking(attempt):
     batch, user = start(6), UserFactory.create()
-    failures = at_once(ask_waiting, lambda: batches.cancel(batch, user))
+    failures = at_once(ask_waiting, lambda: batches.cancel_batch(batch, user))
     assert not [each for each in failures if isinstance(each, Exception)], failures
     batches.withdraw_cancelled()
     assert not OutboundMessage.objects.queued().exists()
@@ -137,7 +139,7 @@ def test_a_text_is_handed_over_or_withdrawn_when_its_batch_is_cancelled(attempt,
     batch, user = start(1), UserFactory.create()
     ask_waiting()
     (message,) = claim(1).messages
-    at_once(lambda: start_call(message), lambda: batches.cancel(batch, user))
+    at_once(lambda: start_call(message), lambda: batches.cancel_batch(batch, user))
     message.refresh_from_db()
     notification = Notification.objects.get()
     was_called = message.call_started_at is not None
@@ -166,7 +168,7 @@ def test_a_batch_is_cancelled_while_an_import_withdraws_its_reminders_in_another
 
     def cancel() -> bool:
         has_begun.wait(30)
-        return batches.cancel(batch, user)
+        return batches.cancel_batch(batch, user)
 
     assert at_once(withdraw_both, cancel) == [None, True]
     assert not OutboundMessage.objects.queued().exists()
@@ -181,6 +183,6 @@ def test_two_senders_at_once_remind_once(attempt, settings):
     assert notification is not None
     notification.handed_over_at = notification.remind_at = notification.created_at
     notification.save()
-    found = at_once(remind, remind)
+    found = at_once(send_reminders, send_reminders)
     assert not [each for each in found if isinstance(each, Exception)], found
     assert OutboundMessage.objects.filter(kind="reminder").count() == 1

@@ -16,7 +16,7 @@ from bookings.models import (
     OutboundMessage,
     Outcome,
 )
-from bookings.notifications.asking import ask_afresh, notify
+from bookings.notifications.asking import notify, renew_stale
 from bookings.outbox import circuit, delivery_receipts, recovery
 from tests.factories import (
     STRANGER,
@@ -90,7 +90,7 @@ def test_a_message_is_replayed_by_one_of_two(round_):
 def test_one_of_many_sweeps_asks_an_outdated_notification_afresh(round_):
     asked = notify(BookingFactory.create())
     OutboundMessage.objects.update(valid_until=timezone.now())
-    assert set(at_once(*[ask_afresh] * MANY)) <= {0, 1}
+    assert set(at_once(*[renew_stale] * MANY)) <= {0, 1}
     assert Notification.objects.count() == 2
     assert Notification.objects.open().get().booking == asked.booking
     assert OutboundMessage.objects.queued().count() == 1

@@ -25,7 +25,7 @@ from bookings.models import (
     Ticket,
 )
 from bookings.notifications import batches
-from bookings.notifications.asking import ask_afresh, close_past, notify
+from bookings.notifications.asking import close_past, notify, renew_stale
 from bookings.notifications.batches import ask_waiting
 from bookings.outbox import holding
 from bookings.outbox.recovery import cancel_for_opted_out
@@ -94,7 +94,7 @@ def test_a_batch_is_cancelled_while_an_import_changes_its_deliveries(change):
     slot = SlotFactory.create(date=DAY, capacity=None)
     deliveries = [row(name, f"07700 90000{number}") for number, name in enumerate("AB", 1)]
     import_rows(entries(*deliveries))
-    batch = batches.start(
+    batch = batches.start_batch(
         Booking.objects.filter(slot=slot),
         nonce="nonce",
         user=UserFactory.create(),
@@ -116,7 +116,7 @@ def test_a_batch_is_cancelled_while_an_import_changes_its_deliveries(change):
 
     is_cancelled, report = meet_at(
         reminders[:1],
-        lambda: batches.cancel(batch, batch.user),
+        lambda: batches.cancel_batch(batch, batch.user),
         lambda: import_rows(changed),
     )
 
@@ -178,7 +178,7 @@ def test_notification_is_renewed_while_texts_to_its_number_are_cancelled():
     )
     with transaction.atomic():
         consent.change(notification.msisdn, is_opted_out=True, words="STOP")
-    meet_at(OutboundMessage.objects.filter(pk=last.pk), ask_afresh, cancel_for_opted_out)
+    meet_at(OutboundMessage.objects.filter(pk=last.pk), renew_stale, cancel_for_opted_out)
     assert not OutboundMessage.objects.queued().exists()
 
 

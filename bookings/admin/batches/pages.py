@@ -29,7 +29,7 @@ from bookings.admin.shared.pages import OwnPages
 from bookings.models import Batch, BatchEntry, BatchState
 from bookings.notifications import batches
 from bookings.notifications.batches import progress
-from bookings.notifications.batches.previewing import left_out, preview
+from bookings.notifications.batches.previewing import list_left_out, preview_batch
 from bookings.reporting.timeline import visible
 from bookings.scheduling.clock import is_quiet
 from bookings.web.form_tokens import NONCE, new_nonce
@@ -46,12 +46,12 @@ _KEPT = ("nonce", "sender", "plain", "reminder")
 _LEFT_OUT_SHOWN = 500
 _TURNS = {
     "pause": (
-        batches.pause,
+        batches.pause_batch,
         "Paused. No messages go out until you resume.",
     ),
-    "resume": (batches.resume, "Resumed."),
+    "resume": (batches.resume_batch, "Resumed."),
     "cancel": (
-        batches.cancel,
+        batches.cancel_batch,
         "Cancelled. Customers who were already notified can still reply.",
     ),
 }
@@ -154,7 +154,7 @@ class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
             "Notify customers",
             subtitle=capfirst(chosen.name),
             chosen=chosen,
-            found=preview(chosen.bookings, sender=sender, is_plain=is_plain),
+            found=preview_batch(chosen.bookings, sender=sender, is_plain=is_plain),
             is_plain=is_plain,
             with_reminder=request.POST.get("reminder") == "yes",
             nonce=nonce if NONCE.fullmatch(nonce) else new_nonce(),
@@ -166,7 +166,7 @@ class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
     def _left_out(self, request: HttpRequest, chosen: Picked) -> HttpResponse:
         """All who would not be texted for one reason. The way back leads to the page as it was."""
         reason = request.POST["left_out"]
-        rows = dict(left_out(chosen.bookings)).get(reason, [])
+        rows = dict(list_left_out(chosen.bookings)).get(reason, [])
         kept = {name: request.POST[name] for name in _KEPT if name in request.POST}
         return self.own_page(
             request,
@@ -180,7 +180,7 @@ class BatchAdmin(OwnPages, HistoryAdminMixin, KeptAdmin):
 
     def _start(self, request: HttpRequest, chosen: Picked) -> HttpResponse:
         user: Any = request.user
-        batch = batches.start(
+        batch = batches.start_batch(
             chosen.bookings,
             nonce=request.POST["nonce"],
             user=user,

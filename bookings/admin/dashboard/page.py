@@ -17,6 +17,7 @@ from bookings.models import Booking, BookingState, InboundMessage, Kind, Outboun
 from bookings.operations import alarms
 from bookings.reporting import dashboard as figures
 from bookings.reporting.timeline import visible
+from bookings.scheduling.clock import midnight
 from bookings.web.webhooks.views import refusals
 
 _STAGES_SHOWN = {
@@ -129,7 +130,7 @@ def _replies(period: str) -> dict[str, Any]:
 def _sending(now: dt.datetime, may: Mapping[str, bool]) -> dict[str, Any]:
     today = timezone.localdate(now)
     day = figures.hours_back(24)
-    since = figures.midnight(today - _FAILURES_OF)
+    since = midnight(today - _FAILURES_OF)
     asked = {"trouble": "lost", "queued_at__gte": since.isoformat()}
     reasons, codes = figures.failures(since)
     told: dict[str, Any] = {
@@ -173,8 +174,8 @@ def _costs(today: dt.date) -> list[dict[str, Any]]:
             "texts": sent.texts,
             "link": list_of(
                 OutboundMessage,
-                call_started_at__gte=figures.midnight(sent.day).isoformat(),
-                call_started_at__lt=figures.midnight(sent.day + dt.timedelta(days=1)).isoformat(),
+                call_started_at__gte=midnight(sent.day).isoformat(),
+                call_started_at__lt=midnight(sent.day + dt.timedelta(days=1)).isoformat(),
             ),
             "parts": sent.parts,
             "cost": f"{sent.cost:.2f}",

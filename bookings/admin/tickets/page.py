@@ -28,10 +28,11 @@ from bookings.models import (
     TicketKind,
     lock_customer,
 )
-from bookings.outbox import claiming, spending
+from bookings.outbox import spending
 from bookings.reporting.timeline.steps import full_name
 from bookings.reporting.timeline.thread import thread
 from bookings.scheduling import capacity, offers
+from bookings.scheduling.clock import is_quiet
 from bookings.web.form_tokens import NONCE, new_nonce
 
 #: Characters of an answer that are read at all.
@@ -159,7 +160,7 @@ class Attending(OwnPages):
             may_take=ticket_actions.may_take_over(ticket, user),
             is_mine=ticket.settled_at is None and ticket.owner_id == user.pk,
             why_not_answered=ticket_actions.why_not_answered(ticket),
-            is_quiet=claiming.is_quiet(timezone.now()),
+            is_quiet=is_quiet(timezone.now()),
             wants_out=ticket.kind == TicketKind.WANTS_OUT and self.may_opt_out(request),
             nonce=new_nonce(),
             words=words,
@@ -261,7 +262,7 @@ def _answer(request: HttpRequest, ticket: Ticket) -> Done:
     )
     if message is None:
         return messages.INFO, "This message was already sent. Nothing was sent again.", True
-    later = " It is sent when quiet hours end." if claiming.is_quiet(timezone.now()) else ""
+    later = " It is sent when quiet hours end." if is_quiet(timezone.now()) else ""
     return messages.SUCCESS, f"Message queued.{later}", True
 
 

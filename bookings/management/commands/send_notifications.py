@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from bookings.language.messages import mask
 from bookings.models import Booking, Notification, NotificationState
-from bookings.notifications.asking import CannotNotify, notify, plan
+from bookings.notifications.asking import CannotNotify, notify
+from bookings.notifications.drafts import draft_notification
 
 
 class Command(BaseCommand):
@@ -60,7 +61,7 @@ class Command(BaseCommand):
     def show(self, booking: Booking, last: Notification | None) -> bool:
         try:
             check_not_asked(last)
-            text = plan(booking).text
+            text = draft_notification(booking).text
         except CannotNotify as error:
             return self.leave_out(booking, str(error))
         self.stdout.write(f"{booking} would be asked at {mask(booking.msisdn)}: {text}")

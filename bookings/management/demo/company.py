@@ -157,7 +157,7 @@ class Company:
     ) -> Notification | None:
         """Ask a customer, and hand the text over at once. None if this customer cannot be asked."""
         first = first_block(self._digits_taken(booking.msisdn, at))
-        draft = drafts.word(
+        draft = drafts.write_draft(
             booking, self.offered(booking.slot, at), first, sender=self.sender, now=at
         )
         handed_over_at = at + self.seconds(0.05, 0.4)

@@ -35,7 +35,7 @@ from bookings.models import (
 from bookings.models.keys import new_key
 from bookings.models.schedule import DAY_FORMAT
 from bookings.notifications import asking
-from bookings.notifications.batches.asking import ASKED_ALREADY
+from bookings.notifications.batches.running import ASKED_ALREADY
 from bookings.scheduling import weekly_pattern
 from bookings.web.demo import FIRST_CUSTOMER, PREFIX, fiction
 from bookings.web.demo.accounts import ensure_users

@@ -1,17 +1,23 @@
-"""Asking many customers in one step: what it would come to, starting it, and seeing it through."""
+"""Batches: many customers asked in one step, with a preview, pace, pause and cancel."""
 
-from bookings.notifications.batches.asking import ask_waiting
-from bookings.notifications.batches.running import cancel, pause, resume, start, withdraw_cancelled
+from bookings.notifications.batches.running import (
+    ask_waiting,
+    cancel_batch,
+    pause_batch,
+    resume_batch,
+    start_batch,
+    withdraw_cancelled,
+)
 
 __all__ = [
     "MOST_BOOKINGS",
     "ask_waiting",
-    "cancel",
-    "pause",
-    "resume",
-    "start",
+    "cancel_batch",
+    "pause_batch",
+    "resume_batch",
+    "start_batch",
     "withdraw_cancelled",
 ]
 
-#: How many bookings one batch takes.
+#: The most bookings of one batch.
 MOST_BOOKINGS = 10_000

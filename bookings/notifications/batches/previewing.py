@@ -1,4 +1,4 @@
-"""What a batch would come to if it were started now: a few queries, however many they are."""
+"""The preview of a batch: whom it would ask, in which words, at what price and when. A few queries for any number."""
 
 import datetime as dt
 from collections import defaultdict
@@ -14,8 +14,8 @@ from bookings.language import encoding
 from bookings.models import BatchEntry, Booking, Consent, Notification
 from bookings.models.fields import country_of
 from bookings.notifications import drafts
-from bookings.notifications.batches.asking import ASKED_ALREADY
-from bookings.notifications.batches.timing import Planned, Timing, Walk, count_ahead
+from bookings.notifications.batches.running import ASKED_ALREADY
+from bookings.notifications.batches.timing import Forecast, ForecastText, Timing, count_ahead
 from bookings.outbox.spending import price_per_part
 from bookings.scheduling.digits import digits_taken, first_block
 from bookings.scheduling.offers import offered_slots
@@ -25,34 +25,36 @@ _ASKED_BY_ANOTHER = "In another batch that is still running."
 
 
 @dataclass(slots=True)
-class Preview:
-    """Whom a batch would ask, in which words and at what price; whom not, and why."""
+class BatchPreview:
+    """The customers that a batch would ask, the texts, the price and the time; and those left out, with the reasons."""
 
     timing: Timing
     total: int = 0
     asked: int = 0
-    notices: int = 0  # all digits of the customer are taken: told without options
+    notices: int = 0  # plain notices without options, because all digits are taken
     parts: int = 0
     cost: Decimal = Decimal()  # in the account's currency
-    spared_parts: int = 0  # with plain characters, by who would otherwise get more
+    spared_parts: int = 0  # fewer with plain characters
     spared_cost: Decimal = Decimal()
-    dearest: int = 0  # the most parts of a text that plain characters would make shorter
+    dearest: int = 0  # the most parts of a text that plain characters make shorter
     costly: list[tuple[str, str]] = field(default_factory=list)  # a character, and where it stands
-    samples: list[drafts.Plan] = field(default_factory=list)
-    longest: drafts.Plan | None = None
+    samples: list[drafts.Draft] = field(default_factory=list)
+    longest: drafts.Draft | None = None
     left_out: list[tuple[str, list[Booking]]] = field(default_factory=list)
 
 
-def preview(bookings: QuerySet[Booking], *, sender: str, is_plain: bool = False) -> Preview:
-    """What starting it now would do; writes nothing. All counts are exact for this moment."""
+def preview_batch(
+    bookings: QuerySet[Booking], *, sender: str, is_plain: bool = False
+) -> BatchPreview:
+    """Return what starting the batch now would do; writes nothing. The counts are exact for this moment."""
     now = timezone.now()
     rows = _rows(bookings)
     reasons = _reasons(rows, bookings, now)
     asked = [booking for booking in rows if booking.pk not in reasons]
     first_digits = _first_digits(asked, digits_taken(bookings, now))
-    walk = Walk({booking.msisdn for booking in asked}, now, count_ahead(now))
-    found = Preview(
-        timing=walk.found,
+    forecast = Forecast({booking.msisdn for booking in asked}, now, count_ahead(now))
+    found = BatchPreview(
+        timing=forecast.timing,
         total=len(rows),
         asked=len(asked),
         notices=list(first_digits.values()).count(None),
@@ -60,22 +62,22 @@ def preview(bookings: QuerySet[Booking], *, sender: str, is_plain: bool = False)
     )
     wording = _Wording(asked, sender, now)
     for booking in asked:
-        measured = wording.measure(booking, first_digits[booking.pk])
-        cost = _count(found, booking, measured, is_plain=is_plain)
-        walk.take(Planned(booking.msisdn, booking.slot.cutoff_at, cost))
+        lengths = wording.lengths_of(booking, first_digits[booking.pk])
+        cost = _count(found, booking, lengths, is_plain=is_plain)
+        forecast.add(ForecastText(booking.msisdn, booking.slot.cutoff_at, cost))
     found.costly = _costly(wording.costly(), asked)
     found.samples = [
-        wording.word(booking, first_digits[booking.pk], is_plain=is_plain)
+        wording.write(booking, first_digits[booking.pk], is_plain=is_plain)
         for booking in asked[:_SHOWN_TEXTS]
     ]
     longest = wording.longest(is_plain=is_plain)
-    shown = {plan.booking.pk for plan in found.samples}
+    shown = {draft.booking.pk for draft in found.samples}
     found.longest = longest if longest and longest.booking.pk not in shown else None
     return found
 
 
-def left_out(bookings: QuerySet[Booking]) -> list[tuple[str, list[Booking]]]:
-    """Who would not be texted if it were started now, by reason: what most have in common comes first."""
+def list_left_out(bookings: QuerySet[Booking]) -> list[tuple[str, list[Booking]]]:
+    """Return the bookings that the batch would leave out now, by reason, the most frequent reason first."""
     rows = _rows(bookings)
     return _grouped(rows, _reasons(rows, bookings, timezone.now()))
 
@@ -84,23 +86,25 @@ def _rows(bookings: QuerySet[Booking]) -> list[Booking]:
     return list(bookings.select_related("slot").order_by("pk"))
 
 
-def _count(found: Preview, booking: Booking, measured: "_Measured", *, is_plain: bool) -> Decimal:
-    """Add the text of one booking to the sums; returns what it costs."""
+def _count(
+    found: BatchPreview, booking: Booking, lengths: "_Lengths", *, is_plain: bool
+) -> Decimal:
+    """Add the text of one booking to the sums, and return its cost."""
     price = price_per_part(country_of(booking.msisdn) if settings.SMS_PRICES else "")
-    parts = measured.plain_parts if is_plain else measured.parts
+    parts = lengths.plain_parts if is_plain else lengths.parts
     found.parts += parts
     found.cost += price * parts
-    if measured.is_dearer:
-        found.spared_parts += measured.parts - measured.plain_parts
-        found.spared_cost += price * (measured.parts - measured.plain_parts)
-        found.dearest = max(found.dearest, measured.parts)
+    if lengths.is_dearer:
+        found.spared_parts += lengths.parts - lengths.plain_parts
+        found.spared_cost += price * (lengths.parts - lengths.plain_parts)
+        found.dearest = max(found.dearest, lengths.parts)
     return price * parts
 
 
 def _reasons(
     rows: Iterable[Booking], bookings: QuerySet[Booking], now: dt.datetime
 ) -> dict[int, str]:
-    """Why these are left out, by the booking's id."""
+    """The reasons why bookings are left out, by the booking's id."""
     mine = bookings.order_by()
     opted_out = set(
         Consent.objects.opted_out()
@@ -122,7 +126,7 @@ def _reasons(
 
 
 def _in_other_batches(bookings: QuerySet[Booking]) -> QuerySet[BatchEntry, int]:
-    """Those whom another batch is about to ask."""
+    """The ids of bookings whose customers another batch is about to ask."""
     entries = BatchEntry.objects.to_ask().filter(booking__in=bookings.order_by().values("pk"))
     return entries.values_list("booking", flat=True)
 
@@ -136,7 +140,7 @@ def _grouped(rows: Iterable[Booking], reasons: dict[int, str]) -> list[tuple[str
 
 
 def _first_digits(asked: Iterable[Booking], taken: dict[str, set[int]]) -> dict[int, int | None]:
-    """The block of digits that each will get: parcels of one customer are asked one after the other."""
+    """The first digit that each booking will get. Bookings of one customer are asked one after the other."""
     found = {}
     for booking in asked:
         first = first_block(taken[booking.msisdn])
@@ -147,11 +151,11 @@ def _first_digits(asked: Iterable[Booking], taken: dict[str, set[int]]) -> dict[
 
 
 @dataclass(frozen=True, slots=True)
-class _Measured:
-    """A text as it is, and in plain characters."""
+class _Lengths:
+    """A text as it is and in plain characters, with the parts of each."""
 
-    as_it_is: drafts.Plan
-    plain: drafts.Plan
+    original: drafts.Draft
+    plain: drafts.Draft
     parts: int
     plain_parts: int
 
@@ -161,45 +165,45 @@ class _Measured:
 
 
 class _Wording:
-    """Texts of many bookings. Those that differ in nothing but references of one length are measured once."""
+    """The texts of many bookings. Texts that differ only in references of the same length are counted once."""
 
     def __init__(self, bookings: Iterable[Booking], sender: str, now: dt.datetime) -> None:
         self._sender, self._now = sender, now
         self._offered = offered_slots((booking.slot for booking in bookings), now)
-        self._measured: dict[tuple[object, ...], _Measured] = {}
+        self._lengths: dict[tuple[object, ...], _Lengths] = {}
 
-    def measure(self, booking: Booking, first: int | None) -> _Measured:
-        """How long its text is; `first` is the first digit, or None for a notice."""
+    def lengths_of(self, booking: Booking, first: int | None) -> _Lengths:
+        """Return the parts of a booking's text. `first` is the first digit, or None for a notice."""
         reference = booking.reference
         length = len(reference) if encoding.is_gsm7(reference) else reference
         kind = (booking.slot_id, booking.language, first, length)
-        if kind not in self._measured:
-            plan = self.word(booking, first)
-            plain = self.word(booking, first, is_plain=True)
-            self._measured[kind] = _Measured(plan, plain, plan.parts, plain.parts)
-        return self._measured[kind]
+        if kind not in self._lengths:
+            draft = self.write(booking, first)
+            plain = self.write(booking, first, is_plain=True)
+            self._lengths[kind] = _Lengths(draft, plain, draft.parts, plain.parts)
+        return self._lengths[kind]
 
-    def word(self, booking: Booking, first: int | None, *, is_plain: bool = False) -> drafts.Plan:
+    def write(self, booking: Booking, first: int | None, *, is_plain: bool = False) -> drafts.Draft:
         offered = self._offered[booking.slot_id]
-        return drafts.word(
+        return drafts.write_draft(
             booking, offered, first, sender=self._sender, now=self._now, is_plain=is_plain
         )
 
-    def longest(self, *, is_plain: bool) -> drafts.Plan | None:
-        """The text that takes the most parts, and of those the longest."""
-        known = self._measured.values()
-        worded = [each.plain if is_plain else each.as_it_is for each in known]
-        return max(worded, key=lambda plan: (plan.parts, len(plan.text)), default=None)
+    def longest(self, *, is_plain: bool) -> drafts.Draft | None:
+        """Return the text that takes the most parts, and of those the longest."""
+        known = self._lengths.values()
+        worded = [each.plain if is_plain else each.original for each in known]
+        return max(worded, key=lambda draft: (draft.parts, len(draft.text)), default=None)
 
     def costly(self) -> list[str]:
-        """The characters that make texts dearer, and need not."""
-        known = self._measured.values()
-        dearer = [each.as_it_is.text for each in known if each.is_dearer]
+        """Return the characters that make texts dearer and can be replaced by plain ones."""
+        known = self._lengths.values()
+        dearer = [each.original.text for each in known if each.is_dearer]
         return encoding.costly_characters("".join(dearer))
 
 
 def _costly(characters: Sequence[str], asked: Sequence[Booking]) -> list[tuple[str, str]]:
-    """Each of these characters, and where staff find it."""
+    """Each of these characters with the place where staff find it."""
     if not characters:
         return []
     references = "".join(booking.reference for booking in asked)

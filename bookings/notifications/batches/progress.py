@@ -1,4 +1,4 @@
-"""How far batches have come: a few queries, however many they are and however large."""
+"""The progress of batches. A few queries for any number of batches of any size."""
 
 import datetime as dt
 from collections import Counter
@@ -27,12 +27,12 @@ _WAITS = (MessageState.QUEUED, MessageState.CANCELLED)
 
 @dataclass(slots=True)
 class Progress:
-    """Bookings of a batch by how far each has come. Whoever answered was handed a text before, and so on."""
+    """The number of a batch's bookings at each stage. A booking counts at every stage that it has passed."""
 
     is_finished: bool = False  # nothing is left to ask, to hand over or to remind of
-    last_at: dt.datetime | None = None  # when we last did something for it
-    to_remind: int = 0  # their customers may still be reminded
-    to_send_again: int = 0  # nobody knows whether their texts left us, and no word has come
+    last_at: dt.datetime | None = None  # when a customer was asked or a text handed over last
+    to_remind: int = 0  # the customer may still be reminded
+    to_send_again: int = 0  # the outcome of the text is unknown, and it may be sent once more
     total: int = 0
     waiting: int = 0  # not asked yet
     left_out: int = 0
@@ -44,11 +44,11 @@ class Progress:
     cancelled: int = 0  # asked, and the text cancelled before it left
     answered: int = 0
     moved: int = 0
-    reasons: list[tuple[str, int]] = field(default_factory=list)  # why they were left out
+    reasons: list[tuple[str, int]] = field(default_factory=list)  # of those left out
 
 
 def count_entries(batches: Collection[Any]) -> dict[int, Progress]:
-    """The bookings of each batch: in all, waiting, asked, left out."""
+    """Count the bookings of each batch: in all, waiting, asked, left out."""
     rows = BatchEntry.objects.filter(batch__in=batches).order_by().values_list("batch")
     counted = rows.annotate(
         total=Count("pk"),
@@ -69,12 +69,12 @@ def count_entries(batches: Collection[Any]) -> dict[int, Progress]:
 
 
 def finished(batches: Collection[Any]) -> set[Any]:
-    """Which of these batches have nothing left to do."""
+    """Return those of these batches that have nothing left to do."""
     return set(Batch.objects.filter(pk__in=batches).finished().values_list("pk", flat=True))
 
 
 def of(batch: Any) -> Progress:
-    """All there is to know of one batch, in a few queries."""
+    """Count all stages of one batch."""
     progress = count_entries([batch.pk]).get(batch.pk, Progress())
     progress.is_finished = bool(finished([batch.pk]))
     if batch.with_reminder:
@@ -103,7 +103,7 @@ def of(batch: Any) -> Progress:
 
 
 def _texts(batch: Any) -> tuple[Counter[str], dt.datetime | None]:
-    """Its notifications by state, and when the last text of it, notification or reminder, began to leave us."""
+    """The batch's notifications by state, and when its last notification or reminder was handed over."""
     texts = OutboundMessage.objects.of_batches([batch])
     rows = texts.order_by().values_list("kind", "state")
     states: Counter[str] = Counter()

@@ -22,6 +22,7 @@ from bookings.models import (
     lock_customer,
 )
 from bookings.notifications import asking
+from bookings.notifications.drafts import draft_notification
 from bookings.reporting.timeline import visible
 from bookings.web.accounts.access import StaffRequest, is_fetch, staff_only
 from bookings.web.form_tokens import new_nonce
@@ -146,7 +147,7 @@ def _preview(typed: NotifyForm) -> dict[str, Any]:
         }
         return {"problems": [error for errors in typed_so_far.values() for error in errors]}
     try:
-        plan = asking.plan(typed.booking())
+        plan = draft_notification(typed.booking())
     except asking.CannotNotify as error:
         return {"problems": [str(error)]}
     return {"plan": plan, "costly": " ".join(encoding.costly_characters(plan.text))}

@@ -33,7 +33,7 @@ def _book(number: int, days: int = 1) -> Step:
 
 
 def _pause(which: int = 0) -> Step:
-    return _step("change_batch", which=which, turn=batches.pause)
+    return _step("change_batch", which=which, turn=batches.pause_batch)
 
 
 def _new_day(*numbers: int) -> Step:

@@ -88,7 +88,7 @@ class StaffRules(BookingAndReplyRules):
     )
     def start_batch(self, numbers: set[int], *, with_reminder: bool) -> None:
         chosen = Booking.objects.filter(reference__in=[f"P-{number}" for number in numbers])
-        batch = batches.start(
+        batch = batches.start_batch(
             chosen,
             nonce=f"page-{len(self.batches)}",
             user=self._clerk(0),
@@ -118,7 +118,10 @@ class StaffRules(BookingAndReplyRules):
             self.tally["notifications of batches"] += 1
 
     @precondition(lambda self: self.batches)
-    @rule(which=pick, turn=st.sampled_from([batches.pause, batches.resume, batches.cancel]))
+    @rule(
+        which=pick,
+        turn=st.sampled_from([batches.pause_batch, batches.resume_batch, batches.cancel_batch]),
+    )
     def change_batch(self, which: int, turn: Callable[[Batch, User], bool]) -> None:
         batch = self.batches[-1 - which % len(self.batches)]
         answers = self._answers_that_may_go()
@@ -126,10 +129,10 @@ class StaffRules(BookingAndReplyRules):
             return
         require(answers <= self._answers_that_may_go(), "I1: a batch that stops holds answers back")
         stopped_at = self.simulation.stopped_at
-        if turn is batches.resume:
+        if turn is batches.resume_batch:
             del stopped_at[batch.pk]
         else:
-            stopped_at[batch.pk] = (self.simulation.now, turn is batches.cancel)
+            stopped_at[batch.pk] = (self.simulation.now, turn is batches.cancel_batch)
 
     def _answers_that_may_go(self) -> set[int]:
         waiting = due_now(self.simulation.now).order_by().filter(in_reply_to__isnull=False)

@@ -369,8 +369,8 @@ def test_the_list_is_filtered_by_the_state_that_it_shows(dispatcher, drain):
     for _ in range(3):
         confirm(dispatcher, choose(dispatcher, [BookingFactory.create()]))
     done, *_, paused, cancelled = Batch.objects.order_by("pk")
-    batches.pause(paused, UserFactory.create())
-    batches.cancel(cancelled, UserFactory.create())
+    batches.pause_batch(paused, UserFactory.create())
+    batches.cancel_batch(cancelled, UserFactory.create())
     listed = {
         state: dispatcher.get(url(Batch, "changelist"), {"state": state}).context["cl"].result_list
         for state in ("running", "paused", "cancelled", "finished")
@@ -396,7 +396,7 @@ def test_a_name_begins_a_heading_with_a_capital(dispatcher):
 
 def test_batch_list_and_page_take_constant_queries(dispatcher, django_assert_max_num_queries):
     for _ in range(5):
-        batches.start(
+        batches.start_batch(
             Booking.objects.filter(pk__in=[b.pk for b in BookingFactory.create_batch(4)]),
             nonce=f"nonce-{Batch.objects.count()}",
             user=UserFactory.create(),

@@ -26,7 +26,7 @@ def parcels(count, date=THU, **fields):
 
 
 def start(bookings, **fields) -> Batch:
-    return batches.start(
+    return batches.start_batch(
         Booking.objects.filter(pk__in=[booking.pk for booking in bookings]),
         nonce=f"nonce-{Batch.objects.count()}",
         user=UserFactory.create(),

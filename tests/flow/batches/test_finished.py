@@ -44,9 +44,10 @@ def test_a_batch_is_finished_once_its_last_text_has_left(clock, drain):
     assert state_of(batch) == FINISHED
     found = progress_of.of(batch)
     assert (found.is_finished, found.last_at) == (True, wall("2026-11-23 10:05"))
-    assert [turn(batch, user) for turn in (batches.pause, batches.resume, batches.cancel)] == [
-        False
-    ] * 3
+    assert [
+        turn(batch, user)
+        for turn in (batches.pause_batch, batches.resume_batch, batches.cancel_batch)
+    ] == [False] * 3
     batch.refresh_from_db()
     assert batch.state == BatchState.RUNNING
     assert not StaffAct.objects.exclude(kind=ActKind.ASKED_MANY).exists()
@@ -66,7 +67,7 @@ def test_a_text_that_is_queued_once_more_makes_its_batch_go_on(drain):
     assert state_of(batch) == FINISHED
     OutboundMessage.objects.update(state=MessageState.QUEUED)
     assert state_of(batch) == GOES_ON
-    assert batches.pause(batch, UserFactory.create())
+    assert batches.pause_batch(batch, UserFactory.create())
     assert state_of(batch) == GOES_ON  # paused, and something is left to resume
 
 
@@ -93,11 +94,11 @@ def test_batch_goes_on_while_a_text_with_unknown_outcome_may_be_resent(
     batch = batch_with_unknown_outcome
     assert state_of(batch) == GOES_ON
     assert progress_of.of(batch).to_send_again == 1
-    assert batches.pause(batch, UserFactory.create())
+    assert batches.pause_batch(batch, UserFactory.create())
     clock("2026-11-23 10:16")
     assert send_again() == 1
     assert claim(1).messages == []
-    assert batches.resume(batch, UserFactory.create())
+    assert batches.resume_batch(batch, UserFactory.create())
     send_now(1)
     assert state_of(batch) == FINISHED
 
@@ -105,7 +106,7 @@ def test_batch_goes_on_while_a_text_with_unknown_outcome_may_be_resent(
 def test_text_with_unknown_outcome_is_not_resent_after_batch_cancellation(
     batch_with_unknown_outcome, clock
 ):
-    assert batches.cancel(batch_with_unknown_outcome, UserFactory.create())
+    assert batches.cancel_batch(batch_with_unknown_outcome, UserFactory.create())
     clock("2026-11-23 10:16")
     assert send_again() == 0
     assert Notification.objects.get().state == NotificationState.OPEN  # it may have arrived
@@ -129,5 +130,5 @@ def test_a_batch_goes_on_until_its_reminders_have_left(clock, drain):
 
 def test_a_cancelled_batch_is_not_called_finished(drain):
     batch = start(parcels(1))
-    batches.cancel(batch, UserFactory.create())
+    batches.cancel_batch(batch, UserFactory.create())
     assert state_of(batch) == NEITHER

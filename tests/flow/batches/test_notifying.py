@@ -8,10 +8,10 @@ from django.test.utils import CaptureQueriesContext
 
 from bookings.dispatch import bookings as dispatch
 from bookings.models import BatchEntry, Notification, NotificationState, OutboundMessage, SlotOption
-from bookings.notifications.asking import ask_afresh
+from bookings.notifications.asking import renew_stale
 from bookings.notifications.batches import ask_waiting
 from bookings.notifications.batches import progress as progress_of
-from bookings.notifications.drafts import plan
+from bookings.notifications.drafts import draft_notification
 from bookings.operations.invariants import find_contradictions
 from tests.factories import BookingFactory, SlotFactory
 from tests.flow.batches.conftest import TUE, parcels, send_now, start
@@ -69,7 +69,7 @@ def test_a_booking_that_was_cancelled_since_is_left_out_and_says_why(drain):
 def test_a_customer_of_a_batch_is_asked_in_the_words_of_a_single_notification():
     """Options are looked up once for all deliveries in one slot."""
     thursday, tuesday = parcels(3), parcels(2, date=TUE)
-    alone = [plan(booking) for booking in (*thursday, *tuesday)]
+    alone = [draft_notification(booking) for booking in (*thursday, *tuesday)]
     start([*thursday, *tuesday])
     ask_waiting()
     texts = dict(OutboundMessage.objects.values_list("booking", "text"))
@@ -130,7 +130,7 @@ def test_a_notification_that_is_asked_afresh_takes_the_place_of_the_old_one(cloc
     ask_waiting()
     first = Notification.objects.get()
     OutboundMessage.objects.update(valid_until=wall("2026-11-23 09:59"))
-    ask_afresh()
+    renew_stale()
     fresh = Notification.objects.get(batch_entry__batch=batch)
     assert fresh != first
     assert fresh.state == NotificationState.OPEN

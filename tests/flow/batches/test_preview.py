@@ -12,8 +12,8 @@ from bookings.customers import consent
 from bookings.models import Batch, BatchState, Booking, Spending
 from bookings.notifications import batches
 from bookings.notifications.batches import ask_waiting
-from bookings.notifications.batches.previewing import preview
-from bookings.notifications.batches.timing import Ahead, Planned, Walk
+from bookings.notifications.batches.previewing import preview_batch
+from bookings.notifications.batches.timing import Backlog, Forecast, ForecastText
 from bookings.scheduling.offers import offered_slots
 from tests.factories import BookingFactory, SlotFactory, UserFactory
 from tests.flow.batches.conftest import THU, TUE, parcels, start
@@ -71,7 +71,7 @@ def money(settings):
 
 def previewed(bookings):
     keys = [booking.pk for booking in bookings]
-    return preview(Booking.objects.filter(pk__in=keys), sender=VIRTUAL_NUMBER)
+    return preview_batch(Booking.objects.filter(pk__in=keys), sender=VIRTUAL_NUMBER)
 
 
 def test_the_preview_says_how_many_the_days_cap_on_spending_leaves_for_today(
@@ -127,7 +127,7 @@ def test_customers_of_an_earlier_batch_go_first_and_are_counted(money):
 def test_texts_not_sent_today_are_not_ahead_and_cost_nothing(queued, network, money):
     paused, cancelled = start(parcels(3)), start(parcels(1, date=TUE))
     ask_waiting()
-    assert batches.pause(paused, UserFactory.create())
+    assert batches.pause_batch(paused, UserFactory.create())
     Batch.objects.filter(pk=cancelled.pk).update(
         state=BatchState.CANCELLED, ended_at=timezone.now()
     )
@@ -147,7 +147,7 @@ def test_customer_waiting_in_one_batch_is_left_out_of_the_next(drain):
     assert found.asked == 0
     ((reason, waiting),) = found.left_out
     assert (reason, waiting) == ("In another batch that is still running.", chosen)
-    batches.cancel(first, UserFactory.create())
+    batches.cancel_batch(first, UserFactory.create())
     assert previewed(chosen).asked == 3
 
 
@@ -173,10 +173,10 @@ def test_the_preview_says_how_many_wait_for_the_hour_of_their_number(settings, c
 
 def timing(texts, now, ahead=0):
     """Return the timing of these texts after `ahead` others."""
-    walk = Walk({text.msisdn for text in texts}, wall(now), Ahead(ahead))
+    forecast = Forecast({text.msisdn for text in texts}, wall(now), Backlog(ahead))
     for text in texts:
-        walk.take(text)
-    return walk.found
+        forecast.add(text)
+    return forecast.timing
 
 
 @pytest.mark.parametrize(
@@ -195,13 +195,13 @@ def test_timing_counts_todays_texts_and_reasons_for_later_ones(
     settings.QUIET_HOURS = (dt.time(20), dt.time(8))
     settings.SMS_RATE_PER_SECOND, settings.SMS_RATE_PER_NUMBER = rate, None
     closes = wall("2026-12-05 21:00") if expected[3] == 0 else wall("2026-11-26 21:00")
-    texts = [Planned(f"4477{number:08d}", closes) for number in range(count)]
+    texts = [ForecastText(f"4477{number:08d}", closes) for number in range(count)]
     found = timing(texts, now)
     assert (found.today, found.quiet, found.slow, found.closed) == expected
 
 
 def test_queued_texts_leave_before_the_batch(settings):
     settings.QUIET_HOURS, settings.SMS_RATE_PER_SECOND = None, 1
-    texts = [Planned("447700900123", wall("2026-11-26 21:00"))]
+    texts = [ForecastText("447700900123", wall("2026-11-26 21:00"))]
     found = timing(texts, "2026-11-23 10:00", ahead=59)
     assert found.ends_at == wall("2026-11-23 10:01")

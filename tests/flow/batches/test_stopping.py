@@ -26,11 +26,11 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 def test_paused_batch_asks_nobody_and_sends_nothing(drain):
     batch, other = start(parcels(4)), start(parcels(1, date=TUE))
     ask_waiting(2)
-    batches.pause(batch, UserFactory.create())
+    batches.pause_batch(batch, UserFactory.create())
     assert len(drain()) == 1
     assert other.entries.get().notification is not None
     assert progress_of.of(batch).queued == 2
-    batches.resume(batch, UserFactory.create())
+    batches.resume_batch(batch, UserFactory.create())
     assert len(drain()) == 4
 
 
@@ -42,9 +42,9 @@ def test_cancelling_a_batch_withdraws_queued_texts_and_keeps_sent_ones(drain, re
     assert len(drain_one) == 4
     second = start(parcels(4, date=TUE))
     ask_waiting(2)
-    assert batches.cancel(second, UserFactory.create())
-    assert not batches.cancel(second, UserFactory.create())
-    assert not batches.cancel(batch, UserFactory.create())  # nothing of it is left to cancel
+    assert batches.cancel_batch(second, UserFactory.create())
+    assert not batches.cancel_batch(second, UserFactory.create())
+    assert not batches.cancel_batch(batch, UserFactory.create())  # nothing of it is left to cancel
     assert drain() == []
     assert Notification.objects.open().count() == 4
     assert reply(gone.msisdn, "2").outcome == "moved"
@@ -82,7 +82,7 @@ def answer_of(reply, batch):
     return inbound.answers.get()
 
 
-@pytest.mark.parametrize("turn", [batches.pause, batches.cancel])
+@pytest.mark.parametrize("turn", [batches.pause_batch, batches.cancel_batch])
 def test_a_reply_to_a_stopped_batch_is_answered(turn, half_asked, reply, drain):
     assert turn(half_asked, UserFactory.create())
     answer = answer_of(reply, half_asked)
@@ -91,14 +91,14 @@ def test_a_reply_to_a_stopped_batch_is_answered(turn, half_asked, reply, drain):
 
 @pytest.mark.parametrize("text", ["hello?", "9"], ids=["not understood", "not printed"])
 def test_repeated_options_leave_while_the_batch_is_paused(text, half_asked, reply, drain):
-    assert batches.pause(half_asked, UserFactory.create())
+    assert batches.pause_batch(half_asked, UserFactory.create())
     inbound = reply(half_asked.entries.exclude(notification=None).get().booking.msisdn, text)
     assert [form["text"] for form in drain()] == [inbound.answers.get().text]
 
 
 def test_an_answer_that_waits_is_not_cancelled_with_its_batch(half_asked, reply, drain):
     answer = answer_of(reply, half_asked)
-    assert batches.cancel(half_asked, UserFactory.create())
+    assert batches.cancel_batch(half_asked, UserFactory.create())
     batches.withdraw_cancelled()
     assert [form["text"] for form in drain()] == [answer.text]
     assert list(find_contradictions()) == []
@@ -111,13 +111,13 @@ def test_an_answer_that_waits_does_not_make_a_finished_batch_go_on(clock, drain,
     clock("2026-11-23 10:30")
     answer = answer_of(reply, batch)
     assert state_of(batch) == FINISHED
-    assert not batches.cancel(batch, UserFactory.create())
+    assert not batches.cancel_batch(batch, UserFactory.create())
     assert [form["text"] for form in drain()] == [answer.text]
     assert progress_of.of(batch).last_at == finished_at
 
 
 def test_queued_answer_after_batch_cancellation_passes_the_invariants(clock, half_asked, reply):
-    assert batches.cancel(half_asked, UserFactory.create())
+    assert batches.cancel_batch(half_asked, UserFactory.create())
     clock("2026-11-23 10:30")
     answer_of(reply, half_asked)
     assert list(find_contradictions()) == []
