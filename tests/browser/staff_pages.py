@@ -187,7 +187,7 @@ def _set_up_second_factor(page: Page) -> None:
     device: Any = TOTPDevice.objects.get()
     page.get_by_label("Code").fill(f"{TOTP(device.bin_key, drift=device.drift).token():06}")
     page.get_by_role("button", name="Set up").click()
-    page.get_by_role("heading", name="Write these down").wait_for()
+    page.get_by_role("heading", name="Recovery codes").wait_for()
 
 
 def _log_in_wrongly(page: Page) -> None:

@@ -33,10 +33,10 @@ def test_an_import_runs_by_itself_to_its_last_row(page, session, complaints, mon
     page.get_by_role("link", name="Import a spreadsheet").click()
     page.get_by_label("Choose a CSV or XLSX file").set_input_files(file(60))
     page.get_by_role("button", name="Preview").click()
-    expect(page.get_by_role("heading", name="60 will be imported, 1 row refused")).to_be_visible()
+    expect(page.get_by_role("heading", name="60 will be imported, 1 row rejected")).to_be_visible()
     page.get_by_role("button", name="Import 60 rows").click()
     expect(page.get_by_role("link", name="Notify these")).to_be_visible()
-    expect(page.get_by_role("heading", name="60 imported, 1 row refused")).to_be_visible()
+    expect(page.get_by_role("heading", name="60 imported, 1 row rejected")).to_be_visible()
     assert Booking.objects.count() == 60
     assert complaints == []
 
@@ -63,5 +63,5 @@ def test_import_continues_by_button_without_scripts(browser, live_server, sessio
     page.get_by_role("button", name="Continue").click()
     expect(page.get_by_text("3 of 5 rows done.")).to_be_visible()
     page.get_by_role("button", name="Continue").click()
-    expect(page.get_by_role("heading", name="4 imported, 1 row refused")).to_be_visible()
+    expect(page.get_by_role("heading", name="4 imported, 1 row rejected")).to_be_visible()
     context.close()

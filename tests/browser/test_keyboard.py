@@ -106,7 +106,7 @@ def test_theme_menus_open_by_keyboard(page, keyboard, complaints):
     page.goto("/admin/bookings/booking/")
     keyboard.go_to("Filters")
     page.keyboard.press("Enter")
-    expect(page.locator("#changelist-filter").get_by_text("not asked")).to_be_visible()
+    expect(page.locator("#changelist-filter").get_by_text("not notified")).to_be_visible()
     page.keyboard.press("Escape")
     page.goto("/admin/")
     keyboard.go_to("dana")

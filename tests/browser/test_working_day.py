@@ -72,14 +72,14 @@ def its_customers_are_to_be_asked(desk: Desk) -> None:
     desk.picture("0745-preview")
     page.get_by_role("button", name="Text 300 customers").click()
     desk.send_all()
-    desk.read("Manifest wednesday.xlsx: running", "no text of it leaves before 08:00")
+    desk.read("Manifest wednesday.xlsx: running", "no messages go out before 08:00")
 
 
 def at_eight_the_texts_leave(desk: Desk) -> None:
     desk.set_clock("2026-10-27 08:00")
     desk.send_all()
     figures = desk.page.locator("[data-part=progress]")
-    expect(figures).to_contain_text(re.compile(r"Handed over\s*300"))
+    expect(figures).to_contain_text(re.compile(r"Sent\s*300"))
     expect(figures).to_contain_text(re.compile(r"Delivered\s*297\s*Failed\s*2"))
     expect(figures).to_contain_text(re.compile(r"Left out\s*2"))
     desk.picture("0800-batch")
@@ -188,7 +188,7 @@ def ops_explain_the_move_of_812(desk: Desk) -> None:
     desk.choose("Bookings")
     desk.search("812")
     page.get_by_role("link", name=working_day.reference(812)).click()
-    why = page.get_by_role("region", name="Why it is on Thu 29 Oct 2026")
+    why = page.get_by_role("region", name="Current slot: Thu 29 Oct 2026")
     expect(why).to_contain_text("2")
     expect(why).to_contain_text("Tue 27 Oct 2026 08:0")
     story = page.get_by_role("region", name="Timeline")
@@ -202,7 +202,7 @@ def ops_read_the_costs_of_october(desk: Desk) -> None:
     desk.choose("Outbound messages")
     page.get_by_role("link", name="Cost by month").click()
     page.get_by_role("navigation", name="Months").get_by_role("link", name="Oct 2026").click()
-    expect(page.get_by_role("heading", name="What October 2026 cost").last).to_be_visible()
+    expect(page.get_by_role("heading", name="Cost, October 2026").last).to_be_visible()
     texts = int(page.locator("tr.total [data-label=Texts]").inner_text())
     assert texts > 500
     desk.picture("week-after-october")

@@ -48,7 +48,8 @@ def asked(booking, ask) -> Notification:
     """Its three options take the most words, too."""
     door = SlotFactory.create(date=WEDNESDAY, **AFTERNOON)
     next_week = SlotFactory.create(date=WEDNESDAY + dt.timedelta(days=7), **AFTERNOON)
-    return ask(booking, slots=[booking.slot, door, next_week])
+    notification: Notification = ask(booking, slots=[booking.slot, door, next_week])
+    return notification
 
 
 def full(asked):
