@@ -81,7 +81,7 @@ def at_eight_the_texts_leave(desk: Desk) -> None:
     figures = desk.page.locator("[data-part=progress]")
     expect(figures).to_contain_text(re.compile(r"Sent\s*300"))
     expect(figures).to_contain_text(re.compile(r"Delivered\s*297\s*Failed\s*2"))
-    expect(figures).to_contain_text(re.compile(r"Left out\s*2"))
+    expect(figures).to_contain_text(re.compile(r"Not texted\s*2"))
     desk.picture("0800-batch")
 
 
@@ -124,7 +124,7 @@ def one_unclear_reply_means_an_option(desk: Desk) -> None:
     desk.read("please stop texting me", "I said is after six possible?", "I said my dog is ill")
     desk.picture("0930-needs-attention")
     desk.open("after six")
-    desk.read("Open notification about V", "is after six possible?")
+    desk.read("Notification open. V", "is after six possible?")
     desk.picture("0931-unclear")
     page.get_by_role("button", name="Apply 2").click()
     desk.read("The customer is texted.", "my dog is ill")
@@ -203,7 +203,7 @@ def ops_read_the_costs_of_october(desk: Desk) -> None:
     page.get_by_role("link", name="Cost by month").click()
     page.get_by_role("navigation", name="Months").get_by_role("link", name="Oct 2026").click()
     expect(page.get_by_role("heading", name="Cost, October 2026").last).to_be_visible()
-    texts = int(page.locator("tr.total [data-label=Texts]").inner_text())
+    texts = int(page.locator("tr.total [data-label=Messages]").inner_text())
     assert texts > 500
     desk.picture("week-after-october")
 
