@@ -207,7 +207,7 @@ class _Call(NamedTuple):
 
 
 class _Knowledge:
-    """What the customers of these bookings know, read with one query for each table.
+    """The knowledge of the customers of these bookings, read with one query for each table.
 
     `numbers` holds each booking's phone number by the booking's id. What was said to an earlier number of a booking
     does not count.

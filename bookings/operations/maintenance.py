@@ -1,19 +1,16 @@
-"""What has to be looked after again and again, by any sender: harmless to repeat, and to do twice at once."""
+"""The periodic work of every sender: recover, close, renew, remind, watch. Each chore may run twice at once."""
 
-import logging
 from collections.abc import Callable
 
-from django.db import InterfaceError, OperationalError
-
 from bookings.customers import tickets
+from bookings.models.faults import survives
 from bookings.notifications import asking, batches, reminders
 from bookings.operations import alarms
 from bookings.outbox import delivery_receipts, holding, recovery
 from bookings.replies import multipart
 
-logger = logging.getLogger(__name__)
-
-_FEW = 10
+#: The customers of batches that are asked between two claims. Few, so that answers to customers are not delayed.
+_ASKED_AT_ONCE = 10
 
 CHORES: tuple[Callable[[], int], ...] = (
     recovery.recover_expired_claims,
@@ -26,27 +23,24 @@ CHORES: tuple[Callable[[], int], ...] = (
     batches.withdraw_cancelled,
     reminders.send_reminders,
     tickets.report_missing_receipts,
-    alarms.look,
+    alarms.log_alarms,
 )
 
 
 def sweep() -> None:
-    """Do every chore once. Raises OperationalError or InterfaceError if the database is away."""
-    holding.clock_in()  # before all else: what an old backup left waiting is nobody's chore
+    """Do every chore once. Raises database faults; a bug in one chore stops neither the others nor the sending."""
+    holding.note_running()  # first, so that no chore touches what an old backup left waiting
     for chore in CHORES:
         _do(chore)
 
 
 def ask_some() -> int:
-    """Ask the next few customers of the batches that run. Few, since answers to customers go out in between."""
-    return _do(lambda: batches.ask_waiting(_FEW))
+    """Ask the next few customers of running batches. Returns the number of entries that were looked at."""
+    return _do(lambda: batches.ask_waiting(_ASKED_AT_ONCE))
 
 
 def _do(chore: Callable[[], int]) -> int:
-    try:
-        return chore()
-    except (OperationalError, InterfaceError):
-        raise
-    except Exception:  # a bug in one chore may stop neither the others nor the sending
-        logger.exception("Chore %s failed", chore.__name__)
-        return 0
+    counts: list[int] = []
+    failed = f"Chore {chore.__name__} failed"
+    survives(lambda: counts.append(chore()), otherwise=failed, is_in_savepoint=False)
+    return sum(counts)

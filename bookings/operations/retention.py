@@ -1,7 +1,7 @@
-"""Forgetting people: names, numbers and words go after a while, what happened stays countable.
+"""Retention: erases names, phone numbers and texts after a time, and keeps the rows, so that they can be counted.
 
-A number is replaced by another that no phone has, always the same one for the same number, so that a conversation
-still hangs together. Who has opted out, when and by which words is kept: it is what forbids the next text.
+A phone number is replaced by one that no phone has, the same for the same number, so that a conversation stays
+together. Consent is kept with its words and dates, because it forbids the next text.
 """
 
 import datetime as dt
@@ -36,16 +36,16 @@ from bookings.notifications import asking
 from bookings.outbox import delivery_receipts
 from bookings.scheduling.clock import midnight
 
-#: Nothing younger can be forgotten: it may still be answered, or its receipt may come.
+#: Younger rows cannot be erased: they may still be answered, or a receipt may come.
 LEAST_DAYS = 7
 
 _NUMBERS_AT_ONCE = 200
 
-#: Erased beside the number, by table.
+#: The columns that are erased with the phone number, by table.
 _PERSONAL: dict[Any, dict[str, Any]] = {
     Booking: {"customer_name": "", "notes": "", "imported": None},
     Notification: {},
-    SlotOption: {"is_held": False},  # else their customer's next ones could not be forgotten
+    SlotOption: {"is_held": False},  # two options of a number may not hold one digit
     OutboundMessage: {"text": FORGOTTEN},
     InboundMessage: {"text": "", "whole": "", "matched": "", "raw": {}},
     DeliveryReceipt: {"raw": {}},
@@ -54,8 +54,8 @@ _PERSONAL: dict[Any, dict[str, Any]] = {
 }
 
 
-def forget(days: int, *, dry_run: bool = False) -> dict[str, int]:
-    """Forget deliveries and messages older than so many days. Returns how many rows by table; again, it is 0.
+def erase_old(days: int, *, dry_run: bool = False) -> dict[str, int]:
+    """Erase bookings and messages older than this many days. Returns the number of rows by table; the second time 0.
 
     Raises ValueError for less than a week.
     """
@@ -64,9 +64,9 @@ def forget(days: int, *, dry_run: bool = False) -> dict[str, int]:
             f"At least {LEAST_DAYS} days must have passed: younger texts may still be answered."
         )
     while not dry_run and asking.close_past():
-        pass  # no digit of theirs is held for an open notification
+        pass  # so that no digit is held for an open notification
     day = timezone.localdate() - dt.timedelta(days=days)
-    forgotten = {name: _forget(rows, dry_run=dry_run) for name, rows in _older_than(day)}
+    forgotten = {name: _erase(rows, dry_run=dry_run) for name, rows in _older_than(day)}
     return forgotten | {
         "manifests": _erase_manifests(day, dry_run=dry_run),
         "receipts of nobody": delivery_receipts.drop_orphans(dry_run=dry_run),
@@ -74,15 +74,15 @@ def forget(days: int, *, dry_run: bool = False) -> dict[str, int]:
     }
 
 
-def stand_in(msisdn: str) -> str:
-    """The number of nobody that stands for this one: 15 digits, and no way back without the key."""
+def replacement_for(msisdn: str) -> str:
+    """Return the number that replaces this one: 15 digits, which cannot be traced back without the secret key."""
     number = as_msisdn(msisdn) or msisdn
     digest = hmac.digest(settings.SECRET_KEY.encode(), number.encode(), hashlib.sha256)
     return NOBODY + str(int.from_bytes(digest[:8]) % 10**12).zfill(12)
 
 
 def _older_than(day: dt.date) -> Iterator[tuple[str, QuerySet[Any]]]:
-    """What is old enough, by table: deliveries by their day, messages by their own age."""
+    """The rows that are old enough, by table: bookings by their day, messages by their own age."""
     moment = midnight(day)
     yield "bookings", Booking.objects.filter(slot__date__lt=day)
     yield "notifications", Notification.objects.filter(booking__slot__date__lt=day)
@@ -95,7 +95,7 @@ def _older_than(day: dt.date) -> Iterator[tuple[str, QuerySet[Any]]]:
 
 
 def _drop_phones(*, dry_run: bool) -> int:
-    """The simulated phones of customers of whom nothing is left."""
+    """Delete the simulated phones of customers of whom no row is left."""
     theirs = {"msisdn": OuterRef("msisdn")}
     known = (model.objects.filter(**theirs) for model in (Booking, OutboundMessage, InboundMessage))
     phones = SimulatedPhone.objects.exclude(reduce(or_, map(Exists, known)))
@@ -103,12 +103,12 @@ def _drop_phones(*, dry_run: bool) -> int:
 
 
 def _erase_manifests(day: dt.date, *, dry_run: bool) -> int:
-    """What files that were handed in said of people. Who imported how many rows and when is kept."""
+    """Erase the contents of uploaded files. Their rows, with the user, the counts and the date, are kept."""
     old = Manifest.objects.filter(created_at__lt=midnight(day)).exclude(content=b"")
     return old.count() if dry_run else old.update(content=b"", refusals=[])
 
 
-def _forget(rows: QuerySet[Any], *, dry_run: bool) -> int:
+def _erase(rows: QuerySet[Any], *, dry_run: bool) -> int:
     known = rows.exclude(msisdn__startswith=NOBODY).order_by()
     if dry_run:
         return known.count()
@@ -117,7 +117,9 @@ def _forget(rows: QuerySet[Any], *, dry_run: bool) -> int:
     while batch := list(islice(numbers, _NUMBERS_AT_ONCE)):
         with transaction.atomic():
             count += sum(
-                rows.filter(msisdn=msisdn).update(msisdn=stand_in(msisdn), **_PERSONAL[rows.model])
+                rows.filter(msisdn=msisdn).update(
+                    msisdn=replacement_for(msisdn), **_PERSONAL[rows.model]
+                )
                 for msisdn in batch
             )
     return count

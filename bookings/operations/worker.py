@@ -21,10 +21,10 @@ from django.utils import timezone
 from bookings.models import OutboundMessage
 from bookings.operations.maintenance import ask_some, sweep
 from bookings.outbox.claiming import Claimed, claim
-from bookings.outbox.holding import clock_in
-from bookings.outbox.listening import Bell
+from bookings.outbox.holding import note_running
 from bookings.outbox.pace import database_now
 from bookings.outbox.sending import gateway, hand_over
+from bookings.outbox.waking import WakeUp
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -76,7 +76,7 @@ class Worker:
         self._threads = threads
         self._libpq_options = libpq_options
         self._is_stopping = False  # no lock: a signal's handler sets it
-        self._bell = Bell()
+        self._wake_up = WakeUp()
         self._in_flight: set[concurrent.futures.Future[None]] = set()
         self._opened: list[BaseDatabaseWrapper] = []
         self._swept_at = -SWEEP_EVERY
@@ -84,7 +84,7 @@ class Worker:
 
     def run(self) -> None:
         """Send until `stop` is called, then finish the calls under way. A database fault is waited for."""
-        with contextlib.closing(self._bell), contextlib.closing(gateway()):
+        with contextlib.closing(self._wake_up), contextlib.closing(gateway()):
             self._prepare_connection()
             try:
                 with concurrent.futures.ThreadPoolExecutor(
@@ -98,7 +98,7 @@ class Worker:
     def stop(self) -> None:
         """Let `run` claim nothing more. Safe in a signal's handler and from any thread."""
         self._is_stopping = True
-        self._bell.strike()
+        self._wake_up.wake()
 
     def _prepare_connection(self) -> None:
         """Let `run` close this thread's connection: a thread of the pool cannot do it when it ends."""
@@ -127,7 +127,7 @@ class Worker:
             logger.error("Database fault, trying again in %s s: %s", AFTER_A_FAULT, error)  # noqa: TRY400
             connection.close()
             self._swept_at = -SWEEP_EVERY  # it may be back from a backup: look before sending
-            self._bell.pause(AFTER_A_FAULT)
+            self._wake_up.sleep(AFTER_A_FAULT)
             return
         self._in_flight |= {pool.submit(_hand_over, message) for message in claimed.messages}
         more_in = _more_in(claimed, asked)
@@ -140,7 +140,7 @@ class Worker:
         if self._clocks_agree:
             sweep()
             return
-        clock_in()
+        note_running()
         if agreed:
             logger.error(
                 "Sending has stopped: our clock and the database's are %s s apart. Set them right.",
@@ -155,9 +155,9 @@ class Worker:
                 self._in_flight, timeout=1, return_when=concurrent.futures.FIRST_COMPLETED
             )
         elif wait is None:
-            self._bell.wait(SWEEP_EVERY)
+            self._wake_up.wait(SWEEP_EVERY)
         else:
-            self._bell.pause(min(wait, SWEEP_EVERY))
+            self._wake_up.sleep(min(wait, SWEEP_EVERY))
         self._in_flight -= done
 
 

@@ -34,7 +34,7 @@ _REMEMBERED = dt.timedelta(days=1)
 _DROPPED = "on hold, then cancelled"
 
 
-def clock_in() -> None:
+def note_running() -> None:
     """Note that this sender runs. If none ran for half an hour, first hold all messages that wait."""
     with transaction.atomic():
         if not _is_a_sender_running():

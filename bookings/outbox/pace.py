@@ -34,7 +34,7 @@ class Allowance:
         self._rows = {row.sender: row for row in _locked(list(rates), self.now)}
 
     def left(self, sender: str = "") -> int:
-        """How many messages may be sent now from this number. A number without a rate has the account's."""
+        """Return the messages that may be sent now from this number. A number without a rate has the account's."""
         if sender not in self._rows:
             return self.left()
         interval = self._intervals[sender]
@@ -54,7 +54,7 @@ class Allowance:
         return [sender for sender in self._rows if sender and not self.left(sender)]
 
     def wait(self) -> dt.timedelta:
-        """How long until the account's rate, or that of an exhausted number, allows another message."""
+        """Return the time until the account's rate, or that of an exhausted number, allows another message."""
         senders = [""] if not self.left() else self.exhausted()
         ends = [self._start(sender) + self._intervals[sender] for sender in senders]
         return max(min(ends, default=self.now) - self.now, dt.timedelta())

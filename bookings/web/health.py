@@ -60,7 +60,7 @@ def _missing_migrations() -> int:
 def _alarms() -> dict[str, Any]:
     """Return the names of the active alarms; the dashboard and the log explain them."""
     is_refusing = refusals.is_ringing(timezone.now())
-    return {"alarms": [alarm.name for alarm in alarms.alarms(is_refusing=is_refusing)]}
+    return {"alarms": [alarm.name for alarm in alarms.current_alarms(is_refusing=is_refusing)]}
 
 
 def _outbox() -> dict[str, Any]:

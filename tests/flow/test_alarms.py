@@ -42,9 +42,9 @@ M = dt.timedelta(minutes=1)
 @pytest.fixture(autouse=True)
 def _nothing_rang_before(settings):
     settings.QUIET_HOURS = None
-    alarms._rang.clear()
+    alarms._logged.clear()
     yield
-    alarms._rang.clear()
+    alarms._logged.clear()
 
 
 @pytest.fixture
@@ -53,11 +53,11 @@ def clock(time_machine):
 
 
 def names() -> list[str]:
-    return [alarm.name for alarm in alarms.alarms()]
+    return [alarm.name for alarm in alarms.current_alarms()]
 
 
 def facts():
-    return alarms.count_facts(timezone.now())
+    return alarms.load_facts(timezone.now())
 
 
 def sent(minutes: float, *, count: int = 1, **fields):
@@ -288,7 +288,7 @@ def test_an_alarm_is_logged_once_when_it_begins_and_again_when_it_returns(caplog
 def test_alarm_check_takes_constant_queries(clock):
     def queries():
         with CaptureQueriesContext(connection) as captured:
-            alarms.alarms()
+            alarms.current_alarms()
         return len(captured)
 
     few = queries()

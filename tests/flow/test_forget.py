@@ -20,7 +20,7 @@ from bookings.models import (
     StaffAct,
 )
 from bookings.notifications.asking import notify
-from bookings.operations.retention import stand_in
+from bookings.operations.retention import replacement_for
 from bookings.reporting import costs
 from tests.factories import BookingFactory, SlotFactory, UserFactory
 
@@ -162,4 +162,4 @@ def test_a_customer_who_comes_back_is_forgotten_a_second_time(time_machine, drai
 
 
 def test_a_number_has_one_stand_in_however_it_was_written():
-    assert stand_in("+447700900123") == stand_in("447700900123")
+    assert replacement_for("+447700900123") == replacement_for("447700900123")

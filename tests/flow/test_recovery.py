@@ -270,7 +270,7 @@ def test_a_chore_that_fails_does_not_stop_the_sending(network, queued, drain, ca
     OutboundMessageFactory.create(idempotency_key=f"afresh:{notification.pk}", gateway="simulator")
     queued()
     assert len(drain()) == 1
-    assert "Chore ask_afresh failed" in caplog.text
+    assert "Chore renew_stale failed" in caplog.text
 
 
 @pytest.mark.parametrize("verdict", [Verdict.THROTTLED, Verdict.ACCOUNT, Verdict.PROVIDER_ERROR])

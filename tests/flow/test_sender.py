@@ -37,10 +37,10 @@ class SteppedWorker(Worker):
     def __exit__(self, *error) -> None:
         self._pool.shutdown()
         self._close_connections()
-        self._bell.close()
+        self._wake_up.close()
 
     def round(self) -> None:
-        self._bell.strike()  # so that it does not rest
+        self._wake_up.wake()  # so that it does not rest
         self._round(self._pool)
         wait(self._in_flight)
 
@@ -150,7 +150,7 @@ def test_thread_that_is_told_to_stop_between_two_workers_ends_at_once(monkeypatc
         failing.set()
         raise ZeroDivisionError("a bug of ours")
 
-    monkeypatch.setattr(worker, "Bell", Mock)
+    monkeypatch.setattr(worker, "WakeUp", Mock)
     monkeypatch.setattr(Worker, "run", fail)
     thread = WorkerThread()
     thread.start()
@@ -179,7 +179,7 @@ def test_worker_that_fails_finishes_its_calls_and_closes_its_connections(
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no such limits")
 def test_time_limits_of_the_web_are_not_for_the_sender_beside_it(monkeypatch):
     """Both processes get the limits through the same environment."""
-    monkeypatch.setattr(worker, "Bell", Mock)
+    monkeypatch.setattr(worker, "WakeUp", Mock)
     monkeypatch.setenv("PGOPTIONS", "-c statement_timeout=4000 -c jit=off")
 
     def limit():

@@ -11,7 +11,7 @@ from django.core.management import get_commands, load_command_class
 
 from bookings.dispatch.imports.rows import COLUMNS
 from bookings.models import TicketKind
-from bookings.operations.alarm_rules import ALARMS
+from bookings.operations.alarms import ALARMS
 from tests.project.test_docs import DOCS, PAGES, README, ROOT, prose
 
 #: A command as a sentence or a table names it.

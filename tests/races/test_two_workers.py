@@ -161,7 +161,7 @@ def test_four_workers_stay_within_the_spending_cap(messages, settings):
 def test_eight_senders_that_start_over_an_old_backup_hold_it_once(messages, caplog):
     old = timezone.now() - dt.timedelta(days=1)
     Sender.objects.create(name="of the backup", seen_at=old)
-    at_once(holding.clock_in)
+    at_once(holding.note_running)
     assert holding.held().count() == MESSAGES
     assert caplog.text.count(f"{MESSAGES} texts") == 1
 
@@ -171,7 +171,7 @@ def test_second_sender_at_an_old_backup_holds_no_new_text(messages):
     Sender.objects.create(name="of the backup", seen_at=timezone.now() - dt.timedelta(days=1))
 
     def clock_in():
-        holding.clock_in()
+        holding.note_running()
         connection.close()
 
     second = threading.Thread(target=clock_in)

@@ -4,7 +4,7 @@ from datetime import timedelta as td
 
 import pytest
 
-from bookings.operations.alarm_rules import ALARMS, Facts, ringing
+from bookings.operations.alarms import ALARMS, AlarmFacts, raised_by
 
 H, M = td(hours=1), td(minutes=1)
 #: A day on which customers were asked and usually answer.
@@ -50,7 +50,7 @@ TABLE = [
 
 @pytest.mark.parametrize(("facts", "expected"), TABLE, ids=[str(facts) for facts, _ in TABLE])
 def test_facts_raise_the_expected_alarms(facts, expected):
-    assert [alarm.name for alarm in ringing(Facts(**facts))] == expected
+    assert [alarm.name for alarm in raised_by(AlarmFacts(**facts))] == expected
 
 
 def test_every_alarm_is_tested_and_says_what_to_do():

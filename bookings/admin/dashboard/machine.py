@@ -17,7 +17,7 @@ from bookings.models import (
     Sender,
     Ticket,
 )
-from bookings.operations.alarm_rules import SENDER_WITHIN
+from bookings.operations.alarms import SENDER_WITHIN
 from bookings.outbox import holding
 from bookings.reporting.timeline import moment, visible
 

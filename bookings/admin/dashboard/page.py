@@ -60,7 +60,7 @@ _TABLES = (
 
 
 def _alarms(now: dt.datetime) -> list[Any]:
-    return list(alarms.alarms(is_refusing=refusals.is_ringing(now)))
+    return list(alarms.current_alarms(is_refusing=refusals.is_ringing(now)))
 
 
 # Today and tomorrow

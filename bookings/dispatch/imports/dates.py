@@ -1,8 +1,8 @@
-"""Dates and times of a manifest: what has one reading is taken, all else is refused with the way to write it.
+"""Reads dates and times from a spreadsheet. A date with two readings is refused, with the way to write it.
 
-A month in words, or the year in front, leaves nothing to guess. Dots neither: whoever writes a date with dots puts the
-day first. With slashes or hyphens and the year at the end, half the world puts the month first, so such a date is never
-taken. Also not 24/11/2026, which has one reading: the same file would be taken on the 24th and refused on the 4th.
+A month in words, or the year first, has one reading. So do dots: dates with dots have the day first. With slashes or
+hyphens and the year last, half the world puts the month first, so such a date is never accepted. Why not even
+24/11/2026, which has one reading: the same file would be accepted on the 24th and refused on the 4th.
 """
 
 import calendar
@@ -37,7 +37,7 @@ _EXAMPLES = "Use 2026-11-24 or 24 Nov 2026"
 
 
 def read_date(text: str) -> dt.date:
-    """The one date that this can be. Raises ValueError with a sentence for dispatch."""
+    """Return the one date that the text can mean. Raises ValueError with a sentence for staff."""
     if not text:
         raise ValueError("The date is missing.")
     _refuse_two_readings(text)
@@ -48,7 +48,7 @@ def read_date(text: str) -> dt.date:
 
 
 def read_time(text: str, what: str) -> dt.time:
-    """Hours and minutes with a colon: 9.30 could also be nine hours and three tenths. Raises ValueError."""
+    """Return a time in hours and minutes with a colon. Raises ValueError: 9.30 could also mean 9.3 hours."""
     if not text:
         raise ValueError(f"The {what} is missing.")
     found = _TIME.fullmatch(text)
@@ -80,7 +80,7 @@ def _in_words(found: re.Match[str]) -> dt.date | None:
 
 
 def _refuse_two_readings(text: str) -> None:
-    """Raise ValueError, which names what it can be, for a date of a kind that people read differently."""
+    """Raise ValueError, naming the possible dates, for a date in a form that people read differently."""
     found = _EITHER_WAY.fullmatch(text)
     if found is None:
         return
@@ -94,7 +94,7 @@ def _refuse_two_readings(text: str) -> None:
 
 
 def _readings(found: re.Match[str]) -> Iterator[dt.date]:
-    """Each date that it can be, once: day first, month first."""
+    """Yield each date that it can mean, once: day first, then month first."""
     one, other, year = found[1], found[3], found[4]
     dates = {_valid(year, other, one): None, _valid(year, one, other): None}
     return (date for date in dates if date is not None)

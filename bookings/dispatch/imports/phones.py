@@ -1,4 +1,4 @@
-"""A phone number as a spreadsheet left it: repaired only where one reading is left, and then it is said."""
+"""Reads phone numbers from a spreadsheet. A damaged number is repaired only if it has one reading, and reported."""
 
 import re
 
@@ -13,7 +13,7 @@ _POWER = re.compile(r"(\d)(?:[.,](\d*))?[eE]\+?(\d{1,2})")
 
 
 def read(text: str) -> tuple[str, str]:
-    """Its E.164 digits, and what was repaired, as a sentence that names only the last digits.
+    """Return the E.164 digits, and the repair as a sentence that names only the last digits; "" if there was none.
 
     Raises ValueError with a sentence for dispatch.
     """
@@ -37,7 +37,7 @@ def read(text: str) -> tuple[str, str]:
 
 
 def _fault(text: str, bare: str, msisdn: str) -> str:
-    """What the spreadsheet had done to it."""
+    """The repair of what the spreadsheet did to the number, in words; "" if it did nothing."""
     if re.search(r"[eE]", text):
         return "Scientific notation expanded"
     if text != bare:
@@ -53,13 +53,13 @@ def _fault(text: str, bare: str, msisdn: str) -> str:
 
 
 def _digits(bare: str) -> str:
-    """Those of a number that begins with neither + nor 0, one of which may have got lost; "" for any other."""
+    """The digits of a number that begins with neither + nor 0, one of which may be lost; "" for any other number."""
     digits = re.sub(r"[\s().\-/]", "", bare)
     return digits if digits.isdecimal() and not digits.startswith("0") else ""
 
 
 def _written_out(text: str) -> str:
-    """A number that was written as a power of ten, in full: if no digit of it was lost."""
+    """Write out a number in scientific notation. Raises ValueError if digits were lost."""
     power = _POWER.fullmatch(text)
     if power is None and not re.fullmatch(r"[\d.,]+[eE][+-]?\d+", text):
         return text
@@ -82,9 +82,9 @@ def _parsed(text: str) -> str:
 
 
 def _without_trunk_zero(digits: str) -> str:
-    """The number that bare digits mean if it was a plus that got lost; else the one they mean here.
+    """The number that bare digits mean if a plus was lost; else the national number.
 
-    Only where national numbers are written with a 0 in front can either have been lost.
+    Only where national numbers are written with a leading 0 can either have been lost.
     """
     here = _parsed(digits)
     if _trunk_prefix() != "0":

@@ -1,4 +1,4 @@
-"""The cells of a CSV or XLSX file as plain text, row by row. Knows nothing of deliveries."""
+"""Reads the cells of a CSV or XLSX file as plain text, row by row. It knows nothing about bookings."""
 
 import csv
 import datetime as dt
@@ -16,22 +16,22 @@ from openpyxl.utils.exceptions import InvalidFileException
 _SEPARATORS = ",;\t"
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _ZIP, _OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-#: Far beyond what a spreadsheet of deliveries has: a row may name a cell that is 16,000 columns away.
+#: Far more than a spreadsheet of bookings has. Why: a row may name a cell that is 16,000 columns away.
 _MOST_COLUMNS = 100
-#: Bytes that an XLSX may have once it is unpacked: all of it, and any part that is held in memory whole.
+#: The most bytes of an XLSX once it is unpacked: in all, and in a part that is held in memory whole.
 _MOST_UNPACKED, _LARGEST_PART = 80 * 1024 * 1024, 2 * 1024 * 1024
 _STREAMED = re.compile(r"xl/(?:worksheets/[^/]+|sharedStrings)\.xml|xl/media/.*")
-#: The apostrophe that our own files set before what a spreadsheet would run (`export.cell`).
+#: The apostrophe that our exports put before a text that a spreadsheet would run (`export.cell`).
 _GUARDED = re.compile(r"\A'(?=\s*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 _BROKEN = "The file cannot be read as XLSX: save it again, or as CSV."
 
 
 class ManifestError(Exception):
-    """The file as a whole cannot be used. The text is a sentence for dispatch."""
+    """The file as a whole cannot be used. The text is a sentence for staff."""
 
 
 def cells_of(content: bytes) -> Iterator[list[str]]:
-    """Every row of the file, also the empty ones, so that they can be counted as a spreadsheet does.
+    """Yield every row of the file, also the empty ones, so that rows are numbered as in a spreadsheet.
 
     CSV is UTF-8, UTF-16 with a mark, or else Windows-1252; commas, semicolons or tabs separate it.
     Of an XLSX it is the sheet that was in front when it was saved. Raises ManifestError.
@@ -87,7 +87,7 @@ def _xlsx(content: bytes) -> Iterator[list[str]]:
 
 
 def _check_size(content: bytes) -> None:
-    """A small file can unpack to gigabytes. More than it announces is never unpacked: zipfile sees to that."""
+    """Refuse a small file that unpacks to gigabytes. zipfile never unpacks more than the file announces."""
     parts = zipfile.ZipFile(io.BytesIO(content)).infolist()
     held = [part.file_size for part in parts if not _STREAMED.fullmatch(part.filename)]
     if sum(part.file_size for part in parts) > _MOST_UNPACKED or max(held) > _LARGEST_PART:
@@ -97,7 +97,7 @@ def _check_size(content: bytes) -> None:
 
 
 def _clean(text: str) -> str:
-    """Without what cannot be seen, which a database or a phone would not take either, and without our own guard."""
+    """Remove characters that cannot be seen, which a database or a phone would refuse, and our own apostrophe."""
     seen = "".join(char for char in text if char.isprintable() or char in "\n\t\xa0").strip()
     return _GUARDED.sub("", seen)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from bookings.operations.retention import forget
+from bookings.operations.retention import erase_old
 
 
 class Command(BaseCommand):
@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            forgotten = forget(options["days"], dry_run=options["dry_run"])
+            forgotten = erase_old(options["days"], dry_run=options["dry_run"])
         except ValueError as error:
             raise CommandError(str(error)) from error
         for table, count in forgotten.items():

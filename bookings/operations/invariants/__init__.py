@@ -1,6 +1,6 @@
-"""What must be true of the stored data whatever happened, and is not already kept by a constraint.
+"""Invariants: statements about the stored data that are always true and that no constraint can keep.
 
-Each check yields a line for each contradiction it finds. Most are one query; none locks anything.
+Each check yields a line for each contradiction that it finds. Most are one query; none locks rows.
 """
 
 from collections.abc import Iterator
@@ -18,6 +18,6 @@ CHECKS = (*SCHEDULE, *REPLIES, *SENDING, *LIMITS, *BATCHES, *TICKETS)
 
 
 def find_contradictions() -> Iterator[str]:
-    """One line for each, without a customer's name, number or words."""
+    """Yield one line for each contradiction, without a customer's name, number or words."""
     for check in CHECKS:
         yield from check()

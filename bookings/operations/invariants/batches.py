@@ -1,4 +1,4 @@
-"""Each booking of a batch is asked or left out; nothing of a cancelled one goes on; nobody is reminded twice."""
+"""Each booking of a batch is asked or left out, a cancelled batch sends nothing, and no customer is reminded twice."""
 
 import datetime as dt
 from collections.abc import Iterator

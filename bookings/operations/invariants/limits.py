@@ -1,7 +1,7 @@
-"""Nothing left us that a limit forbids: who opted out, where texts may go, how many one number gets, what is counted.
+"""No message was sent against a limit: consent, allowed countries, caps of a number, spending.
 
-Rows that nobody authenticated cannot be looked for (I10): they would look like any other. The webhook's tests count
-them. Nor can what the gateway has of us (I5): its receipts and its invoice tell.
+Two invariants cannot be checked here. Rows stored without authentication (I10) look like any other; the webhook's tests
+count them. Messages that only the gateway knows of (I5) show in its receipts and its invoice.
 """
 
 import datetime as dt
@@ -19,18 +19,18 @@ from bookings.models.outbound import DESPITE_OPT_OUT
 from bookings.operations.invariants.sending import MAY_HAVE_LEFT
 from bookings.outbox.claiming import LEASE
 
-#: Settings change. Only what left since is measured by them.
+#: Settings change: only messages of this time are compared with them.
 _SINCE = dt.timedelta(days=1)
 
-#: Long enough to tell apart the countries that share a code: Jersey's mobiles begin with 447797, Canada's with 1416.
+#: Digits that tell apart the countries that share a code: Jersey's mobiles begin with 447797, Canada's with 1416.
 _COUNTRY_DIGITS = 7
 
-#: SQLite adds decimals up as floats.
+#: SQLite adds decimals as floats.
 _ROUNDING = Decimal("0.000001")
 
 
 def nothing_is_sent_after_an_opt_out() -> Iterator[str]:
-    """Consent is checked at the claim, and a claim lasts for a lease until the call: who was out all that while."""
+    """Consent is checked at the claim, up to a lease before the call: the customer was opted out all that time."""
     before = ConsentChange.objects.filter(
         msisdn=OuterRef("message__msisdn"), created_at__lte=OuterRef("call_started_at") - LEASE
     ).order_by("-created_at", "-pk")
@@ -52,7 +52,7 @@ def nothing_is_sent_after_an_opt_out() -> Iterator[str]:
 
 
 def texts_went_where_they_may() -> Iterator[str]:
-    """One number for each beginning is looked up, and then the numbers of those that should not be there."""
+    """One number for each beginning is looked up, then all numbers with the beginnings that are not allowed."""
     if not settings.SMS_COUNTRIES:
         return
     begins = Left("message__msisdn", _COUNTRY_DIGITS)
@@ -85,7 +85,7 @@ def numbers_got_no_more_than_they_may() -> Iterator[str]:
 
 
 def spending_is_what_the_attempts_cost() -> Iterator[str]:
-    """In one statement, so that what is being counted meanwhile is in both or in neither."""
+    """One statement, so that an attempt that is counted meanwhile is in both sums or in neither."""
     amount = Spending.objects.filter(day=OuterRef("spent_on")).values("amount")
     taken = Q(verdict__in=MAY_HAVE_LEFT)
     days = (
@@ -105,7 +105,7 @@ def spending_is_what_the_attempts_cost() -> Iterator[str]:
 
 
 def _lately() -> QuerySet[SendAttempt]:
-    """What may have left us in the last day."""
+    """Attempts of the last day with which a message may have been sent."""
     since = timezone.now() - _SINCE
     return SendAttempt.objects.filter(call_started_at__gt=since, verdict__in=MAY_HAVE_LEFT)
 

@@ -1,4 +1,4 @@
-"""Every reply has the one effect that its outcome names, and the one answer it is due."""
+"""Every reply has the one effect that its outcome names, and at most one answer."""
 
 from collections.abc import Iterator
 
@@ -58,7 +58,7 @@ def moves_by_reply_moved() -> Iterator[str]:
 
 
 def long_texts_are_read_once() -> Iterator[str]:
-    """The part that completed a text has its effect; the other pieces point to it, and have none."""
+    """The part that completed a long text has its effect. The other parts point to it and have none."""
     parts = InboundMessage.objects.filter(part_total__gt=0).order_by("pk")
     pieces = parts.filter(joined_in__isnull=False)
     same = {key: F(f"joined_in__{key}") for key in ("virtual_number", "part_ref", "part_total")}

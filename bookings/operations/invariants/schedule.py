@@ -1,4 +1,4 @@
-"""Bookings are where their history says, slots hold no more than they can, notifications fit bookings."""
+"""Bookings are in the slots that their changes say, slots are not overbooked, notifications match their bookings."""
 
 from collections.abc import Iterator
 
@@ -46,7 +46,7 @@ def changes_follow_one_another() -> Iterator[str]:
 
 
 def slots_hold_no_more_than_their_capacity() -> Iterator[str]:
-    """A capacity of 0 closes a slot for others and sends nobody away: that is no contradiction."""
+    """A capacity of 0 closes a slot to others and sends nobody away: that is no contradiction."""
     limited = with_booked(Slot.objects.filter(capacity__gt=0))
     over = limited.filter(load_now__gt=F("capacity")).order_by("pk")
     for slot, capacity, load in over.values_list("pk", "capacity", "load_now"):
@@ -54,7 +54,7 @@ def slots_hold_no_more_than_their_capacity() -> Iterator[str]:
 
 
 def open_notifications_fit_their_bookings() -> Iterator[str]:
-    """What makes a notification untrue withdraws it: a cancellation, another phone, a move by others."""
+    """A cancellation, another phone number or a move by others withdraws the notification."""
     asked = Notification.objects.open().select_related("booking").order_by("pk")
     moved = SlotChange.objects.exclude(cause=ChangeCause.REPLY).filter(
         booking=OuterRef("booking"), created_at__gt=OuterRef("created_at")

@@ -1,4 +1,4 @@
-"""Messages stand where their attempts and receipts say, and left us no more often than they may."""
+"""Messages have the state that their attempts and receipts give, and were sent no more often than allowed."""
 
 import datetime as dt
 from collections import defaultdict
@@ -44,7 +44,7 @@ _COLUMNS = (
 
 
 def messages_left_no_more_often_than_they_may() -> Iterator[str]:
-    """Once; a notification or dispatch's word once more, if nobody knew what became of it."""
+    """Once; a notification or a text by dispatch a second time, if the outcome of the first was unknown."""
     several = (
         SendAttempt.objects.filter(verdict__in=MAY_HAVE_LEFT)
         .values("message", "message__sent_again")
@@ -98,7 +98,7 @@ class _Attempt(NamedTuple):
 class _Facts(NamedTuple):
     attempt: _Attempt
     state: MessageState  # from the gateway's answer and the receipts
-    parts: int  # that are paid for
+    parts: int  # parts that are paid for
 
 
 def _facts(messages: range) -> Iterator[_Facts]:
@@ -121,7 +121,7 @@ def _facts(messages: range) -> Iterator[_Facts]:
 
 
 def _paid_parts(attempt: _Attempt, taken: int) -> int:
-    """None of what never left us. If the gateway named none, nobody knows better than we did."""
+    """The parts that are paid for: none if nothing was sent, our own count if the gateway named none."""
     if attempt.verdict not in MAY_HAVE_LEFT:
         return 0
     return taken or attempt.counted_parts
@@ -157,7 +157,7 @@ def receipts_are_with_their_attempt() -> Iterator[str]:
 
 
 def claims_are_alive() -> Iterator[str]:
-    """Database time, as the leases themselves."""
+    """Leases are in database time."""
     over = Now() - _RECOVERED_WITHIN
     stuck = OutboundMessage.objects.filter(state=MessageState.SENDING, lease_until__lt=over)
     for message in stuck.order_by("pk"):
@@ -165,9 +165,9 @@ def claims_are_alive() -> Iterator[str]:
 
 
 def what_waits_is_true_or_cancelled() -> Iterator[str]:
-    """A sender that was at work since its time was over would have cancelled it. Held texts wait for a person.
+    """A sender that ran since `valid_until` would have cancelled the message. Held messages wait for a person.
 
-    Over it is by our clock, which set `valid_until`; the sender was seen by the database's.
+    `valid_until` was set by our clock, the sender was seen by the database's.
     """
     at_work = Sender.objects.order_by("-seen_at").values("seen_at")[:1]
     stale = OutboundMessage.objects.queued().filter(

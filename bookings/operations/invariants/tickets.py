@@ -1,4 +1,4 @@
-"""What needs a person stands in the queue, and what was settled says by whom and how."""
+"""Every text that needs a person has a ticket, and every settled ticket says by whom and how."""
 
 from collections.abc import Iterator
 

@@ -104,7 +104,7 @@ def test_a_customer_who_was_asked_since_the_page_was_shown_is_left_out(dispatche
     NotificationFactory.create(booking=booking)
     batch = confirm(dispatcher, page).context["batch"]
     ask_waiting()
-    assert "can still answer" in dispatcher.get(url(Batch, "change", batch.pk)).content.decode()
+    assert "still open" in dispatcher.get(url(Batch, "change", batch.pk)).content.decode()
     assert not OutboundMessage.objects.exists()
 
 

@@ -1,4 +1,4 @@
-"""What wakes a sender: PostgreSQL's NOTIFY as soon as a message is queued; on SQLite a short sleep."""
+"""Wakes a sender when a message is queued: by PostgreSQL's NOTIFY, on SQLite by polling."""
 
 import contextlib
 import logging
@@ -26,51 +26,51 @@ _CONNECTION_KEYS = (
 )
 
 
-class Bell:
-    """Rings when there may be something to send. A missed ring costs one sweep's time at the most.
+class WakeUp:
+    """Wakes one sleeping thread. A missed call costs at most the time until the next sweep.
 
-    A pair of sockets and no lock, so that a signal's handler can ring it too.
+    It uses a pair of sockets and no lock, so that a signal handler can call `wake` too.
     """
 
     def __init__(self) -> None:
-        self._ear, self._clapper = socket.socketpair()
-        self._clapper.settimeout(0)
+        self._receiver, self._sender = socket.socketpair()
+        self._sender.settimeout(0)
         self._closed = False
         self._listens = connection.vendor == "postgresql"
         if self._listens:
             threading.Thread(target=self._listen, name="listen", daemon=True).start()
 
     def wait(self, most: float) -> None:
-        """Return when there may be something to send, or after so many seconds."""
-        self.pause(most if self._listens else min(most, _POLL_SECONDS))
+        """Return when there may be a message to send, or after this many seconds."""
+        self.sleep(most if self._listens else min(most, _POLL_SECONDS))
 
-    def pause(self, seconds: float) -> None:
-        """Return when rung, or after so many seconds."""
-        self._ear.settimeout(seconds)
+    def sleep(self, seconds: float) -> None:
+        """Return when woken, or after this many seconds."""
+        self._receiver.settimeout(seconds)
         with contextlib.suppress(TimeoutError, BlockingIOError):
-            self._ear.recv(4096)
+            self._receiver.recv(4096)
 
-    def strike(self) -> None:
-        with contextlib.suppress(OSError):  # full: it rings already; closed: nobody waits
-            self._clapper.send(b"!")
+    def wake(self) -> None:
+        with contextlib.suppress(OSError):  # full: it was woken already; closed: nothing sleeps
+            self._sender.send(b"!")
 
     def close(self) -> None:
         self._closed = True
-        self._ear.close()
-        self._clapper.close()
+        self._receiver.close()
+        self._sender.close()
 
     def _listen(self) -> None:
-        """Listen on a connection of our own; after each new connection look once, since a ring may have been missed."""
+        """Listen on a connection of its own. Each new connection wakes once, since a call may have been missed."""
         import psycopg  # noqa: PLC0415  # only where PostgreSQL is used
 
         while not self._closed:
             try:
                 with psycopg.connect(**_parameters(), autocommit=True) as listener:
                     listener.execute(f"LISTEN {CHANNEL}")
-                    self.strike()
+                    self.wake()
                     while not self._closed:
                         for _ in listener.notifies(timeout=5, stop_after=1):
-                            self.strike()
+                            self.wake()
             except psycopg.Error as error:
                 logger.warning("Not woken by the database, looking again soon: %s", error)
                 threading.Event().wait(2)
