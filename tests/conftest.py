@@ -30,7 +30,7 @@ def pytest_addoption(parser):
 
 def pytest_xdist_auto_num_workers(config):
     """Start a worker more than there are cores, since some tests wait; none for named paths, which take less."""
-    return 0 if names_paths(config) else len(os.sched_getaffinity(0)) + 1
+    return 0 if names_paths(config) else (os.cpu_count() or 1) + 1
 
 
 class Scheduling(LoadScopeScheduling):
