@@ -284,7 +284,7 @@ def test_needs_attention_filter_finds_open_tickets(superuser):
     assert settled in others.context["cl"].result_list
     assert wanted not in others.context["cl"].result_list
     html = others.content.decode()
-    assert re.search(r"Handled: <bdi[^>]*>Answered too late", html)
+    assert re.search(r"Handled: <bdi[^>]*>Replied too late", html)
     assert "Needs attention: <bdi" not in html
 
 
