@@ -141,6 +141,17 @@ def test_recent_rows_are_kept(history):
     assert history.msisdn in everything_stored()
 
 
+def test_delivery_is_forgotten_once_more_than_the_days_have_passed():
+    today = timezone.localdate()
+    kept, forgotten = (
+        BookingFactory.create(slot=SlotFactory.create(date=today - dt.timedelta(days=days)))
+        for days in (90, 91)
+    )
+    assert forget("--days", "90")["bookings"] == "1"
+    assert Booking.objects.get(msisdn=kept.msisdn) == kept
+    assert not Booking.objects.filter(msisdn=forgotten.msisdn).exists()
+
+
 def test_less_than_a_week_is_refused():
     with pytest.raises(CommandError, match="At least 7 days"):
         forget("--days", "6")

@@ -101,6 +101,14 @@ def test_a_capacity_below_what_the_slot_holds_is_refused():
     assert (slot.capacity, count_booked(slot)) == (7, 3)
 
 
+def test_capacity_of_zero_closes_a_slot_and_moves_nobody():
+    header = [*HEADER, "capacity"]
+    load([*row("A1"), "7"], header=header)
+    assert not load([*row("A1"), "0"], header=header).refused
+    slot = Slot.objects.get()
+    assert (slot.capacity, count_booked(slot)) == (0, 1)
+
+
 def test_a_capacity_that_dispatch_changed_since_is_not_set_back_by_the_same_file():
     file = [[*row("A1"), "20"]]
     load(*file, header=[*HEADER, "capacity"])

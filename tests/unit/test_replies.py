@@ -45,6 +45,7 @@ CHOICES: dict[str, Reply] = {
     "2!!": Choice(2),
     "2,": Choice(2),
     "2...": Choice(2),
+    "2" + "." * 159: Choice(2),  # the longest that is read
     "#1": Choice(1),
     "2#": Choice(2),
     "2 :)": Choice(2),
@@ -263,6 +264,7 @@ REFUSALS: dict[str, Reply] = {
     "cancel thursday": NO_ANSWER,
     "help start": NO_ANSWER,
     # too long
+    "2" + "." * 160: TOO_LONG,
     "2" + " please" * 23: TOO_LONG,
     "2" + " " * 3000 + "not": TOO_LONG,
     "2 " + "x" * 10_000: TOO_LONG,

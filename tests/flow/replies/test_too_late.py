@@ -48,7 +48,9 @@ def test_chosen_slot_cannot_be_left_after_its_cutoff(clock, ask, reply):
     booking = BookingFactory.create(slot=SlotFactory.create(date=THURSDAY))
     earlier = SlotFactory.create(date=TUESDAY)
     ask(booking, slots=[booking.slot, earlier])
-    assert reply(booking.msisdn, "2").outcome == Outcome.MOVED
+    moved = reply(booking.msisdn, "2")
+    assert moved.outcome == Outcome.MOVED
+    assert "To change it again reply 1 before Mon 23 Nov 21:00." in moved.answers.get().text
     clock.move_to("2026-11-24T08:00:00Z")  # an hour before it comes
     assert reply(booking.msisdn, "1").outcome == Outcome.TOO_LATE
     assert slot_now(booking) == earlier
