@@ -179,7 +179,7 @@ def _revealing(address: str) -> Callable[[Page], None]:
 
 def _try_some(page: Page) -> None:
     page.locator("textarea").fill(f"2\nthursday 2pm\n{LONG_WORDS}")
-    page.get_by_role("button", name="Try").click()
+    page.get_by_role("button", name="Test", exact=True).click()
     page.locator(".tried").wait_for()
 
 

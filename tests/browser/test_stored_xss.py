@@ -265,7 +265,7 @@ def test_notify_form_shows_payloads_as_text(stored, staff, complaints):
         staff.get_by_label("Phone number").fill(inbound.text[:40])
         staff.get_by_label("Reference").fill(inbound.text[:40])
         staff.get_by_role("button", name="Book and send the SMS").click()
-        staff.wait_for_selector(".errorlist")
+        staff.wait_for_selector(".errors li")
         complaints[:] = [said for said in complaints if "400 (Bad Request)" not in said]
         seen(staff, complaints)
         typed = staff.get_by_label("Name").input_value()
