@@ -38,7 +38,7 @@ class CannotTell(Exception):
 
 
 class News(enum.StrEnum):
-    """The news that a text by dispatch tells of a booking: the name of its template in templates/sms/."""
+    """The news that a text by dispatch tells of a booking: the name of its text in language/texts/."""
 
     MOVED = "told_moved"
     PLANNED = "told_planned"  # the delivery takes place, or takes place after all

@@ -27,7 +27,7 @@ def sign(params: Mapping[str, str], secret: str, method: str) -> str:
 
 
 def is_signed(params: Mapping[str, str], secrets: Sequence[str], method: str) -> bool:
-    """Whether `sig` was made with any of the secrets; without secrets, never.
+    """Return True if `sig` was made with any of the secrets; without secrets, never.
 
     Does not raise, whatever the fields hold. Says nothing of the message's age.
     """

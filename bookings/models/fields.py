@@ -109,7 +109,7 @@ def country_of(msisdn: str) -> str:
 
 @functools.lru_cache(maxsize=2**16)  # a day's numbers are asked about again and again
 def can_get_sms(msisdn: str) -> bool:
-    """Whether a text to this number can arrive: not a fixed line, and possible at all.
+    """Return True if a text to this number can arrive: not a fixed line, and possible at all.
 
     Only what the numbering plan is sure of counts: an unknown kind is tried.
     """

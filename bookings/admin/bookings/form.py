@@ -162,19 +162,19 @@ class BookingForm(forms.ModelForm):
 
     @property
     def is_changed(self) -> bool:
-        """Whether something changed that matters to the customer."""
+        """Return True if something changed that matters to the customer."""
         return self._is_moved or self._is_phone_changed or self._is_cancelled == self.was_scheduled
 
     @property
     def _has_heard(self) -> bool:
-        """Whether the customer was asked or told anything about it, or wrote."""
+        """Return True if the customer was asked or told anything about it, or wrote."""
         of_it = {"booking": self.instance.pk}
         heard = OutboundMessage.objects.filter(**of_it), InboundMessage.objects.filter(**of_it)
         return any(rows.exists() for rows in (*heard, Notification.objects.filter(**of_it)))
 
     @property
     def is_to_be_told(self) -> bool:
-        """Whether something changed that a customer who was asked, or wrote, does not know yet."""
+        """Return True if something changed that a customer who was asked, or wrote, does not know yet."""
         return self.is_changed and self.telling == Method.NOBODY and self._has_heard
 
     def not_told(self) -> str:

@@ -17,7 +17,7 @@ _KEY = re.compile(r"[0-9]{1,18}")
 
 
 def is_key(text: str) -> bool:
-    """Whether it can be a primary key: any database takes an integer of 18 digits."""
+    """Return True if it can be a primary key: any database takes an integer of 18 digits."""
     return _KEY.fullmatch(text) is not None
 
 
