@@ -1,6 +1,10 @@
 """The card "Try it": a reply on its phone changes the timeline beside it."""
 
+from importlib import import_module
+
 import pytest
+from django.apps import apps
+from django.db import connection
 from playwright.sync_api import expect
 
 from bookings.models import SlotChange
@@ -14,6 +18,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def booking(settings):
     settings.DEBUG = True
+    # Another test can have emptied the tables, and so the groups of the migration.
+    import_module("bookings.migrations.0002_groups").make_groups(apps, connection.schema_editor())
     ensure_users()
     booking = BookingFactory.create(reference=f"{PREFIX}101", customer_name=FIRST_CUSTOMER)
     notification = NotificationFactory.create(booking=booking)
