@@ -60,7 +60,7 @@ _AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptFacts:
-    """What decides the state of one attempt."""
+    """The facts that decide the state of one attempt."""
 
     pk: int
     verdict: str  # the gateway's answer; "" while there is none
@@ -85,7 +85,7 @@ class ReceiptContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptDecision:
-    """What a receipt changes. The effects are written in the order of the locks."""
+    """The changes that a receipt makes. The effects are written in the order of the locks."""
 
     states: dict[int, MessageState]  # of the attempts, by id
     state: MessageState  # of the message

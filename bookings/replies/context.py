@@ -49,7 +49,7 @@ _ANSWERS_WITHIN = dt.timedelta(hours=24)
 
 
 class Standing(enum.StrEnum):
-    """Whether a printed option can still be chosen."""
+    """The states of a printed option: only an open one can be chosen."""
 
     OPEN = "open"
     LATE = "late"  # its time is over
@@ -119,7 +119,7 @@ class PrintedOption:
 
 @dataclass(frozen=True, kw_only=True)
 class Customer:
-    """What one number was asked, and what it answered."""
+    """The notifications to one number, and its answers to them."""
 
     msisdn: str
     printed: tuple[PrintedOption, ...]  # for each digit the latest option

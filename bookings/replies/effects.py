@@ -1,4 +1,4 @@
-"""What the rule can decide, as values, and `apply`, which carries it out: every write that a reply causes."""
+"""The effects that the rule can decide, as values, and `apply`, which makes every write that a reply causes."""
 
 import datetime as dt
 import enum
@@ -121,7 +121,7 @@ Effect: TypeAlias = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How a text was read, and what it is about: stored with the message."""
+    """The reading of a text and the delivery that it is about: stored with the message."""
 
     name: str = ""  # `choice`, `not understood`; "" if it was not read
     rule: str = ""
@@ -134,7 +134,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a reply comes to, and the effects that carry it out.
+    """The outcome of a reply, and the effects that carry it out.
 
     The effects stand in the order of the locks: texts, consent, booking, inbound messages, a new text, tickets.
     """

@@ -1,4 +1,4 @@
-"""How a text would be read and what would come of it: load without locks, decide, and no apply."""
+"""Previews of replies: load without locks, decide, and no apply."""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ MOST_TEXTS = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """What one text would come to."""
+    """The preview of one text."""
 
     text: str
     reading: str  # `Choice 2`, `Words "thursday"`, `Not understood`
@@ -32,7 +32,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What texts are tried against: the context of a text that nobody has sent."""
+    """The context that pasted texts are tried against. Nobody has sent them."""
 
     context: ReplyContext
     customer: Customer

@@ -54,7 +54,7 @@ _SHARE_SLOW = 0.03  # of the texts that arrive
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What becomes of a text: the receipts' status and error code, and after how long; "" for no receipt at all."""
+    """Return the fate of a text: the receipts' status and error code, and the delay; "" for no receipt at all."""
 
     status: str = "delivered"
     err_code: str = "0"
@@ -63,7 +63,7 @@ class Fate:
 
 @dataclass(slots=True)
 class Company:
-    """What happens at the company until `now`, as rows in `ledger`. Events run in the order of their moments."""
+    """The events at the company until `now`, as rows in `ledger`. Events run in the order of their moments."""
 
     now: dt.datetime
     users: dict[str, User]

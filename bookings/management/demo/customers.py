@@ -1,4 +1,4 @@
-"""How the demo's customers answer: most with a digit within hours, some with words, some never."""
+"""The answers of the demo's customers: most with a digit within hours, some with words, some never."""
 
 import datetime as dt
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ _FAULTS = ({"phone": "07700 9"}, {"window_start": "8am"}, {"date": "31/11/2026"}
 
 
 def record_of(booking: Booking) -> dict[str, str | int | None]:
-    """What the row of this booking said, as `Booking.imported` remembers it."""
+    """Return the content of this booking's row, as `Booking.imported` remembers it."""
     return Row(
         line=0,
         reference=booking.reference,
@@ -52,7 +52,7 @@ def hand_in(day: dt.date, bookings: Sequence[Booking], at: dt.datetime, user: Us
 
 
 def _refused(like: Booking, line: int, day: dt.date) -> Remark:
-    """What an import says of a row with a fault, in the words of the product."""
+    """Return the product's remark about a row with a fault."""
     cells = {
         "reference": f"{like.reference}-B",
         "customer_name": "",

@@ -1,4 +1,4 @@
-"""What the demo's dispatchers do: they see to tickets, move and cancel deliveries, and tell customers."""
+"""The work of the demo's dispatchers: they see to tickets, move and cancel deliveries, and tell customers."""
 
 import datetime as dt
 from collections.abc import Callable, Mapping

@@ -116,7 +116,7 @@ def acknowledgements_name_the_new_slot() -> Iterator[str]:
 
 
 def waiting_texts_are_true() -> Iterator[str]:
-    """What changes a booking cancels the texts about it that wait. Dispatch's word tells the change."""
+    """A change of a booking cancels its queued texts. Dispatch's own text tells the change."""
     queued = OutboundMessage.objects.queued().order_by("pk")
     moved = SlotChange.objects.filter(
         booking=OuterRef("booking"), created_at__gt=OuterRef("queued_at")

@@ -1,4 +1,4 @@
-"""What only the demo shows: its logins, its first booking, the card *Try it* and a file to import."""
+"""The parts that only the demo has: its logins, its first booking, the card *Try it* and a file to import."""
 
 import datetime as dt
 

@@ -19,7 +19,7 @@ _BUBBLES, _STEPS = 6, 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What the card shows, and what its reader may do."""
+    """Return the content of the card, and the actions that its reader may take."""
 
     booking: Booking
     bubbles: list[Bubble]  # the latest texts of the phone

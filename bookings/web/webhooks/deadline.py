@@ -42,7 +42,7 @@ class TooLateError(OperationalError):
 
 
 class _Postgresql:
-    """What this process knows of it."""
+    """This process's knowledge of PostgreSQL."""
 
     stuck_until = 0.0
 
